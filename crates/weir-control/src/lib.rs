@@ -1,0 +1,1 @@
+//! Makes snapshots and answers operators.

@@ -1,0 +1,27 @@
+//! What weir knows and decides: configuration after parsing, and every decision made from it.
+//!
+//! **Invariant:** nothing here opens a socket, reads a clock, draws a random number, or waits. `now` and
+//! seeds are arguments, so that every rule can be simulated, fuzzed and explained without a socket.
+#![forbid(unsafe_code)]
+
+// What a file said, and what is wrong with it.
+pub mod draft;
+pub mod problem;
+
+// What was compiled from it, and the one pointer it is published through.
+pub mod snapshot;
+
+// The four words: listener, route, pool, backend.
+pub mod listener;
+pub mod pool;
+pub mod route;
+
+// Decisions made while traffic flows.
+pub mod balance;
+pub mod health;
+pub mod limit;
+
+// What is happening: written by workers and checks, read by operators.
+pub mod status;
+
+pub mod time;

@@ -1,0 +1,98 @@
+//! A pool: a named set of backends with one balancing, health and connection policy.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use crate::{
+    balance::Policy,
+    health::HealthCheck,
+    status::{BackendStatus, PoolStatus},
+    time::Millis,
+};
+
+/// Where a pool stands in its snapshot.
+pub type PoolIndex = usize;
+
+/// One compiled pool.
+#[derive(Debug)]
+pub struct Pool {
+    /// The name from the file.
+    pub name: Arc<str>,
+    /// How a backend is chosen.
+    pub balance: Policy,
+    /// In the order of the file.
+    pub backends: Vec<Backend>,
+    /// Active checks; none by default, and then every backend counts as up.
+    pub health: Option<HealthCheck>,
+    /// Time to connect to a backend.
+    pub connect_timeout: Millis,
+    /// Time until the response head.
+    pub response_timeout: Millis,
+    /// How long a backend may be silent after its head.
+    pub stream_idle: Millis,
+    /// Reuse of connections to backends.
+    pub keepalive: Keepalive,
+    /// What the pool as a whole may carry.
+    pub limits: PoolLimits,
+    /// What is happening in it; survives reloads.
+    pub status: Arc<PoolStatus>,
+}
+
+/// One backend of a pool.
+#[derive(Debug)]
+pub struct Backend {
+    /// Identifies it in metrics, API and CLI; the address unless named.
+    pub name: Arc<str>,
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// Share of the traffic relative to the others; 0 takes none.
+    pub weight: u32,
+    /// What is happening to it; survives reloads.
+    pub status: Arc<BackendStatus>,
+}
+
+/// Where a backend is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A literal address.
+    Address(SocketAddr),
+    /// A host name and port; its addresses are looked up and kept in [`BackendStatus`].
+    Name(Arc<str>, u16),
+}
+
+/// How connections to backends are reused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// An unused connection is closed after this.
+    pub idle: Millis,
+    /// Unused connections kept per backend, over all workers.
+    pub max_idle: usize,
+    /// Requests one connection may carry; `u64::MAX` is no limit.
+    pub max_requests: u64,
+    /// A connection older than this is not used again.
+    pub max_age: Millis,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self { idle: Millis::secs(60), max_idle: 256, max_requests: u64::MAX, max_age: Millis::secs(300) }
+    }
+}
+
+/// What a pool as a whole may carry at once; `u32::MAX` is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Connections in use.
+    pub connections: u32,
+    /// Exchanges and connections that wait for one of those.
+    pub pending: u32,
+    /// Requests in flight; beyond it, 503 at once.
+    pub requests: u32,
+    /// How long one may wait.
+    pub queue_timeout: Millis,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { connections: u32::MAX, pending: 1024, requests: u32::MAX, queue_timeout: Millis::secs(1) }
+    }
+}

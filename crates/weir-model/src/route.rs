@@ -1,0 +1,115 @@
+//! Routes: which requests a route takes, and what becomes of them.
+//!
+//! The same [`RouteTable`] answers the data path and `explain`; it reads a request through [`RequestFacts`] only.
+
+mod condition;
+mod edit;
+mod path;
+mod table;
+
+use std::{net::IpAddr, sync::Arc};
+
+pub use condition::{Condition, Matcher, TextMatch};
+pub use edit::{HeaderEdits, Rewrite, RewritePath};
+pub use path::PathMatch;
+pub use table::RouteTable;
+
+use crate::{pool::PoolIndex, status::RouteStatus};
+
+/// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
+pub trait RequestFacts {
+    /// The method, as sent (methods are case-sensitive).
+    fn method(&self) -> &[u8];
+    /// The host in lower case, without port; empty if the request names none.
+    fn host(&self) -> &[u8];
+    /// The path that is matched and forwarded: normalised, without query.
+    fn path(&self) -> &[u8];
+    /// What stands after `?`, if there is one.
+    fn query(&self) -> Option<&[u8]>;
+    /// Calls `each` for the value of every field of that name (compared without case) until it returns true;
+    /// returns whether it did.
+    fn any_header(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) -> bool;
+    /// The client's address after trust was applied.
+    fn source(&self) -> IpAddr;
+}
+
+/// One compiled route.
+#[derive(Debug)]
+pub struct Route {
+    /// From the file, or made from the match; appears in logs, metrics, explain.
+    pub name: Arc<str>,
+    /// Any of them holds; empty takes everything.
+    pub conditions: Vec<Condition>,
+    /// What becomes of a request that matched.
+    pub action: Action,
+    /// Applied before the request is forwarded.
+    pub rewrite: Option<Rewrite>,
+    /// Edits of the forwarded request.
+    pub request_headers: HeaderEdits,
+    /// Edits of the response to the client.
+    pub response_headers: HeaderEdits,
+    /// Its counters; survives reloads.
+    pub status: Arc<RouteStatus>,
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Goes to one backend of this pool.
+    Pool(PoolIndex),
+    /// Goes to one of several pools, drawn by weight per request.
+    Split(Split),
+    /// Is answered with a redirect.
+    Redirect(Redirect),
+    /// Is answered with a fixed response.
+    Respond(Respond),
+}
+
+/// Pools and their shares.
+#[derive(Debug, Clone)]
+pub struct Split {
+    /// Pool and weight; at least one weight is above 0.
+    pub arms: Vec<(PoolIndex, u32)>,
+}
+
+impl Split {
+    /// The arm that a draw falls into; `draw` may be any number, spread evenly.
+    pub fn pick(&self, draw: u64) -> PoolIndex {
+        let total: u64 = self.arms.iter().map(|(_, weight)| u64::from(*weight)).sum();
+        // Multiply-shift instead of modulo: no bias that matters, no division.
+        let mut point = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
+        for (pool, weight) in &self.arms {
+            if point < u64::from(*weight) {
+                return *pool;
+            }
+            point -= u64::from(*weight);
+        }
+        self.arms[0].0
+    }
+}
+
+/// A redirect: what is absent is kept from the request (RFC 9110 section 15.4).
+#[derive(Debug, Clone, Default)]
+pub struct Redirect {
+    /// `http` or `https`.
+    pub scheme: Option<Arc<str>>,
+    /// A host without port.
+    pub host: Option<Arc<str>>,
+    /// A port; the scheme's own port is not written.
+    pub port: Option<u16>,
+    /// How the path changes.
+    pub path: RewritePath,
+    /// 301, 302, 303, 307 or 308.
+    pub code: u16,
+}
+
+/// A fixed response.
+#[derive(Debug, Clone)]
+pub struct Respond {
+    /// 200 to 599.
+    pub status: u16,
+    /// The body; empty unless given.
+    pub body: Arc<[u8]>,
+    /// Header fields beside Content-Length and Date.
+    pub headers: Vec<(Arc<str>, Arc<str>)>,
+}

@@ -1,0 +1,96 @@
+//! What a route changes on the way: header fields and the target.
+
+use std::{borrow::Cow, sync::Arc};
+
+/// Edits of a message's header fields. Names are lower case; `set` replaces, `add` appends, `remove` drops.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Written once, in place of every field of that name.
+    pub set: Vec<(Arc<str>, Arc<str>)>,
+    /// Written after the fields that came.
+    pub add: Vec<(Arc<str>, Arc<str>)>,
+    /// Left out.
+    pub remove: Vec<Arc<str>>,
+}
+
+impl HeaderEdits {
+    /// True if nothing is edited.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+
+    /// True if a field of this name (any case) that came with the message is not passed on.
+    pub fn drops(&self, name: &[u8]) -> bool {
+        self.remove.iter().any(|n| n.as_bytes().eq_ignore_ascii_case(name))
+            || self.set.iter().any(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// How the forwarded target differs from the one that came.
+#[derive(Debug, Clone, Default)]
+pub struct Rewrite {
+    /// How the path changes.
+    pub path: RewritePath,
+    /// The Host that the backend sees.
+    pub host: Option<Arc<str>>,
+}
+
+/// A change of a path. The query is never touched.
+#[derive(Debug, Clone, Default)]
+pub enum RewritePath {
+    /// As it came.
+    #[default]
+    Keep,
+    /// This path for every request.
+    Whole(Arc<str>),
+    /// The prefix that the route matched is replaced; the rest is kept.
+    Prefix {
+        /// The prefix matched, without a final slash; empty for `/*`.
+        from: Arc<str>,
+        /// What stands there instead.
+        to: Arc<str>,
+    },
+    /// Every match of the expression is replaced; `$1` names a group.
+    Regex {
+        /// What is looked for.
+        from: regex::Regex,
+        /// What stands there instead.
+        to: Arc<str>,
+    },
+}
+
+impl RewritePath {
+    /// The path after the change. `path` is valid UTF-8 for every path that a codec let through as ASCII;
+    /// others are kept as they are by the regex form.
+    pub fn apply<'a>(&'a self, path: &'a [u8]) -> Cow<'a, [u8]> {
+        match self {
+            Self::Keep => Cow::Borrowed(path),
+            Self::Whole(whole) => Cow::Borrowed(whole.as_bytes()),
+            Self::Prefix { from, to } => match path.strip_prefix(from.as_bytes()) {
+                Some(rest) => join(to.as_bytes(), rest),
+                None => Cow::Borrowed(path),
+            },
+            Self::Regex { from, to } => match std::str::from_utf8(path) {
+                Ok(text) => match from.replace_all(text, &**to) {
+                    Cow::Borrowed(_) => Cow::Borrowed(path),
+                    Cow::Owned(text) if text.starts_with('/') => Cow::Owned(text.into_bytes()),
+                    Cow::Owned(text) => Cow::Owned(format!("/{text}").into_bytes()),
+                },
+                Err(_) => Cow::Borrowed(path),
+            },
+        }
+    }
+}
+
+/// Joins two parts of a path with exactly one slash between them.
+fn join<'a>(to: &[u8], rest: &[u8]) -> Cow<'a, [u8]> {
+    let mut out = to.strip_suffix(b"/").unwrap_or(to).to_vec();
+    match rest.first() {
+        None if out.is_empty() => out.push(b'/'),
+        None if to.ends_with(b"/") => out.push(b'/'),
+        None | Some(b'/') => {}
+        Some(_) => out.push(b'/'),
+    }
+    out.extend_from_slice(rest);
+    Cow::Owned(out)
+}

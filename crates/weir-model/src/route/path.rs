@@ -1,0 +1,5 @@
+//! Path patterns.
+
+/// A path pattern.
+#[derive(Debug)]
+pub enum PathMatch {}

@@ -1,0 +1,98 @@
+//! The compiled, immutable view of a configuration, and the one pointer it is published through.
+
+pub mod compile;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    listener::Listener,
+    pool::{Pool, PoolIndex},
+    time::Millis,
+};
+
+/// Everything the data path needs to know. Built by [`compile::compile`] only.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts published snapshots, from 1.
+    pub generation: u64,
+    /// In name order.
+    pub listeners: Vec<Arc<Listener>>,
+    /// In name order; routes name pools by their index here. Unchanged pools are shared between snapshots.
+    pub pools: Vec<Arc<Pool>>,
+    /// Settings of the process.
+    pub process: Process,
+}
+
+impl Snapshot {
+    /// The pool of this name.
+    pub fn pool(&self, name: &str) -> Option<(PoolIndex, &Arc<Pool>)> {
+        let index = self.pools.binary_search_by(|pool| (*pool.name).cmp(name)).ok()?;
+        Some((index, &self.pools[index]))
+    }
+}
+
+/// Process-wide settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Data-path threads; none is one per core.
+    pub workers: Option<usize>,
+    /// Whether each worker stays on its core.
+    pub pin: bool,
+    /// Where operators are answered.
+    pub admin: Option<SocketAddr>,
+    /// How long `/readyz` fails before draining starts.
+    pub shutdown_announce: Millis,
+    /// How long what is in flight may take to finish at shutdown.
+    pub shutdown_drain: Millis,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            workers: None,
+            pin: false,
+            admin: None,
+            shutdown_announce: Millis::secs(5),
+            shutdown_drain: Millis::secs(30),
+        }
+    }
+}
+
+/// One atomic pointer with one writer. Readers compare [`SnapshotCell::generation`] and load only when it moved.
+#[derive(Debug)]
+pub struct SnapshotCell {
+    generation: AtomicU64,
+    current: ArcSwap<Snapshot>,
+}
+
+impl SnapshotCell {
+    /// A cell that holds its first snapshot.
+    pub fn new(snapshot: Snapshot) -> Self {
+        Self { generation: AtomicU64::new(snapshot.generation), current: ArcSwap::from_pointee(snapshot) }
+    }
+
+    /// The generation of the published snapshot.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The published snapshot.
+    pub fn load(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// Publishes the next snapshot. Only one thread may ever publish.
+    pub fn publish(&self, next: Snapshot) {
+        let generation = next.generation;
+        self.current.store(Arc::new(next));
+        self.generation.store(generation, Ordering::Release);
+    }
+}

@@ -1,0 +1,202 @@
+//! What is happening: health, load and counters of every listener, route, pool and backend.
+//!
+//! These objects live outside the snapshot and are keyed by name, so that they survive reloads. Counters are
+//! kept per worker (one writer each, no read-modify-write) and summed when read.
+
+mod counter;
+mod histogram;
+mod registry;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+
+pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use histogram::{Histogram, HistogramView};
+pub use registry::Registry;
+
+use crate::{limit::RetryBudget, time::Moment};
+
+/// Health as operators see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Health {
+    /// No probe has decided yet.
+    Unknown = 0,
+    /// Takes traffic.
+    Up = 1,
+    /// Failed its checks, or its name does not resolve.
+    Down = 2,
+    /// Taken out by live traffic.
+    Ejected = 3,
+}
+
+impl Health {
+    /// The word used in status, metrics and logs.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Ejected => "ejected",
+        }
+    }
+}
+
+/// Counters of one listener.
+#[derive(Debug)]
+pub struct ListenerStatus {
+    /// One per worker.
+    pub shards: Sharded<ListenerCounters>,
+}
+
+/// One worker's counters of a listener.
+#[derive(Debug, Default)]
+pub struct ListenerCounters {
+    /// Connections accepted.
+    pub accepted: Counter,
+    /// Connections closed; the difference is what is open.
+    pub closed: Counter,
+    /// Bytes received from clients.
+    pub bytes_in: Counter,
+    /// Bytes sent to clients.
+    pub bytes_out: Counter,
+    /// Requests and connections refused before routing.
+    pub rejected: Counter,
+}
+
+/// Counters of one route.
+#[derive(Debug)]
+pub struct RouteStatus {
+    /// One per worker.
+    pub shards: Sharded<RouteCounters>,
+}
+
+/// One worker's counters of a route.
+#[derive(Debug, Default)]
+pub struct RouteCounters {
+    /// Requests by status code (connections by 0).
+    pub codes: CodeCounter,
+    /// Exchanges that failed, whatever the client was told.
+    pub failures: Counter,
+    /// What clients waited.
+    pub duration: Histogram,
+}
+
+/// What is happening in one pool.
+#[derive(Debug)]
+pub struct PoolStatus {
+    /// Moves whenever the set of eligible backends may have changed.
+    pub epoch: AtomicU64,
+    /// Requests in flight.
+    pub requests: Padded<AtomicU32>,
+    /// Connections in use.
+    pub connections: Padded<AtomicU32>,
+    /// Exchanges that wait for a connection.
+    pub pending: Padded<AtomicU32>,
+    /// Shared by all workers: retries may add so much to the load and no more.
+    pub retry_budget: RetryBudget,
+    /// Retries made, one counter per worker.
+    pub retries: Sharded<Counter>,
+}
+
+impl PoolStatus {
+    /// Tells every worker to look at the backends anew.
+    pub fn touch(&self) {
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// What is happening to one backend.
+#[derive(Debug)]
+pub struct BackendStatus {
+    /// Requests or connections in flight, over all workers; what least_conn compares.
+    pub active: Padded<AtomicU32>,
+    health: AtomicU8,
+    reason: Mutex<Arc<str>>,
+    last_error: Mutex<Option<Arc<str>>>,
+    /// When health last changed.
+    pub changed_at: AtomicU64,
+    /// Addresses that its host name stands for; unused when the endpoint is an address.
+    pub addresses: ArcSwap<Vec<SocketAddr>>,
+    /// False once no snapshot names it any more: connections kept for it are closed.
+    pub wanted: AtomicBool,
+    /// One per worker.
+    pub shards: Sharded<BackendCounters>,
+}
+
+/// One worker's counters of a backend.
+#[derive(Debug, Default)]
+pub struct BackendCounters {
+    /// Requests by status code (connections by 0).
+    pub codes: CodeCounter,
+    /// Attempts that failed: refused, timed out, reset, malformed.
+    pub errors: Counter,
+    /// Connections opened to it.
+    pub connects: Counter,
+    /// From the choice of the backend to the response head.
+    pub latency: Histogram,
+}
+
+impl BackendStatus {
+    /// A backend that has just been named, with its first health.
+    pub fn new(workers: usize, health: Health) -> Self {
+        Self {
+            active: Padded::default(),
+            health: AtomicU8::new(health as u8),
+            reason: Mutex::new("".into()),
+            last_error: Mutex::new(None),
+            changed_at: AtomicU64::new(0),
+            addresses: ArcSwap::default(),
+            wanted: AtomicBool::new(true),
+            shards: Sharded::new(workers),
+        }
+    }
+
+    /// Its health now.
+    pub fn health(&self) -> Health {
+        match self.health.load(Ordering::Acquire) {
+            1 => Health::Up,
+            2 => Health::Down,
+            3 => Health::Ejected,
+            _ => Health::Unknown,
+        }
+    }
+
+    /// Records a change of health; the caller then calls [`PoolStatus::touch`] for its pool.
+    pub fn set_health(&self, health: Health, reason: &str, now: Moment) {
+        *lock(&self.reason) = reason.into();
+        self.changed_at.store(now.0, Ordering::Relaxed);
+        self.health.store(health as u8, Ordering::Release);
+    }
+
+    /// Why its health is what it is, in words; empty if nothing was said yet.
+    pub fn reason(&self) -> Arc<str> {
+        lock(&self.reason).clone()
+    }
+
+    /// The last thing that went wrong with it, in words.
+    pub fn last_error(&self) -> Option<Arc<str>> {
+        lock(&self.last_error).clone()
+    }
+
+    /// Keeps the last thing that went wrong. Only called when something did.
+    pub fn set_last_error(&self, sentence: &str) {
+        *lock(&self.last_error) = Some(sentence.into());
+    }
+
+    /// True if new requests and connections may go to it.
+    pub fn eligible(&self) -> bool {
+        self.health() == Health::Up
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,86 @@
+//! Finds the status object of a name again after a reload.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use super::{BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded};
+use crate::limit::RetryBudget;
+
+/// Every status object by name. Owned by whoever compiles snapshots; the data path reaches the objects through
+/// the snapshot only.
+#[derive(Debug)]
+pub struct Registry {
+    workers: usize,
+    listeners: BTreeMap<String, Arc<ListenerStatus>>,
+    routes: BTreeMap<(String, String), Arc<RouteStatus>>,
+    pools: BTreeMap<String, Arc<PoolStatus>>,
+    backends: BTreeMap<(String, String), Arc<BackendStatus>>,
+}
+
+impl Registry {
+    /// An empty registry for so many workers.
+    pub const fn new(workers: usize) -> Self {
+        Self {
+            workers,
+            listeners: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            backends: BTreeMap::new(),
+        }
+    }
+
+    /// The status of a listener.
+    pub fn listener(&mut self, name: &str) -> Arc<ListenerStatus> {
+        let new = || Arc::new(ListenerStatus { shards: Sharded::new(self.workers) });
+        self.listeners.entry(name.into()).or_insert_with(new).clone()
+    }
+
+    /// The status of a listener's route.
+    pub fn route(&mut self, listener: &str, route: &str) -> Arc<RouteStatus> {
+        let new = || Arc::new(RouteStatus { shards: Sharded::new(self.workers) });
+        self.routes.entry((listener.into(), route.into())).or_insert_with(new).clone()
+    }
+
+    /// The status of a pool.
+    pub fn pool(&mut self, name: &str) -> Arc<PoolStatus> {
+        let new = || {
+            Arc::new(PoolStatus {
+                epoch: 1.into(),
+                requests: Padded::default(),
+                connections: Padded::default(),
+                pending: Padded::default(),
+                retry_budget: RetryBudget::default(),
+                retries: Sharded::new(self.workers),
+            })
+        };
+        self.pools.entry(name.into()).or_insert_with(new).clone()
+    }
+
+    /// The status of a pool's backend; `health` is used for one that is new.
+    pub fn backend(&mut self, pool: &str, backend: &str, health: Health) -> Arc<BackendStatus> {
+        let new = || Arc::new(BackendStatus::new(self.workers, health));
+        let status = self.backends.entry((pool.into(), backend.into())).or_insert_with(new);
+        status.wanted.store(true, Ordering::Relaxed);
+        status.clone()
+    }
+
+    /// Forgets everything that no snapshot holds any more.
+    pub fn sweep(&mut self) {
+        self.listeners.retain(|_, status| Arc::strong_count(status) > 1);
+        self.routes.retain(|_, status| Arc::strong_count(status) > 1);
+        self.pools.retain(|_, status| Arc::strong_count(status) > 1);
+        let mark = |wanted: &AtomicBool| wanted.store(false, Ordering::Relaxed);
+        self.backends.retain(|_, status| {
+            let held = Arc::strong_count(status) > 1;
+            if !held {
+                mark(&status.wanted);
+            }
+            held
+        });
+    }
+}

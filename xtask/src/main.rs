@@ -1,0 +1,2 @@
+//! Automation of this repository: checks, dependence edges, benches.
+fn main() {}
