@@ -18,7 +18,7 @@ pub use condition::{Condition, Matcher};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
 pub use host::HostMatch;
-pub(crate) use index::{Entry, Index};
+pub(crate) use index::Index;
 pub use path::PathMatch;
 pub use table::RouteTable;
 pub use text::TextMatch;

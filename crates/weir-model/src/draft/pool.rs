@@ -77,6 +77,8 @@ pub enum ProbeDraft {
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "named and documented as in the compiled probe")]
 pub struct HttpProbeDraft {
+    /// Where it stands.
+    pub span: Span,
     pub path: Option<Text>,
     pub host: Option<Text>,
     pub method: Option<Text>,

@@ -80,15 +80,16 @@ impl Index {
         }
     }
 
-    /// The route of the first entry, in order of evaluation, that may take this host and path and that `holds`.
-    /// A host or path of `None` asks only for entries that take any.
+    /// The first route before `end` with an entry that may take this host and path and that `holds`. A host or path
+    /// of `None` asks only for entries that take any.
     pub(crate) fn first(
         &self,
         host: Option<&[u8]>,
         path: Option<&[u8]>,
+        end: u32,
         mut holds: impl FnMut(Entry) -> bool,
     ) -> Option<usize> {
-        let mut best = u32::MAX;
+        let mut best = end;
         if let Some(host) = host {
             if let Some(bucket) = self.exact.get(host) {
                 bucket.first(path, &mut best, &mut holds);
@@ -101,7 +102,7 @@ impl Index {
             }
         }
         self.any.first(path, &mut best, &mut holds);
-        (best != u32::MAX).then_some(best as usize)
+        (best != end).then_some(best as usize)
     }
 }
 

@@ -37,7 +37,8 @@ impl RouteTable {
             // Without a condition of that number the route takes everything.
             conditions.get(entry.condition as usize).is_none_or(|condition| condition.holds(request))
         };
-        let found = index.first(Some(without_dot(request.host())), Some(request.path()), holds);
+        let host = without_dot(request.host());
+        let found = index.first(Some(host), Some(request.path()), u32::MAX, holds);
         found.map(|number| &self.routes[number])
     }
 
