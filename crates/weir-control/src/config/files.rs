@@ -1,0 +1,73 @@
+//! The texts that problems point into.
+
+/// One file.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// Its path, as the user wrote it.
+    pub name: String,
+    /// Its text, without a byte-order mark.
+    pub text: String,
+}
+
+impl File {
+    /// A line without its line break, counted from 1.
+    pub fn line(&self, number: u32) -> Option<&str> {
+        lines(&self.text).nth(number.checked_sub(1)? as usize)
+    }
+}
+
+/// The lines of a text, ended as in YAML: by LF, CR LF or a single CR.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\n', '\r']) else {
+            rest = None;
+            return Some(text);
+        };
+        let after = &text[end..];
+        rest = after.strip_prefix("\r\n").or_else(|| after.get(1..));
+        Some(&text[..end])
+    })
+}
+
+/// All files of a configuration; [`weir_model::problem::Span::file`] is an index into them.
+#[derive(Clone, Debug, Default)]
+pub struct Files(Vec<File>);
+
+impl Files {
+    /// Adds a file and returns its number.
+    pub(super) fn add(&mut self, name: &str, text: &str) -> u16 {
+        self.0.push(File { name: name.into(), text: text.into() });
+        u16::try_from(self.0.len() - 1).unwrap_or(u16::MAX)
+    }
+
+    /// The file of this number.
+    pub fn file(&self, number: u16) -> Option<&File> {
+        self.0.get(usize::from(number))
+    }
+
+    /// Gives every file the name that `name` makes of its own.
+    pub fn rename(&mut self, name: impl Fn(&str) -> String) {
+        for file in &mut self.0 {
+            file.name = name(&file.name);
+        }
+    }
+
+    /// All files in order of reading.
+    pub fn iter(&self) -> impl Iterator<Item = &File> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_in_yaml() {
+        let file = File { name: String::new(), text: "a\nb\r\nc\rd\n".into() };
+        let lines: Vec<_> = (0..7).map(|number| file.line(number)).collect();
+        assert_eq!(lines, [None, Some("a"), Some("b"), Some("c"), Some("d"), Some(""), None]);
+    }
+}
