@@ -53,7 +53,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         return Ok(());
     }
     let options = parse(arguments)?;
-    let folder = machine::repository().join("bench/results");
+    let folder = crate::repository().join("bench/results");
     std::fs::create_dir_all(&folder)?;
     let asked = |name: &str| options.names.iter().any(|asked| asked == name);
     let work: Vec<Work> = [("http", Work::Http), ("tcp", Work::Tcp)]

@@ -104,7 +104,7 @@ impl Spec {
 
     /// Its file, with the room for connections made small if asked: peers set memory aside for the whole room.
     fn configuration(&self, small: bool, folder: &Path) -> Result<PathBuf> {
-        let file = machine::repository().join("bench").join(self.file);
+        let file = crate::repository().join("bench").join(self.file);
         if !small {
             return Ok(file);
         }
@@ -195,7 +195,7 @@ pub(crate) struct Backend {
 /// Starts the backend on the clients' CPU.
 pub(crate) fn backend() -> Result<Backend> {
     let folder = folder("backend")?;
-    let file = machine::repository().join("bench/backend.nginx.conf");
+    let file = crate::repository().join("bench/backend.nginx.conf");
     let process = Running::start(&nginx(&file, &folder), machine::CLIENTS, &folder)?;
     let address = SocketAddr::from(([127, 0, 0, 1], 18001));
     process.ready(address).context("the backend (nginx)")?;

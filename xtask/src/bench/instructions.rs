@@ -45,7 +45,7 @@ fn count(options: &Options, requests: usize) -> Result<u64> {
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(&options.weir)
         .args(["run", "-c"])
-        .arg(machine::repository().join("bench/weir-instructions.yaml"))
+        .arg(crate::repository().join("bench/weir-instructions.yaml"))
         .stdin(Stdio::null())
         .stdout(file.try_clone()?)
         .stderr(file)

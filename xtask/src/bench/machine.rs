@@ -14,15 +14,12 @@ use rustix::{
     thread::{CpuSet, sched_setaffinity},
 };
 
+use crate::repository;
+
 /// The balancer's CPU.
 pub(crate) const BALANCER: usize = 0;
 /// The CPU of clients and backends.
 pub(crate) const CLIENTS: usize = 1;
-
-/// Where the repository stands.
-pub(crate) fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
-}
 
 /// Builds weir for release and says where it is. A failed build is no reason to stop: peers run without it.
 pub(crate) fn build_weir() -> Result<PathBuf> {

@@ -42,7 +42,7 @@ pub(crate) fn run(address: SocketAddr, connections: usize, seconds: u64) -> Resu
         .arg(format!("-c{connections}"))
         .arg(format!("-d{seconds}s"))
         .arg("-s")
-        .arg(machine::repository().join("bench/report.lua"))
+        .arg(crate::repository().join("bench/report.lua"))
         .arg(format!("http://{address}/"))
         .output()
         .context("wrk cannot be started; on Debian: apt-get install wrk")?;
