@@ -1,2 +1,51 @@
-//! Automation of this repository: checks, dependence edges, benches.
-fn main() {}
+//! Automation of this repository: checks, dependence edges, benches. `cargo xtask help` lists the commands.
+
+mod bench;
+mod check;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  check                              everything that CI runs
+  edges                              the direction of dependence between the crates
+  sizes                              sizes of files, module docs
+  docs                               paths and symbols that the papers cite
+  bench http tcp idle instructions   weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let Some((command, rest)) = arguments.split_first() else {
+        eprint!("{HELP}");
+        return ExitCode::FAILURE;
+    };
+    let outcome = match command.as_str() {
+        "check" => check::run(),
+        "edges" => check::edges::run(),
+        "sizes" => check::sizes::run(),
+        "docs" => check::docs::run(),
+        "bench" => bench::run(rest),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(anyhow::anyhow!("there is no command `{other}`; `cargo xtask help` lists them")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where the repository stands.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map_or_else(PathBuf::new, Path::to_path_buf)
+}

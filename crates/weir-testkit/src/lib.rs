@@ -1,1 +1,33 @@
-//! For tests only: fake clients and backends, and ways to drive weir in process.
+//! For tests only: clients that say anything, backends that answer anything, and a log of every byte that arrived.
+//!
+//! Plain threads and blocking sockets, so that a test reads from top to bottom and nothing here shares a runtime with
+//! what is tested. Deadlines are generous: they end a test that hangs, they measure nothing. This crate does not know
+//! weir; it speaks to whatever listens at an address.
+
+mod backend;
+mod client;
+mod message;
+mod wire;
+
+pub use backend::{Answer, Connection, FakeBackend};
+pub use client::RawClient;
+pub use message::Message;
+pub use wire::End;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// How long anything may take before a test gives up.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits until something holds; panics with `what` if it does not within [`DEADLINE`].
+#[track_caller]
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}

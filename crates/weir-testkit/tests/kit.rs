@@ -1,0 +1,70 @@
+//! The test kit against itself: what a client sends is what the backend logs, and the ends it makes are seen.
+
+use std::time::Duration;
+
+use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
+
+#[test]
+fn requests_are_logged_and_echoed_on_one_connection() {
+    let backend = FakeBackend::echo();
+    let mut client = RawClient::connect(backend.address());
+    assert!(client.get("/one").text().starts_with("GET /one HTTP/1.1\r\nHost: a.test\r\n"));
+    client.send(
+        "POST /two HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nX: y\r\n\r\n",
+    );
+    assert_eq!(client.final_response("POST").status(), 200);
+    let requests = backend.requests();
+    assert_eq!((requests.len(), backend.accepted()), (2, 1));
+    assert_eq!((requests[1].text(), requests[1].trailer("x")), ("abc".into(), Some("y")));
+    assert!(requests[1].complete);
+}
+
+#[test]
+fn bytes_arrive_however_they_are_split() {
+    let backend = FakeBackend::echo();
+    let text = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    RawClient::connect(backend.address()).send_byte_by_byte(text).final_response("GET");
+    RawClient::connect(backend.address()).send_split(text, &[1, 5, 20]).final_response("GET");
+    assert_eq!(backend.bytes(), text.repeat(2));
+}
+
+#[test]
+fn ends_are_told_apart() {
+    let end = |answer| {
+        let backend = FakeBackend::answering(answer);
+        let mut client = RawClient::connect(backend.address());
+        client.send("GET / HTTP/1.1\r\n\r\n").read_until_quiet(Duration::from_millis(200))
+    };
+    assert_eq!(end(Answer::bytes("x").then_close()), (b"x".to_vec(), End::Closed));
+    assert_eq!(end(Answer::bytes("").then_reset()).1, End::Reset);
+    assert_eq!(end(Answer::bytes("x").then_hang()), (b"x".to_vec(), End::Open));
+    assert_eq!(end(Answer::close()), (Vec::new(), End::Closed));
+}
+
+#[test]
+fn a_body_that_is_cut_short_is_not_complete() {
+    for (answer, complete) in [("Content-Length: 3\r\n\r\nab", false), ("Content-Length: 2\r\n\r\nab", true)]
+    {
+        let answer = Answer::bytes(format!("HTTP/1.1 200 OK\r\n{answer}")).then_close();
+        let backend = FakeBackend::answering(answer);
+        let response = RawClient::connect(backend.address()).get("/");
+        assert_eq!((response.text().as_str(), response.complete), ("ab", complete));
+    }
+}
+
+#[test]
+fn a_backend_that_is_dropped_refuses_and_its_address_can_be_taken_again() {
+    let backend = FakeBackend::echo();
+    let address = backend.address();
+    let mut client = RawClient::connect(address);
+    client.get("/");
+    drop(backend);
+    assert!(client.closed());
+    let second = FakeBackend::custom_at(address, |mut connection| {
+        connection.send("hello");
+        connection.finish();
+        connection.read_to_end();
+    });
+    assert_eq!(RawClient::connect(address).read_to_end(), (b"hello".to_vec(), End::Closed));
+    wait_until("the connection has ended", || second.open() == 0);
+}

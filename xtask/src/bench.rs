@@ -1,0 +1,136 @@
+//! Benches: weir beside Debian's nginx and HAProxy on the same work, in one run.
+//!
+//! The figure that survives a noisy machine is CPU time of the balancer's processes per request, and the claim is the
+//! median of the ratios per round. The balancer has CPU 0 for itself; clients and backends share CPU 1.
+
+mod contestant;
+mod idle;
+mod instructions;
+mod machine;
+mod open_loop;
+mod probe;
+mod report;
+mod same_rate;
+mod saturation;
+mod wrk;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use contestant::{Contestant, Work};
+
+const HELP: &str = "\
+cargo xtask bench NAME... [OPTIONS]
+
+  http           HTTP/1.1 keep-alive through weir, nginx and HAProxy, and through nginx stream and HAProxy tcp
+  tcp            the same requests through weir's tcp listener, nginx stream and HAProxy tcp
+  idle           memory per idle keep-alive connection, 9,000 of them
+  instructions   instructions of weir per request (valgrind)
+
+  --rounds N              rounds in which the contestants alternate (5)
+  --seconds S             seconds per contestant and round (4)
+  --connections A,B       connections of the clients (64,512)
+  --idle N                idle connections (9000)
+  --weir PATH             a binary of weir; without it weir is built for release first
+  --quick                 2 rounds of 1 second: to try the harness, not to claim anything
+";
+
+/// What was asked for.
+struct Options {
+    names: Vec<String>,
+    rounds: usize,
+    seconds: u64,
+    connections: Vec<usize>,
+    idle: usize,
+    weir: PathBuf,
+}
+
+/// Runs the benches that the arguments name.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    if arguments.is_empty() || arguments.iter().any(|argument| argument == "--help") {
+        print!("{HELP}");
+        return Ok(());
+    }
+    let options = parse(arguments)?;
+    let folder = crate::repository().join("bench/results");
+    std::fs::create_dir_all(&folder)?;
+    let asked = |name: &str| options.names.iter().any(|asked| asked == name);
+    let work: Vec<Work> = [("http", Work::Http), ("tcp", Work::Tcp)]
+        .into_iter()
+        .filter_map(|(name, work)| asked(name).then_some(work))
+        .collect();
+    if !work.is_empty() {
+        traffic(&work, &options, &folder.join("traffic.json"))?;
+    }
+    if asked("idle") {
+        report::save(&idle::run(&options)?, &folder.join("idle.json"))?;
+    }
+    if asked("instructions") {
+        report::save(&instructions::run(&options)?, &folder.join("instructions.json"))?;
+    }
+    Ok(())
+}
+
+/// Everything that carries requests: at saturation for each number of connections, then at one rate for all.
+fn traffic(work: &[Work], options: &Options, file: &std::path::Path) -> Result<()> {
+    let backend = contestant::backend()?;
+    let mut contestants = Vec::new();
+    for spec in contestant::specs(work) {
+        match Contestant::start(spec, &options.weir) {
+            Ok(contestant) => contestants.push(contestant),
+            Err(error) => println!("{} is MISSING from this run: {error:#}", spec.name),
+        }
+    }
+    if contestants.is_empty() {
+        bail!("no contestant started");
+    }
+    let mut parts = Vec::new();
+    let mut weakest = f64::INFINITY;
+    for connections in &options.connections {
+        let outcome = saturation::run(&contestants, *connections, options)?;
+        weakest = weakest.min(outcome.weakest_rate());
+        outcome.print();
+        parts.push(outcome.json());
+    }
+    let rate = weakest / 2.0;
+    let level = same_rate::run(&contestants, &backend, rate, options)?;
+    level.print();
+    let versions: Vec<_> = contestants.iter().map(|contestant| contestant.version.clone()).collect();
+    report::save(
+        &serde_json::json!({ "versions": versions, "saturation": parts, "same_rate": level.json() }),
+        file,
+    )
+}
+
+fn parse(arguments: &[String]) -> Result<Options> {
+    let mut options = Options {
+        names: Vec::new(),
+        rounds: 5,
+        seconds: 4,
+        connections: vec![64, 512],
+        idle: 9000,
+        weir: PathBuf::new(),
+    };
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
+        match argument.as_str() {
+            "--rounds" => options.rounds = value()?.parse().context("--rounds takes a number")?,
+            "--seconds" => options.seconds = value()?.parse().context("--seconds takes a number")?,
+            "--idle" => options.idle = value()?.parse().context("--idle takes a number")?,
+            "--connections" => {
+                let list = value()?.split(',').map(str::parse).collect::<Result<_, _>>();
+                options.connections = list.context("--connections takes numbers, as in 64,512")?;
+            }
+            "--weir" => options.weir = std::path::absolute(value()?)?,
+            "--quick" => (options.rounds, options.seconds) = (2, 1),
+            "http" | "tcp" | "idle" | "instructions" => options.names.push(argument.clone()),
+            other => bail!("there is no bench or option `{other}`; `cargo xtask bench --help` lists them"),
+        }
+    }
+    if options.weir.as_os_str().is_empty() {
+        options.weir = machine::build_weir()?;
+    }
+    Ok(options)
+}

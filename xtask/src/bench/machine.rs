@@ -1,0 +1,140 @@
+//! What the kernel knows about a process: CPU time, memory, children; and where it may run.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::{
+    process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit},
+    thread::{CpuSet, sched_setaffinity},
+};
+
+use crate::repository;
+
+/// The balancer's CPU.
+pub(crate) const BALANCER: usize = 0;
+/// The CPU of clients and backends.
+pub(crate) const CLIENTS: usize = 1;
+
+/// Builds weir for release and says where it is. A failed build is no reason to stop: peers run without it.
+pub(crate) fn build_weir() -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--package", "weir", "--bin", "weir"])
+        .current_dir(repository())
+        .status()
+        .context("cargo cannot be started")?;
+    if !status.success() {
+        println!("weir was not built; the peers run without it");
+    }
+    // This program was built into the same folder: target/release.
+    let folder = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok(folder.join("weir"))
+}
+
+/// Lets this process have as many open files as the machine allows, and returns the number.
+pub(crate) fn raise_file_limit() -> u64 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+        Err(_) => limit.current.unwrap_or(u64::MAX),
+    }
+}
+
+/// Confines a thread (or this one) to a CPU.
+pub(crate) fn pin(thread: Option<u32>, cpu: usize) -> Result<()> {
+    let mut set = CpuSet::new();
+    set.set(cpu);
+    let thread = thread.and_then(|thread| Pid::from_raw(thread.cast_signed()));
+    sched_setaffinity(thread, &set).with_context(|| format!("cannot pin to CPU {cpu}"))
+}
+
+/// Confines every thread of a process and of its children to a CPU.
+pub(crate) fn pin_process(process: u32, cpu: usize) -> Result<()> {
+    for process in family(process) {
+        for thread in threads(process) {
+            pin(Some(thread), cpu)?;
+        }
+    }
+    Ok(())
+}
+
+/// CPU time that a process and its children have used so far.
+pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
+    let mut sum = 0;
+    for process in family(process) {
+        for thread in threads(process) {
+            let file = format!("/proc/{process}/task/{thread}/schedstat");
+            let text = fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
+            let nanoseconds: u64 = text.split(' ').next().unwrap_or_default().parse().context(file)?;
+            sum += nanoseconds;
+        }
+    }
+    if sum == 0 {
+        bail!("process {process} has used no CPU time: it is gone, or the kernel keeps no schedstat");
+    }
+    Ok(Duration::from_nanos(sum))
+}
+
+/// Bytes of memory that a process and its children hold.
+pub(crate) fn resident(process: u32) -> Result<u64> {
+    let mut sum = 0;
+    for process in family(process) {
+        let file = format!("/proc/{process}/smaps_rollup");
+        let text = fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
+        let line = text.lines().find(|line| line.starts_with("Rss:")).context("no Rss in smaps_rollup")?;
+        let kilobytes: u64 = line.split_whitespace().nth(1).context("no number after Rss")?.parse()?;
+        sum += kilobytes * 1024;
+    }
+    Ok(sum)
+}
+
+/// A process and all its descendants.
+fn family(process: u32) -> Vec<u32> {
+    let parents: Vec<(u32, u32)> = numbers("/proc").filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut family = vec![process];
+    let mut next = 0;
+    while let Some(member) = family.get(next).copied() {
+        family.extend(parents.iter().filter(|(_, parent)| *parent == member).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    family
+}
+
+fn parent(process: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name in parentheses may hold spaces; state and parent follow the last one.
+    stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn threads(process: u32) -> impl Iterator<Item = u32> {
+    numbers(&format!("/proc/{process}/task"))
+}
+
+fn numbers(folder: &str) -> impl Iterator<Item = u32> + use<> {
+    fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// Asks a process to end and waits for it; kills it when it does not listen.
+pub(crate) fn stop(child: &mut Child) -> io::Result<()> {
+    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while child.try_wait()?.is_none() {
+        if Instant::now() > deadline {
+            child.kill()?;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}

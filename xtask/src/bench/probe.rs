@@ -1,0 +1,82 @@
+//! A plain HTTP/1.1 client for one connection: enough to know that a contestant answers, and with how many bytes.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The request that every client here sends; wrk's is the same but for the Host header.
+pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+/// Bytes of the backend's body.
+pub(crate) const BODY: usize = 1024;
+
+/// A kept-alive connection.
+pub(crate) struct Client {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    /// Connects.
+    pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// Sends one request.
+    pub(crate) fn send(&mut self) -> Result<()> {
+        Ok(self.stream.write_all(REQUEST)?)
+    }
+
+    /// Reads one response; its length in bytes. Anything but a 200 with the whole body is an error.
+    pub(crate) fn receive(&mut self) -> Result<u64> {
+        self.buffer.clear();
+        let mut piece = [0; 4096];
+        loop {
+            if let Some(length) = response_length(&self.buffer)?
+                && self.buffer.len() >= length
+            {
+                return Ok(length as u64);
+            }
+            let count = self.stream.read(&mut piece)?;
+            if count == 0 {
+                bail!("the connection was closed after {} bytes of a response", self.buffer.len());
+            }
+            self.buffer.extend_from_slice(&piece[..count]);
+        }
+    }
+}
+
+/// Some requests on one connection; the length of the last response.
+pub(crate) fn exchange(address: SocketAddr, requests: usize) -> Result<u64> {
+    let mut client = Client::connect(address)?;
+    let mut length = 0;
+    for _ in 0..requests {
+        client.send()?;
+        length = client.receive()?;
+    }
+    Ok(length)
+}
+
+/// The length of the response at the start of `bytes`, once its head is complete.
+pub(crate) fn response_length(bytes: &[u8]) -> Result<Option<usize>> {
+    let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let text = std::str::from_utf8(&bytes[..head]).context("a response head that is no text")?;
+    if !text.starts_with("HTTP/1.1 200 ") {
+        bail!("not a 200: {}", text.lines().next().unwrap_or_default());
+    }
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+    });
+    match length {
+        Some(BODY) => Ok(Some(head + 4 + BODY)),
+        Some(other) => bail!("a body of {other} bytes instead of {BODY}"),
+        None => bail!("a response without Content-Length"),
+    }
+}
