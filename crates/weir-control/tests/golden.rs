@@ -2,6 +2,7 @@
 //! `tests/golden/bad/*.yaml` with exactly what users are told (`*.errors`).
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p weir-control --test golden` writes what is the case now; read the diff.
+#![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
 
 #[path = "golden/mutate.rs"]
 mod mutate;

@@ -41,9 +41,14 @@ pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8]) {
         loaded.problems.push(Problem::error(span, "the file is not UTF-8 text", remedy));
         return broken(&mut loaded.draft);
     }
-    match yaml::parse(&text, file, &mut loaded.problems) {
-        Some(root) => read::read(&root, &mut loaded.draft, &mut loaded.problems),
-        None => broken(&mut loaded.draft),
+    let before = loaded.problems.len();
+    let root = yaml::parse(&text, file, &mut loaded.problems);
+    if loaded.problems.len() > before {
+        // Keys may have been lost, with whole listeners and pools in them.
+        broken(&mut loaded.draft);
+    }
+    if let Some(root) = root {
+        read::read(&root, &mut loaded.draft, &mut loaded.problems);
     }
 }
 

@@ -39,7 +39,11 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::MappingKeyNotAllowed
         | ErrorKind::BlockSequenceEntryNotAllowed
-        | ErrorKind::SimpleKeyExpected => return indentation(text, at),
+        | ErrorKind::SimpleKeyExpected => {
+            let cause = "this line is indented differently from its neighbours";
+            let remedy = "let all keys of one map, and all `-` of one list, begin in the same column";
+            return bracket(text, at, cause, remedy);
+        }
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::DocumentIndicatorInQuotedScalar => {
@@ -60,10 +64,10 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
         | ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::MisplacedFlowCollectionEnd
         | ErrorKind::MismatchedFlowCollectionEnd { .. }
-        | ErrorKind::InvalidFlowScalarIndent => (
-            "the brackets do not fit together".into(),
-            "each `[` and `{` needs its own closing one, and a comma between values",
-        ),
+        | ErrorKind::InvalidFlowScalarIndent => {
+            let remedy = "each `[` and `{` needs its own closing one, and a comma between values";
+            return bracket(text, at, "the brackets do not fit together", remedy);
+        }
         ErrorKind::RecursionLimitExceeded => return *super::too_deep(at),
         _ => (format!("this is not YAML: {}", error.info()), "see the line and the one above it"),
     };
@@ -82,13 +86,13 @@ fn tab(text: &str, at: Span) -> Span {
     at
 }
 
-fn indentation(text: &str, at: Span) -> Problem {
+/// Something behind `]` is most often an IPv6 address without quotes; anything else is the problem given.
+fn bracket(text: &str, at: Span, cause: &str, remedy: &str) -> Problem {
     let line = lines(text).nth(at.line.saturating_sub(1) as usize).unwrap_or_default();
     let before: String = line.chars().take(at.column.saturating_sub(1) as usize).collect();
-    if before.trim_start().ends_with(']') {
+    if before.trim_end().ends_with("::]") {
         let cause = "something follows a closing bracket";
         return Problem::error(at, cause, "an address that begins with `[` needs quotes: `\"[::]:443\"`");
     }
-    let cause = "this line is indented differently from its neighbours";
-    Problem::error(at, cause, "let all keys of one map, and all `-` of one list, begin in the same column")
+    Problem::error(at, cause, remedy)
 }
