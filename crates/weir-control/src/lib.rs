@@ -6,3 +6,6 @@
 
 // From text to a snapshot.
 pub mod config;
+
+// What backends are found to be, from the first probe to the status that workers read.
+pub mod health;

@@ -24,8 +24,15 @@ mod write;
 
 pub(crate) use serve::serve;
 
+// What probes need of it: the same judgement of an answer as traffic gets.
+pub(crate) use {
+    chunked::ChunkDecoder,
+    lines::{HeadEnd, find_end},
+    request::BodyLength,
+    response::ResponseHead,
+};
+
 use request::RequestHead;
-use response::ResponseHead;
 
 /// Room for the heads of one exchange, used again for the next.
 #[derive(Debug, Default)]

@@ -19,6 +19,9 @@ mod choose;
 // 5. Connections to backends.
 mod upstream;
 
+// 6. Whether backends answer: probe code, run by the control thread.
+pub mod health;
+
 // Beside the path: what it runs on, and what it says.
 mod buffer;
 pub mod clock;

@@ -1,0 +1,192 @@
+//! Health checks and name resolution at work: one task per backend that needs either.
+//!
+//! ```text
+//!  snapshot ──> one watch per backend ──> resolve names ──> probe (the binary's Prober) ──> HealthState
+//!                                                                                              │ a change
+//!                              workers <── PoolStatus::touch <── BackendStatus::set_health <───┘
+//! ```
+
+mod resolve;
+mod watch;
+
+use std::{collections::HashMap, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{sync::Semaphore, task::AbortHandle};
+use weir_model::{
+    health::HealthCheck,
+    pool::{Endpoint, Pool},
+    snapshot::{Snapshot, SnapshotCell},
+    status::{BackendStatus, Health, PoolStatus},
+    time::Moment,
+};
+
+use resolve::Addresses;
+
+/// Probes in flight at once, over all pools.
+const AT_ONCE: usize = 64;
+/// How soon a new snapshot is noticed.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// Asks a backend a question. The binary implements it with weir-proxy's probe code.
+pub trait Prober: Send + Sync + 'static {
+    /// Asks `address` what `check` asks; `host` is what the backend is called in the file. Says what was answered,
+    /// or why that is not what was expected.
+    fn probe(
+        &self,
+        check: &HealthCheck,
+        address: SocketAddr,
+        host: &str,
+    ) -> impl Future<Output = Result<String, String>> + Send;
+}
+
+/// Where lines for the process log go.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// The clock: milliseconds since the start of the process.
+pub type Clock = fn() -> Moment;
+
+/// Keeps the health of every backend of the published snapshot up to date. Never returns; to stop it, drop it.
+pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock: Clock) {
+    let shared = Arc::new(Shared { prober, log, clock, permits: Semaphore::new(AT_ONCE) });
+    let mut watches = Watches::default();
+    let mut seen = None;
+    loop {
+        let generation = cell.generation();
+        if seen != Some(generation) {
+            seen = Some(generation);
+            watches.follow(&cell.load(), &shared);
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+/// What all watches use.
+struct Shared<P> {
+    prober: P,
+    log: Log,
+    clock: Clock,
+    permits: Semaphore,
+}
+
+/// One backend that is watched: all that its task keeps of a snapshot.
+#[derive(Clone)]
+struct Subject {
+    pool: Arc<str>,
+    name: Arc<str>,
+    endpoint: Endpoint,
+    check: Option<HealthCheck>,
+    status: Arc<BackendStatus>,
+    pool_status: Arc<PoolStatus>,
+}
+
+impl Subject {
+    /// True if a task for the other one does what this one needs.
+    fn is_same(&self, other: &Self) -> bool {
+        self.endpoint == other.endpoint
+            && self.check == other.check
+            && Arc::ptr_eq(&self.status, &other.status)
+            && Arc::ptr_eq(&self.pool_status, &other.pool_status)
+    }
+
+    /// Makes a change known to workers, operators and the log.
+    fn set<P>(&self, health: Health, reason: &str, shared: &Shared<P>) {
+        self.status.set_health(health, reason, (shared.clock)());
+        self.pool_status.touch();
+        self.say(shared, &format!("health={}: {reason}", health.word()));
+    }
+
+    fn say<P>(&self, shared: &Shared<P>, text: &str) {
+        (shared.log)(&format!("pool={} backend={} {text}", self.pool, self.name));
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.pool, self.name)
+    }
+}
+
+/// What is watched, by pool and backend.
+#[derive(Default)]
+struct Watches(HashMap<(Arc<str>, Arc<str>), Watch>);
+
+/// What is done for one backend; ends when this is dropped.
+struct Watch {
+    subject: Subject,
+    /// None if there is nothing to do but to remember it.
+    task: Option<AbortHandle>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Watches {
+    /// Starts what a snapshot needs anew and stops what it does not need; what stays the same goes on undisturbed.
+    fn follow<P: Prober>(&mut self, snapshot: &Snapshot, shared: &Arc<Shared<P>>) {
+        let subjects: Vec<_> = snapshot.pools.iter().flat_map(|pool| subjects(pool)).collect();
+        let total = subjects.len();
+        let mut kept = HashMap::with_capacity(total);
+        for (position, subject) in subjects.into_iter().enumerate() {
+            let key = (subject.pool.clone(), subject.name.clone());
+            let before = self.0.remove(&key);
+            if before.as_ref().is_some_and(|watch| watch.subject.is_same(&subject)) {
+                kept.extend(before.map(|watch| (key, watch)));
+                continue;
+            }
+            let known = subject.start_after(before.as_ref().map(|watch| &watch.subject), shared);
+            drop(before);
+            let task = subject.needs_watching().then(|| {
+                let task = watch::watch(subject.clone(), known, shared.clone(), position, total);
+                tokio::spawn(task).abort_handle()
+            });
+            kept.insert(key, Watch { subject, task });
+        }
+        self.0 = kept;
+    }
+}
+
+impl Subject {
+    const fn needs_watching(&self) -> bool {
+        self.check.is_some() || matches!(self.endpoint, Endpoint::Name(..))
+    }
+
+    /// Brings the status, which survives reloads, into line with what is asked for now. Returns the addresses that
+    /// the name is still known to stand for.
+    fn start_after<P>(&self, before: Option<&Self>, shared: &Shared<P>) -> Addresses {
+        let moved = before.is_some_and(|before| before.endpoint != self.endpoint);
+        if moved {
+            // What was found out was about another machine.
+            self.status.addresses.store(Arc::default());
+            self.set(Health::Unknown, "its address has changed", shared);
+        }
+        let up = matches!(self.status.health(), Health::Up | Health::Ejected);
+        let starts_up = match &self.check {
+            Some(check) => moved && check.initially_up,
+            // Checks that were taken away leave nothing behind.
+            None => true,
+        };
+        if !up && starts_up && matches!(self.endpoint, Endpoint::Address(_)) {
+            self.set(Health::Up, "not checked", shared);
+        }
+        self.status.addresses.load().as_slice().into()
+    }
+}
+
+fn subjects(pool: &Pool) -> impl Iterator<Item = Subject> {
+    pool.backends.iter().map(|backend| Subject {
+        pool: pool.name.clone(),
+        name: backend.name.clone(),
+        endpoint: backend.endpoint.clone(),
+        check: pool.health.clone(),
+        status: backend.status.clone(),
+        pool_status: pool.status.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

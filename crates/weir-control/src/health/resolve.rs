@@ -1,0 +1,77 @@
+//! Host names of backends: looked up again and again. A name that stops resolving keeps its last addresses; one that
+//! never did marks its backend down. Neither stops anything.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{net::lookup_host, sync::watch, time::sleep};
+use weir_model::status::Health;
+
+use super::{Shared, Subject};
+
+/// Between two look-ups of a name that resolves.
+const REFRESH: Duration = Duration::from_secs(10);
+/// Between two look-ups of a name without any address yet.
+const RETRY: Duration = Duration::from_secs(1);
+/// For one look-up.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The addresses that a backend has now; empty while its name was never resolved.
+pub(super) type Addresses = Arc<[SocketAddr]>;
+
+/// Keeps `found` up to date. Never returns.
+pub(super) async fn resolve<P>(
+    subject: &Subject,
+    host: &str,
+    port: u16,
+    shared: &Shared<P>,
+    found: watch::Sender<Addresses>,
+) {
+    let mut failing = false;
+    loop {
+        match look_up(host, port).await {
+            Ok(addresses) => {
+                if std::mem::take(&mut failing) || **found.borrow() != *addresses {
+                    subject.say(shared, &format!("`{host}` stands for {}", listed(&addresses)));
+                }
+                found.send_if_modified(|old| {
+                    let changed = **old != *addresses;
+                    *old = addresses;
+                    changed
+                });
+            }
+            Err(reason) => {
+                let sentence = format!("`{host}` cannot be resolved: {reason}");
+                subject.status.set_last_error(&sentence);
+                let known = found.borrow().len();
+                if known > 0 && !failing {
+                    subject.say(shared, &format!("{sentence}; the addresses known before stay in use"));
+                }
+                if known == 0 && !failing {
+                    subject.set(Health::Down, &sentence, shared);
+                }
+                failing = true;
+            }
+        }
+        sleep(if found.borrow().is_empty() { RETRY } else { REFRESH }).await;
+    }
+}
+
+/// In a stable order: resolvers rotate theirs, which is no change.
+async fn look_up(host: &str, port: u16) -> Result<Addresses, String> {
+    let looked_up = tokio::time::timeout(PATIENCE, lookup_host((host, port))).await;
+    let found: io::Result<Vec<SocketAddr>> = match looked_up {
+        Ok(result) => result.map(Iterator::collect),
+        Err(_) => return Err(format!("no answer within {}s", PATIENCE.as_secs())),
+    };
+    let mut addresses = found.map_err(|error| error.to_string())?;
+    addresses.sort();
+    addresses.dedup();
+    if addresses.is_empty() {
+        return Err("the name has no address".into());
+    }
+    Ok(addresses.into())
+}
+
+fn listed(addresses: &[SocketAddr]) -> String {
+    addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ")
+}

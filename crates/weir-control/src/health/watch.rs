@@ -1,0 +1,170 @@
+//! The task of one backend: its addresses, its probes, and what follows from them.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    net::SocketAddr,
+    sync::Arc,
+};
+
+use tokio::{sync::watch, time::sleep};
+use weir_model::{
+    balance::Seed,
+    health::{Event, HealthCheck, HealthState, first_probe, next_probe},
+    pool::Endpoint,
+    status::Health,
+    time::Millis,
+};
+
+use super::{
+    Prober, Shared, Subject,
+    resolve::{Addresses, resolve},
+};
+
+/// Watches one backend, the `position`th of `total`. Never returns. `known` are addresses that its name stood for
+/// before.
+pub(super) async fn watch<P: Prober>(
+    subject: Subject,
+    known: Addresses,
+    shared: Arc<Shared<P>>,
+    position: usize,
+    total: usize,
+) {
+    match subject.endpoint.clone() {
+        Endpoint::Address(address) => {
+            let (_kept, addresses) = watch::channel(Addresses::from([address]));
+            follow(&subject, &shared, addresses, position, total).await;
+        }
+        Endpoint::Name(host, port) => {
+            let (found, addresses) = watch::channel(known);
+            tokio::join!(
+                resolve(&subject, &host, port, &shared, found),
+                follow(&subject, &shared, addresses, position, total)
+            );
+        }
+    }
+}
+
+async fn follow<P: Prober>(
+    subject: &Subject,
+    shared: &Shared<P>,
+    addresses: watch::Receiver<Addresses>,
+    position: usize,
+    total: usize,
+) {
+    match &subject.check {
+        Some(check) => probe_forever(subject, check, shared, addresses, position, total).await,
+        None => follow_names(subject, shared, addresses).await,
+    }
+}
+
+/// Without a check, a backend with an address is up.
+async fn follow_names<P>(subject: &Subject, shared: &Shared<P>, mut addresses: watch::Receiver<Addresses>) {
+    while addresses.wait_for(|addresses| !addresses.is_empty()).await.is_ok() {
+        use_addresses(subject, &addresses.borrow_and_update());
+        if !matches!(subject.status.health(), Health::Up | Health::Ejected) {
+            subject.set(Health::Up, "its name resolves", shared);
+        }
+        if addresses.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn probe_forever<P: Prober>(
+    subject: &Subject,
+    check: &HealthCheck,
+    shared: &Shared<P>,
+    mut addresses: watch::Receiver<Addresses>,
+    position: usize,
+    total: usize,
+) {
+    // Another one in every process: several weirs in front of one backend must not ask in step.
+    let mut seed = Seed::new(RandomState::new().hash_one(&*subject.name));
+    let mut delay = first_probe(check.interval, position, total);
+    let mut state: Option<HealthState> = None;
+    loop {
+        sleep(delay.duration()).await;
+        if addresses.wait_for(|addresses| !addresses.is_empty()).await.is_err() {
+            return;
+        }
+        let targets = addresses.borrow_and_update().clone();
+        let state = state.get_or_insert_with(|| first_state(subject, check, shared, &targets));
+        let Ok(permit) = shared.permits.acquire().await else { return };
+        let started = (shared.clock)();
+        let event = ask(subject, check, shared, &targets).await;
+        drop(permit);
+        let now = (shared.clock)();
+        if let Event::Failed(sentence) = &event {
+            subject.status.set_last_error(&format!("health check: {sentence}"));
+        }
+        if let Some(change) = state.observe(&event, now) {
+            subject.set(change.to, &change.reason, shared);
+        }
+        delay = Millis(next_probe(check.interval, &mut seed).0.saturating_sub(now.since(started).0));
+    }
+}
+
+/// What is known when the first probe is made: after a reload the health from before, and nothing of a name that has
+/// only just been resolved.
+fn first_state<P>(
+    subject: &Subject,
+    check: &HealthCheck,
+    shared: &Shared<P>,
+    targets: &[SocketAddr],
+) -> HealthState {
+    let mut health = subject.status.health();
+    if let Endpoint::Name(..) = subject.endpoint {
+        use_addresses(subject, targets);
+        if health != Health::Up && check.initially_up {
+            subject.set(Health::Up, "its name resolves, and `initial` is `up`", shared);
+        }
+        health = match subject.status.health() {
+            Health::Down => Health::Unknown,
+            other => other,
+        };
+    }
+    HealthState::new(check, health, (shared.clock)())
+}
+
+/// Asks every address of the backend. It passes if one of them does; those that do not are left out of traffic until
+/// they do again.
+async fn ask<P: Prober>(
+    subject: &Subject,
+    check: &HealthCheck,
+    shared: &Shared<P>,
+    targets: &[SocketAddr],
+) -> Event {
+    let host = match &subject.endpoint {
+        Endpoint::Address(address) => address.to_string(),
+        Endpoint::Name(host, port) => format!("{host}:{port}"),
+    };
+    let mut passing = Vec::new();
+    let mut passed = None;
+    let mut failed = None;
+    for target in targets {
+        let asked = SocketAddr::new(target.ip(), check.port.unwrap_or(target.port()));
+        match shared.prober.probe(check, asked, &host).await {
+            Ok(sentence) => {
+                passing.push(*target);
+                passed = Some(sentence);
+            }
+            Err(sentence) if targets.len() > 1 => failed = Some(format!("{}: {sentence}", target.ip())),
+            Err(sentence) => failed = Some(sentence),
+        }
+    }
+    if let Endpoint::Name(..) = subject.endpoint {
+        use_addresses(subject, if passing.is_empty() { targets } else { &passing });
+    }
+    match (passed, failed) {
+        (Some(sentence), _) => Event::Passed(sentence),
+        (None, sentence) => Event::Failed(sentence.unwrap_or_default()),
+    }
+}
+
+/// Tells workers which addresses a name stands for.
+fn use_addresses(subject: &Subject, addresses: &[SocketAddr]) {
+    if **subject.status.addresses.load() != *addresses {
+        subject.status.addresses.store(Arc::new(addresses.to_vec()));
+        subject.pool_status.touch();
+    }
+}
