@@ -1,5 +1,56 @@
 //! What a file said, unchecked: every value with its place.
+//!
+//! All sources of configuration end here (files now; Kubernetes, xDS and overlays later) and take the same road:
+//! [`crate::snapshot::compile`] is the only place that judges a draft. What stands here is therefore text wherever
+//! judging the text can fail for a reason that other sources share (addresses, patterns, header names).
+
+mod listener;
+mod pool;
+mod route;
+
+pub use listener::{ListenerDraft, ListenerLimitsDraft, TimeoutsDraft};
+pub use pool::{
+    BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
+};
+pub use route::{
+    ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
+    RespondDraft, RewriteDraft, RouteDraft, TextDraft,
+};
+
+use crate::{problem::Located, time::Millis};
+
+/// A text with its place.
+pub type Text = Located<String>;
+
+/// A key and its value, marked as a whole; absent if the file does not say.
+pub type Setting<T> = Option<Located<T>>;
 
 /// An unchecked configuration.
-#[derive(Debug, Default)]
-pub struct Draft {}
+#[derive(Clone, Debug, Default)]
+pub struct Draft {
+    /// In the order of the files.
+    pub listeners: Vec<ListenerDraft>,
+    /// In the order of the files.
+    pub pools: Vec<PoolDraft>,
+    /// Settings of the process.
+    pub process: ProcessDraft,
+    /// True if a listener may be missing because it could not be read.
+    pub listeners_incomplete: bool,
+    /// True if a pool may be missing because it could not be read.
+    pub pools_incomplete: bool,
+}
+
+/// Settings of the process.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessDraft {
+    /// Data-path threads; inner none is one per core.
+    pub workers: Setting<Option<u32>>,
+    /// Whether each worker stays on its core.
+    pub pin: Setting<bool>,
+    /// Where operators are answered.
+    pub admin: Option<Text>,
+    /// See [`crate::snapshot::Process::shutdown_announce`].
+    pub shutdown_announce: Setting<Millis>,
+    /// See [`crate::snapshot::Process::shutdown_drain`].
+    pub shutdown_drain: Setting<Millis>,
+}

@@ -66,6 +66,15 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::error(span, cause, remedy) }
     }
 
+    /// A part of the configuration language that weir does not do yet. Nothing is accepted and ignored.
+    pub fn not_yet(span: Span, what: impl fmt::Display) -> Self {
+        Self::error(
+            span,
+            format!("{what} is part of the configuration language but this version does not do it yet"),
+            "remove it",
+        )
+    }
+
     /// The same problem, pointing at a second place too.
     #[must_use]
     pub fn with_related(mut self, span: Span, caption: impl Into<String>) -> Self {
@@ -74,8 +83,34 @@ impl Problem {
     }
 }
 
+/// The name that was probably meant: the nearest of the candidates, if it is near enough to be a slip of the hand.
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let allowed = (name.chars().count() / 3).clamp(1, 3);
+    let lower = name.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, _)| *distance <= allowed)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_near_names_are_suggested() {
+        let known = ["timeouts", "trusted_proxies", "tls"];
+        assert_eq!(nearest("timeuots", known), Some("timeouts"));
+        assert_eq!(nearest("TLS", known), Some("tls"));
+        assert_eq!(nearest("pool", known), None);
+        assert_eq!(nearest("x", known), None);
     }
 }

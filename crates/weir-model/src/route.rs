@@ -4,15 +4,24 @@
 
 mod condition;
 mod edit;
+mod explain;
+mod fields;
+mod host;
+mod index;
 mod path;
 mod table;
+mod text;
 
 use std::{net::IpAddr, sync::Arc};
 
-pub use condition::{Condition, Matcher, TextMatch};
+pub use condition::{Condition, Matcher};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
+pub use explain::Verdict;
+pub use host::HostMatch;
+pub(crate) use index::Index;
 pub use path::PathMatch;
 pub use table::RouteTable;
+pub use text::TextMatch;
 
 use crate::{pool::PoolIndex, status::RouteStatus};
 

@@ -1,1 +1,30 @@
 //! The path: what carries requests and connections, module by module in the order of the traffic.
+//!
+//! A worker is one thread; everything in it is single-threaded and shared with nobody, except through the snapshot
+//! (what to do) and the status objects (what is happening) of `weir-model`.
+
+// 1. Connections arrive.
+pub mod listener;
+
+// 2. What a client connection is.
+mod conn;
+
+// 3. What travels on it: bytes, or requests.
+mod http;
+mod l4;
+
+// 4. Which backend takes it.
+mod choose;
+
+// 5. Connections to backends.
+mod upstream;
+
+// Beside the path: what it runs on, and what it says.
+mod buffer;
+pub mod clock;
+pub mod error;
+mod io;
+mod relay;
+pub mod telemetry;
+mod timer;
+pub mod worker;

@@ -1,7 +1,28 @@
 //! Draft to snapshot: the only validation there is.
+//!
+//! Every problem is collected; a value that is wrong is left out and compiling goes on. Nothing is said about what
+//! may be missing because the reader could not read it (`broken` in the draft), so that one mistake is one problem.
 
-use super::Snapshot;
-use crate::{draft::Draft, problem::Problem, status::Registry};
+mod address;
+mod condition;
+mod header;
+mod listener;
+mod name;
+mod overlap;
+mod pool;
+mod route;
+mod shadow;
+mod usage;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Process, Snapshot};
+use crate::{
+    draft::{Draft, ProcessDraft, Text},
+    pool::PoolIndex,
+    problem::{Located, Problem, Severity, Span},
+    status::Registry,
+};
 
 /// Compiles a draft: a snapshot and its warnings, or every problem at once.
 ///
@@ -12,6 +33,131 @@ pub fn compile(
     generation: u64,
     registry: &mut Registry,
 ) -> Result<(Snapshot, Vec<Problem>), Vec<Problem>> {
-    let _ = (draft, generation, registry);
-    Err(Vec::new())
+    let mut problems = Vec::new();
+    let pool_drafts = by_name("pool", draft.pools.iter().map(|pool| (&pool.name, pool)), &mut problems);
+    let listener_drafts =
+        by_name("listener", draft.listeners.iter().map(|listener| (&listener.name, listener)), &mut problems);
+    if listener_drafts.is_empty() && !draft.listeners_incomplete {
+        let remedy = "add a listener: `listeners: { web: { bind: \":8080\", protocol: http, pool: app } }`";
+        problems.push(Problem::error(Span::default(), "there is no listener", remedy));
+    }
+
+    let pools: Vec<_> =
+        pool_drafts.values().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
+    let names = PoolNames {
+        index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
+        complete: !draft.pools_incomplete,
+    };
+    let listeners: Vec<_> = listener_drafts
+        .values()
+        .map(|draft| Arc::new(listener::listener(draft, &names, registry, &mut problems)))
+        .collect();
+    let process = process(&draft.process, &mut problems);
+
+    overlap::binds(&listener_drafts, &draft.process, &mut problems);
+    overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
+    usage::pools(draft, &listeners, &pool_drafts, &mut problems);
+
+    problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok((Snapshot { generation, listeners, pools, process }, problems))
+}
+
+/// The names of all pools, for whoever refers to one.
+struct PoolNames<'d> {
+    index: BTreeMap<&'d str, PoolIndex>,
+    /// False if a pool could not be read: an unknown name may then be one of those.
+    complete: bool,
+}
+
+impl PoolNames<'_> {
+    /// The pool of this name.
+    fn find(&self, name: &Text, problems: &mut Vec<Problem>) -> Option<PoolIndex> {
+        let found = self.index.get(name.value.as_str()).copied();
+        if found.is_none() && self.complete {
+            let remedy = match crate::problem::nearest(&name.value, self.index.keys().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if self.index.is_empty() => "add it under `pools`".into(),
+                None => format!("add it under `pools`, where there are: {}", self.listed()),
+            };
+            problems.push(Problem::error(name.span, format!("there is no pool `{}`", name.value), remedy));
+        }
+        found
+    }
+
+    fn listed(&self) -> String {
+        const SHOWN: usize = 8;
+        let mut names: Vec<_> = self.index.keys().take(SHOWN).map(|name| format!("`{name}`")).collect();
+        if self.index.len() > SHOWN {
+            names.push("…".into());
+        }
+        names.join(", ")
+    }
+}
+
+/// Sorts by name and refuses the second use of a name.
+fn by_name<'d, T>(
+    kind: &str,
+    named: impl Iterator<Item = (&'d Text, &'d T)>,
+    problems: &mut Vec<Problem>,
+) -> BTreeMap<&'d str, &'d T> {
+    let mut sorted: BTreeMap<&str, (&Text, &T)> = BTreeMap::new();
+    for (name, item) in named {
+        if let Some((first, _)) = sorted.get(name.value.as_str()) {
+            let cause = format!("there are two {kind}s named `{}`", name.value);
+            let problem = Problem::error(name.span, cause, "rename or remove one of them");
+            problems.push(problem.with_related(first.span, "the first one is here"));
+            continue;
+        }
+        sorted.insert(&name.value, (name, item));
+    }
+    sorted.into_iter().map(|(name, (_, item))| (name, item)).collect()
+}
+
+fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
+    let defaults = Process::default();
+    let workers = draft.workers.as_ref().and_then(|workers| {
+        let count = workers.value?;
+        let count = Located::new(count, workers.span);
+        within(&Some(count), 1..=1024, "the number of workers", problems).map(|count| count as usize)
+    });
+    Process {
+        workers,
+        pin: draft.pin.as_ref().map_or(defaults.pin, |pin| pin.value),
+        admin: draft.admin.as_ref().and_then(|text| kept(address::admin(text), problems)),
+        shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
+        shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
+    }
+}
+
+/// A setting, or its default.
+fn value<T: Copy>(setting: &Option<Located<T>>, default: T) -> T {
+    setting.as_ref().map_or(default, |setting| setting.value)
+}
+
+/// A number if it is given and within its range.
+fn within<N: Copy + Into<u64>>(
+    setting: &Option<Located<N>>,
+    range: std::ops::RangeInclusive<u64>,
+    what: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<N> {
+    let setting = setting.as_ref()?;
+    if range.contains(&setting.value.into()) {
+        return Some(setting.value);
+    }
+    let cause = format!("{what} is {}, outside {} to {}", setting.value.into(), range.start(), range.end());
+    problems.push(Problem::error(
+        setting.span,
+        cause,
+        format!("choose from {} to {}", range.start(), range.end()),
+    ));
+    None
+}
+
+/// Takes the value and files the problem.
+fn kept<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
 }

@@ -1,0 +1,110 @@
+//! A pool as a file says it.
+
+use super::{Setting, Text};
+use crate::{
+    balance::Policy,
+    problem::{Located, Span},
+    time::Millis,
+};
+
+/// An unchecked pool.
+#[derive(Clone, Debug, Default)]
+pub struct PoolDraft {
+    /// Its name.
+    pub name: Text,
+    /// True if the reader reported a problem in it: nothing is said about what may be missing because of that.
+    pub broken: bool,
+    /// How a backend is chosen.
+    pub balance: Setting<Policy>,
+    /// In the order of the file.
+    pub backends: Vec<BackendDraft>,
+    /// How they are checked.
+    pub health: Option<HealthDraft>,
+    /// See [`crate::pool::Pool::connect_timeout`].
+    pub connect_timeout: Setting<Millis>,
+    /// See [`crate::pool::Pool::response_timeout`].
+    pub response_timeout: Setting<Millis>,
+    /// See [`crate::pool::Pool::stream_idle`].
+    pub stream_idle: Setting<Millis>,
+    /// Reuse of connections.
+    pub keepalive: Setting<KeepaliveDraft>,
+    /// What the pool as a whole may carry.
+    pub limits: PoolLimitsDraft,
+}
+
+/// An unchecked backend.
+#[derive(Clone, Debug, Default)]
+pub struct BackendDraft {
+    /// Where it is, as written: `ADDRESS:PORT` or `NAME:PORT`.
+    pub address: Text,
+    /// Its name, if it has one of its own.
+    pub name: Option<Text>,
+    /// Its share relative to the others.
+    pub weight: Setting<u32>,
+}
+
+/// Unchecked health checks.
+#[derive(Clone, Debug, Default)]
+pub struct HealthDraft {
+    /// The key `health`.
+    pub span: Span,
+    /// What is asked; more than one is a mistake.
+    pub probes: Vec<Located<ProbeDraft>>,
+    /// Between two probes of one backend.
+    pub interval: Setting<Millis>,
+    /// For one probe as a whole.
+    pub timeout: Setting<Millis>,
+    /// Failures in a row until a backend is down.
+    pub fall: Setting<u32>,
+    /// Successes in a row until it is up again.
+    pub rise: Setting<u32>,
+    /// Asked instead of the backend's own port.
+    pub port: Setting<u32>,
+    /// True for `up`, false for `unknown`.
+    pub initially_up: Setting<bool>,
+}
+
+/// What is asked of a backend.
+#[derive(Clone, Debug)]
+pub enum ProbeDraft {
+    /// It accepts a connection.
+    Tcp,
+    /// It answers a request as expected.
+    Http(HttpProbeDraft),
+}
+
+/// An unchecked HTTP probe; see [`crate::health::HttpProbe`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled probe")]
+pub struct HttpProbeDraft {
+    /// Where it stands.
+    pub span: Span,
+    pub path: Option<Text>,
+    pub host: Option<Text>,
+    pub method: Option<Text>,
+    pub headers: Vec<(Text, Text)>,
+    /// Codes and ranges, as written.
+    pub expect: Vec<Text>,
+    pub body: Option<Text>,
+}
+
+/// See [`crate::pool::Keepalive`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled pool")]
+pub struct KeepaliveDraft {
+    pub idle: Setting<Millis>,
+    pub max_idle: Setting<u32>,
+    /// `u64::MAX` is no limit.
+    pub max_requests: Setting<u64>,
+    pub max_age: Setting<Millis>,
+}
+
+/// See [`crate::pool::PoolLimits`]; `u32::MAX` is no limit.
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled pool")]
+pub struct PoolLimitsDraft {
+    pub connections: Setting<u32>,
+    pub pending: Setting<u32>,
+    pub requests: Setting<u32>,
+    pub queue_timeout: Setting<Millis>,
+}

@@ -1,0 +1,149 @@
+//! A route as a file says it.
+
+use super::Text;
+use crate::problem::{Located, Span};
+
+/// An unchecked route.
+#[derive(Clone, Debug, Default)]
+pub struct RouteDraft {
+    /// Where it starts.
+    pub span: Span,
+    /// True if the reader reported a problem in it: nothing is said about what may be missing because of that.
+    pub broken: bool,
+    /// Its name, if it has one of its own.
+    pub name: Option<Text>,
+    /// Any of them holds; empty takes everything.
+    pub conditions: Vec<ConditionDraft>,
+    /// Exactly one is right; all are kept so that a second one can be pointed at.
+    pub actions: Vec<Located<ActionDraft>>,
+    /// How the target changes.
+    pub rewrite: Option<Located<RewriteDraft>>,
+    /// Edits of the request.
+    pub request_headers: Option<Located<EditsDraft>>,
+    /// Edits of the response.
+    pub response_headers: Option<Located<EditsDraft>>,
+}
+
+/// A name (of a header, a query parameter, a cookie) and what its value may be.
+pub type NamedTexts = (Text, Vec<Located<TextDraft>>);
+
+/// Everything in it holds; a list means any of its members; an empty list was not given.
+#[derive(Clone, Debug, Default)]
+pub struct ConditionDraft {
+    /// Where it starts.
+    pub span: Span,
+    /// Host names, as written.
+    pub host: Vec<Text>,
+    /// Path patterns, as written.
+    pub path: Vec<Text>,
+    /// Methods.
+    pub method: Vec<Text>,
+    /// Header fields.
+    pub headers: Vec<NamedTexts>,
+    /// Query parameters.
+    pub query: Vec<NamedTexts>,
+    /// Cookies.
+    pub cookies: Vec<NamedTexts>,
+    /// Networks, as written.
+    pub source: Vec<Text>,
+    /// None of these may hold.
+    pub not: Vec<Self>,
+}
+
+/// How a text is compared.
+#[derive(Clone, Debug)]
+pub enum TextDraft {
+    /// It is this text.
+    Exact(String),
+    /// It begins with this text.
+    Prefix(String),
+    /// The expression matches somewhere in it.
+    Regex(String),
+    /// It is there at all, or is not.
+    Present(bool),
+}
+
+/// What becomes of a request.
+#[derive(Clone, Debug)]
+pub enum ActionDraft {
+    /// Goes to the pool of this name.
+    Pool(Text),
+    /// Goes to one of several pools.
+    Split(Vec<ArmDraft>),
+    /// Is answered with a redirect.
+    Redirect(RedirectDraft),
+    /// Is answered with a fixed response.
+    Respond(RespondDraft),
+}
+
+impl ActionDraft {
+    /// The key in the file.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pool(_) => "pool",
+            Self::Split(_) => "split",
+            Self::Redirect(_) => "redirect",
+            Self::Respond(_) => "respond",
+        }
+    }
+}
+
+/// One arm of a split.
+#[derive(Clone, Debug, Default)]
+pub struct ArmDraft {
+    /// Its pool.
+    pub pool: Option<Text>,
+    /// Its share relative to the other arms.
+    pub weight: Option<Located<u32>>,
+}
+
+/// See [`crate::route::Redirect`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled redirect")]
+pub struct RedirectDraft {
+    pub scheme: Option<Text>,
+    pub host: Option<Text>,
+    pub port: Option<Located<u32>>,
+    pub path: PathEditDraft,
+    pub code: Option<Located<u32>>,
+}
+
+/// See [`crate::route::Respond`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled response")]
+pub struct RespondDraft {
+    pub status: Option<Located<u32>>,
+    pub body: Option<Text>,
+    pub headers: Vec<(Text, Text)>,
+}
+
+/// How a path changes; at most one of them is right.
+#[derive(Clone, Debug, Default)]
+pub struct PathEditDraft {
+    /// This path for every request.
+    pub whole: Option<Text>,
+    /// Instead of the prefix that the route matched.
+    pub prefix: Option<Text>,
+    /// The expression, and what stands instead of each match.
+    pub regex: Option<(Text, Text)>,
+}
+
+/// How the forwarded target changes.
+#[derive(Clone, Debug, Default)]
+pub struct RewriteDraft {
+    /// The path.
+    pub path: PathEditDraft,
+    /// The Host that the backend sees.
+    pub host: Option<Text>,
+}
+
+/// Edits of header fields.
+#[derive(Clone, Debug, Default)]
+pub struct EditsDraft {
+    /// Written in place of every field of that name.
+    pub set: Vec<(Text, Text)>,
+    /// Written after the fields that came.
+    pub add: Vec<(Text, Text)>,
+    /// Left out.
+    pub remove: Vec<Text>,
+}

@@ -1,0 +1,85 @@
+//! Query parameters and cookies, read in place.
+
+use std::borrow::Cow;
+
+/// Every parameter of a query, still encoded: `a=1&b` gives `(a, 1)` and `(b, "")`.
+pub(super) fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| halves(pair, b'='))
+}
+
+/// Every cookie of one Cookie field (RFC 6265 section 4.2.1). Quotes around a value are not part of it.
+pub(super) fn cookies(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    field.split(|byte| *byte == b';').filter(|pair| pair.contains(&b'=')).map(|pair| {
+        let (name, value) = halves(pair, b'=');
+        let value = value.trim_ascii();
+        let bare = value.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+        (name.trim_ascii(), bare.unwrap_or(value))
+    })
+}
+
+/// True if the encoded text means `plain`: `%2F` is a slash and `+` a space, as forms write them. A broken escape
+/// stands for itself.
+pub(super) fn decodes_to(encoded: &[u8], plain: &[u8]) -> bool {
+    decoded_bytes(encoded).eq(plain.iter().copied())
+}
+
+/// What the encoded text means; copied only if it is encoded at all.
+pub(super) fn decoded(encoded: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr2(b'%', b'+', encoded).is_none() {
+        return Cow::Borrowed(encoded);
+    }
+    Cow::Owned(decoded_bytes(encoded).collect())
+}
+
+fn decoded_bytes(encoded: &[u8]) -> impl Iterator<Item = u8> {
+    let mut rest = encoded;
+    std::iter::from_fn(move || {
+        let (byte, after) = match rest {
+            [] => return None,
+            [b'%', high, low, after @ ..] => match (digit(*high), digit(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, after),
+                _ => (b'%', &rest[1..]),
+            },
+            [b'+', after @ ..] => (b' ', after),
+            [byte, after @ ..] => (*byte, after),
+        };
+        rest = after;
+        Some(byte)
+    })
+}
+
+const fn digit(byte: u8) -> Option<u8> {
+    match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        b'A'..=b'F' => Some(byte - b'A' + 10),
+        _ => None,
+    }
+}
+
+fn halves(pair: &[u8], at: u8) -> (&[u8], &[u8]) {
+    match memchr::memchr(at, pair) {
+        Some(place) => (&pair[..place], &pair[place + 1..]),
+        None => (pair, &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_compared_decoded() {
+        let all: Vec<_> = parameters(b"a=1&&b&c=x%2Fy+z=").collect();
+        assert_eq!(all, [(&b"a"[..], &b"1"[..]), (b"b", b""), (b"c", b"x%2Fy+z=")]);
+        assert_eq!(&*decoded(b"x%2Fy+z="), b"x/y z=");
+        assert!(decodes_to(b"%41%zz%4", b"A%zz%4") && !decodes_to(b"ab", b"a") && !decodes_to(b"a", b"ab"));
+    }
+
+    #[test]
+    fn cookies_are_read_as_browsers_write_them() {
+        let all: Vec<_> = cookies(b"a=1; b=\"two\";c = 3 ; junk; d=x=y").collect();
+        let expected: [(&[u8], &[u8]); 4] = [(b"a", b"1"), (b"b", b"two"), (b"c", b"3"), (b"d", b"x=y")];
+        assert_eq!(all, expected);
+    }
+}

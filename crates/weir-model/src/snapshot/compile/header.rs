@@ -1,0 +1,123 @@
+//! Names and values of header fields that the configuration asks for or writes.
+
+use std::sync::Arc;
+
+use crate::{
+    draft::{EditsDraft, Text},
+    problem::{Located, Problem},
+    route::HeaderEdits,
+};
+
+/// Whose header fields are edited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Message {
+    /// The request to a backend, or a probe.
+    Request,
+    /// The response to a client.
+    Response,
+}
+
+/// A field name in lower case.
+pub(super) fn name(text: &Text) -> Result<Arc<str>, Problem> {
+    if !text.value.is_empty() && text.value.bytes().all(is_token) {
+        return Ok(text.value.to_ascii_lowercase().into());
+    }
+    let cause = format!("`{}` is not the name of a header field", text.value);
+    Err(Problem::error(text.span, cause, "names are letters, digits and hyphens, such as `X-Tenant`"))
+}
+
+/// A field value: no control characters, no space around it.
+pub(super) fn value(text: &Text) -> Result<Arc<str>, Problem> {
+    let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    if text.value.bytes().any(control) {
+        let cause = "the value of a header field holds a line break or another control character";
+        return Err(Problem::error(text.span, cause, "write it on one line"));
+    }
+    if text.value.trim_matches([' ', '\t']) != text.value {
+        let cause = "the value of a header field begins or ends with space, which is lost on the way";
+        return Err(Problem::error(text.span, cause, "remove the space"));
+    }
+    Ok(text.value.as_str().into())
+}
+
+/// A field name that may be written: the fields that frame a message or belong to one connection are weir's own.
+pub(super) fn writable_name(text: &Text, message: Message) -> Result<Arc<str>, Problem> {
+    let name = name(text)?;
+    let refuse = |cause: &str, remedy: &str| {
+        Err(Problem::error(text.span, format!("the header field `{}` {cause}", text.value), remedy))
+    };
+    match &*name {
+        "connection" | "keep-alive" | "proxy-connection" | "te" | "trailer" | "upgrade" => {
+            refuse("belongs to one connection and is written by weir itself", "remove it")
+        }
+        "transfer-encoding" | "content-length" => {
+            refuse("frames the message and is written by weir itself", "remove it")
+        }
+        "host" if message == Message::Request => {
+            refuse("is not edited like the others", "use `rewrite: { host: … }`")
+        }
+        _ => Ok(name),
+    }
+}
+
+/// Pairs of name and value.
+pub(super) fn fields(
+    pairs: &[(Text, Text)],
+    message: Message,
+    problems: &mut Vec<Problem>,
+) -> Vec<(Arc<str>, Arc<str>)> {
+    let pairs = pairs.iter().filter_map(|(name, text)| {
+        let name = super::kept(writable_name(name, message), problems);
+        let value = super::kept(value(text), problems);
+        Some((name?, value?))
+    });
+    pairs.collect()
+}
+
+/// Edits of a message.
+pub(super) fn edits(
+    draft: Option<&Located<EditsDraft>>,
+    message: Message,
+    problems: &mut Vec<Problem>,
+) -> HeaderEdits {
+    let Some(Located { value: draft, .. }) = draft else {
+        return HeaderEdits::default();
+    };
+    let remove = draft.remove.iter().filter_map(|text| super::kept(writable_name(text, message), problems));
+    let remove: Vec<Arc<str>> = remove.collect();
+    let edits = HeaderEdits {
+        set: fields(&draft.set, message, problems),
+        add: fields(&draft.add, message, problems),
+        remove,
+    };
+    for text in &draft.remove {
+        let twice = draft.set.iter().find(|(name, _)| name.value.eq_ignore_ascii_case(&text.value));
+        if let Some((set, _)) = twice {
+            let cause = format!("`{}` is both set and removed", text.value);
+            let remedy = "`set` already replaces what came; leave it out of `remove`";
+            problems.push(Problem::error(text.span, cause, remedy).with_related(set.span, "it is set here"));
+        }
+    }
+    edits
+}
+
+/// True for the characters of a token (RFC 9110 section 5.6.2).
+pub(super) const fn is_token(byte: u8) -> bool {
+    matches!(
+        byte,
+        b'!' | b'#'
+            | b'$'
+            | b'%'
+            | b'&'
+            | b'\''
+            | b'*'
+            | b'+'
+            | b'-'
+            | b'.'
+            | b'^'
+            | b'_'
+            | b'`'
+            | b'|'
+            | b'~'
+    ) || byte.is_ascii_alphanumeric()
+}

@@ -1,0 +1,96 @@
+//! Routes that no request can reach, because earlier ones take everything that they would take.
+//!
+//! Only what is certain is reported: two expressions that happen to match the same texts are not compared.
+
+use crate::{
+    problem::{Problem, Span},
+    route::{Condition, HostMatch, Index, Matcher, PathMatch, Route},
+};
+
+/// Where a route stands, and whether what was compiled is what was meant.
+pub(super) struct Place {
+    /// Where it starts.
+    pub(super) span: Span,
+    /// False if a part of its match could not be read: then nothing is concluded from it.
+    pub(super) trusted: bool,
+}
+
+/// Files a problem for every route that cannot be reached. The index keeps this from comparing each route with
+/// every other one.
+pub(super) fn check(routes: &[Route], places: &[Place], problems: &mut Vec<Problem>) {
+    let index = Index::new(routes);
+    let everything = [Condition::default()];
+    for (number, (route, place)) in routes.iter().zip(places).enumerate().skip(1) {
+        if !place.trusted {
+            continue;
+        }
+        let conditions = if route.conditions.is_empty() { &everything } else { &*route.conditions };
+        let covering: Option<Vec<usize>> =
+            conditions.iter().map(|condition| covering(condition, number, routes, places, &index)).collect();
+        let Some(&first) = covering.as_ref().and_then(|covering| covering.first()) else {
+            continue;
+        };
+        let cause = format!("no request can reach the route `{}`", route.name);
+        let remedy = format!("move it before the route `{}`, or remove it", routes[first].name);
+        let problem = Problem::error(place.span, cause, remedy);
+        problems.push(
+            problem.with_related(places[first].span, "this route already takes everything it would take"),
+        );
+    }
+}
+
+/// The first route before `end` that takes everything the condition takes.
+fn covering(
+    condition: &Condition,
+    end: usize,
+    routes: &[Route],
+    places: &[Place],
+    index: &Index,
+) -> Option<usize> {
+    let host = condition.hosts().and_then(|hosts| hosts.first()).map(HostMatch::to_string);
+    let path = condition.paths().and_then(|paths| paths.first()).and_then(|path| match path {
+        PathMatch::Exact(path) => Some(path.as_bytes()),
+        PathMatch::Prefix(path) if !path.is_empty() => Some(path.as_bytes()),
+        PathMatch::Prefix(_) | PathMatch::Regex(_) => None,
+    });
+    let end = u32::try_from(end).unwrap_or(u32::MAX);
+    index.first(host.as_deref().map(str::as_bytes), path, end, |entry| {
+        let earlier = &routes[entry.route as usize].conditions;
+        places[entry.route as usize].trusted
+            && earlier.get(entry.condition as usize).is_none_or(|earlier| covers(earlier, condition))
+    })
+}
+
+/// True if `wide` is known to hold whenever `narrow` does.
+fn covers(wide: &Condition, narrow: &Condition) -> bool {
+    wide.matchers.iter().all(|ours| narrow.matchers.iter().any(|theirs| matcher_covers(ours, theirs)))
+}
+
+fn matcher_covers(wide: &Matcher, narrow: &Matcher) -> bool {
+    match (wide, narrow) {
+        (Matcher::Host(ours), Matcher::Host(theirs)) => {
+            all_in(theirs, ours, |ours, theirs| ours.covers(theirs))
+        }
+        (Matcher::Path(ours), Matcher::Path(theirs)) => {
+            all_in(theirs, ours, |ours, theirs| ours.covers(theirs))
+        }
+        (Matcher::Method(ours), Matcher::Method(theirs)) => {
+            all_in(theirs, ours, |ours, theirs| ours == theirs)
+        }
+        (Matcher::Header(our_name, ours), Matcher::Header(their_name, theirs))
+        | (Matcher::Query(our_name, ours), Matcher::Query(their_name, theirs))
+        | (Matcher::Cookie(our_name, ours), Matcher::Cookie(their_name, theirs)) => {
+            our_name == their_name && all_in(theirs, ours, |ours, theirs| ours.covers(theirs))
+        }
+        (Matcher::Source(ours), Matcher::Source(theirs)) => {
+            all_in(&theirs.0, &ours.0, |ours, theirs| ours.contains(theirs))
+        }
+        // "None of ours" is the wider one if each of ours is among theirs.
+        (Matcher::Not(ours), Matcher::Not(theirs)) => all_in(ours, theirs, covers),
+        _ => false,
+    }
+}
+
+fn all_in<T>(narrow: &[T], wide: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
+    narrow.iter().all(|theirs| wide.iter().any(|ours| covers(ours, theirs)))
+}

@@ -1,0 +1,60 @@
+//! Pools against the listeners that use them: pools nobody uses, and keys that mean nothing for their users.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::overlap::pools_of;
+use crate::{
+    draft::{Draft, PoolDraft},
+    listener::{Listener, Protocol},
+    pool::PoolIndex,
+    problem::{Problem, Severity, Span},
+};
+
+/// Warns about unused pools, and refuses HTTP keys in pools that only byte streams use.
+pub(super) fn pools(
+    draft: &Draft,
+    listeners: &[Arc<Listener>],
+    pool_drafts: &BTreeMap<&str, &PoolDraft>,
+    problems: &mut Vec<Problem>,
+) {
+    let used_by = |protocol: Protocol| -> BTreeSet<PoolIndex> {
+        let listeners = listeners.iter().filter(|listener| listener.protocol == protocol);
+        listeners.flat_map(|listener| pools_of(listener)).collect()
+    };
+    let (http, tcp) = (used_by(Protocol::Http), used_by(Protocol::Tcp));
+    // A listener that could not be read may use any pool, and one with a misspelt name meant one of them.
+    let certain = !draft.listeners_incomplete
+        && draft.listeners.iter().all(|listener| !listener.broken)
+        && problems.iter().all(|problem| problem.severity != Severity::Error);
+    for (index, (name, pool)) in pool_drafts.iter().enumerate() {
+        match (http.contains(&index), tcp.contains(&index)) {
+            (false, false) if certain => {
+                let cause = format!("no route uses the pool `{name}`");
+                problems.push(Problem::warning(pool.name.span, cause, "remove it, or name it in a route"));
+            }
+            (false, true) => refuse_http_keys(name, pool, problems),
+            _ => {}
+        }
+    }
+}
+
+fn refuse_http_keys(name: &str, pool: &PoolDraft, problems: &mut Vec<Problem>) {
+    let given: [(&str, Option<Span>); 4] = [
+        ("response_timeout", pool.response_timeout.as_ref().map(|setting| setting.span)),
+        ("stream_idle", pool.stream_idle.as_ref().map(|setting| setting.span)),
+        ("keepalive", pool.keepalive.as_ref().map(|setting| setting.span)),
+        ("limits.requests", pool.limits.requests.as_ref().map(|setting| setting.span)),
+    ];
+    for (key, span) in given {
+        if let Some(span) = span {
+            let cause = format!(
+                "`{key}` has no meaning for the pool `{name}`: only listeners with `protocol: tcp` use it, which know \
+                 no requests"
+            );
+            problems.push(Problem::error(span, cause, "remove it"));
+        }
+    }
+}

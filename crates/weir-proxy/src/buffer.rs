@@ -1,0 +1,137 @@
+//! Buffers that are borrowed from the worker while bytes are on the way, and given back when a connection is idle.
+
+use std::{cell::RefCell, ops::Range, rc::Rc};
+
+/// What a buffer starts with: most heads and small bodies fit.
+pub(crate) const SMALL: usize = 16 * 1024;
+/// What a buffer grows to when a transfer keeps filling it.
+pub(crate) const LARGE: usize = 64 * 1024;
+/// Buffers kept of each size.
+const KEPT: usize = 64;
+
+/// The spare buffers of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    small: RefCell<Vec<Vec<u8>>>,
+    large: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Spare {
+    /// A buffer, empty.
+    pub(crate) fn take(self: &Rc<Self>) -> Buffer {
+        let data = self.small.borrow_mut().pop().unwrap_or_else(|| vec![0; SMALL]);
+        Buffer { data, start: 0, end: 0, home: self.clone() }
+    }
+
+    fn give(&self, data: Vec<u8>) {
+        let list = match data.len() {
+            SMALL => &self.small,
+            LARGE => &self.large,
+            _ => return,
+        };
+        let mut list = list.borrow_mut();
+        if list.len() < KEPT {
+            list.push(data);
+        }
+    }
+}
+
+/// Bytes that came and are not yet used, with room for more behind them.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+    home: Rc<Spare>,
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.home.give(std::mem::take(&mut self.data));
+    }
+}
+
+impl Buffer {
+    /// What came and is not used.
+    #[inline]
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    /// The same, to be changed in place.
+    #[inline]
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.data[self.start..self.end]
+    }
+
+    /// A part of what came, counted from its start.
+    #[inline]
+    pub(crate) fn part(&self, range: Range<usize>) -> &[u8] {
+        &self.data[self.start + range.start..self.start + range.end]
+    }
+
+    /// How much came and is not used.
+    #[inline]
+    pub(crate) const fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// True if nothing is waiting.
+    #[inline]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Room behind what came. Moves it to the front first if that makes more room.
+    #[inline]
+    pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.start > 0 {
+            if self.start == self.end {
+                (self.start, self.end) = (0, 0);
+            } else if self.end == self.data.len() {
+                self.data.copy_within(self.start..self.end, 0);
+                (self.start, self.end) = (0, self.end - self.start);
+            }
+        }
+        &mut self.data[self.end..]
+    }
+
+    /// True if [`Buffer::space`] has room.
+    #[inline]
+    pub(crate) fn has_space(&self) -> bool {
+        self.len() < self.data.len()
+    }
+
+    /// Says that so many bytes were put into [`Buffer::space`].
+    #[inline]
+    pub(crate) fn filled_by(&mut self, count: usize) {
+        self.end += count;
+        debug_assert!(self.end <= self.data.len());
+    }
+
+    /// Uses the first `count` bytes.
+    #[inline]
+    pub(crate) fn consume(&mut self, count: usize) {
+        debug_assert!(count <= self.len());
+        self.start += count;
+        if self.start == self.end {
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
+    /// Makes room for at least `size` bytes in all.
+    pub(crate) fn grow(&mut self, size: usize) {
+        if self.data.len() >= size {
+            return;
+        }
+        let mut data = if size <= LARGE {
+            self.home.large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE])
+        } else {
+            vec![0; size]
+        };
+        let len = self.len();
+        data[..len].copy_from_slice(self.filled());
+        self.home.give(std::mem::replace(&mut self.data, data));
+        (self.start, self.end) = (0, len);
+    }
+}

@@ -1,0 +1,112 @@
+//! Which backend takes a request or connection: one worker's state for one pool.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering},
+};
+
+use weir_model::{
+    balance::{Balancer, EligibleSet},
+    pool::Pool,
+    status::BackendStatus,
+};
+
+use crate::{
+    upstream::{Gate, Idle},
+    worker::Worker,
+};
+
+/// One worker's state for one pool.
+#[derive(Debug)]
+pub(crate) struct PoolState {
+    pub(crate) pool: Arc<Pool>,
+    chooser: RefCell<Chooser>,
+    pub(crate) idle: Idle,
+    pub(crate) gate: Gate,
+    workers: usize,
+    index: usize,
+}
+
+#[derive(Debug)]
+struct Chooser {
+    /// The epoch of the pool's status that `set` was built from.
+    epoch: u64,
+    set: EligibleSet,
+    balancer: Balancer,
+}
+
+impl PoolState {
+    /// The state of a pool that was not there before.
+    pub(crate) fn new(pool: Arc<Pool>, index: usize, workers: usize) -> Rc<Self> {
+        let balancer = Balancer::new(pool.balance, index as u64);
+        let idle = Idle::new(&pool, workers);
+        Rc::new(Self {
+            chooser: RefCell::new(Chooser { epoch: 0, set: EligibleSet::default(), balancer }),
+            idle,
+            gate: Gate::default(),
+            pool,
+            workers,
+            index,
+        })
+    }
+
+    /// The state of a pool that changed: connections to backends that stayed are kept.
+    pub(crate) fn succeed(pool: Arc<Pool>, before: Option<&Self>, all: &[Rc<Self>]) -> Rc<Self> {
+        let (index, workers) = all.first().map_or((0, 1), |state| (state.index, state.workers));
+        let state = Self::new(pool, index, workers);
+        if let Some(before) = before {
+            state.idle.inherit(&state.pool, &before.idle, &before.pool);
+        }
+        state
+    }
+
+    /// The index of the backend to use, none of `tried`; `None` if nothing is eligible.
+    pub(crate) fn choose(&self, worker: &Worker, tried: &[usize]) -> Option<usize> {
+        let mut chooser = self.chooser.borrow_mut();
+        let Chooser { epoch, set, balancer } = &mut *chooser;
+        let now = self.pool.status.epoch.load(Ordering::Acquire);
+        if *epoch != now {
+            *set = EligibleSet::of(&self.pool);
+            balancer.prepare(set);
+            *epoch = now;
+        }
+        let load = |member: &weir_model::balance::Member| {
+            self.pool.backends[member.backend].status.active.load(Ordering::Relaxed)
+        };
+        let seed = &mut worker.seed.borrow_mut();
+        let index = if tried.is_empty() {
+            balancer.pick(set, load, seed)
+        } else {
+            balancer.pick_other(set, load, seed, tried)
+        };
+        index.map(|index| set.members()[index].backend)
+    }
+
+    /// Lets those that wait for a connection look again: another worker may have released one.
+    pub(crate) fn wake_waiting(&self) {
+        self.gate.wake_all();
+    }
+
+    /// Closes connections that have waited too long, or that the backend has closed.
+    pub(crate) fn sweep(&self) {
+        self.idle.sweep(&self.pool);
+    }
+}
+
+/// One request or connection in flight to a backend, counted as long as this lives.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<BackendStatus>);
+
+impl InFlight {
+    pub(crate) fn new(status: &Arc<BackendStatus>) -> Self {
+        status.active.fetch_add(1, Ordering::Relaxed);
+        Self(status.clone())
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}

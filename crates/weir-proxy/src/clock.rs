@@ -1,0 +1,47 @@
+//! The only place that reads the clock. A worker reads it once per wake-up; everything between two wake-ups sees the
+//! same time.
+
+use std::{
+    cell::Cell,
+    sync::OnceLock,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use weir_model::time::Moment;
+
+/// The start of the process: moments count from here.
+static START: OnceLock<Instant> = OnceLock::new();
+
+thread_local! {
+    static MICROS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Reads the clock for this thread. The runtime calls it after each wait, the timer wheel at each tick.
+pub fn refresh() {
+    let micros = START.get_or_init(Instant::now).elapsed().as_micros() as u64;
+    // Moment 0 is the start itself; 1 keeps "not yet" apart from "at the start".
+    MICROS.set(micros.max(1));
+}
+
+/// Microseconds since the start of the process, as of this thread's last wake-up.
+#[inline]
+pub fn micros() -> u64 {
+    MICROS.get()
+}
+
+/// Milliseconds since the start of the process, as of this thread's last wake-up.
+#[inline]
+pub fn now() -> Moment {
+    Moment(MICROS.get() / 1000)
+}
+
+/// Milliseconds since the start of the process, read now: for threads that have no wake-ups of their own.
+pub fn read() -> Moment {
+    Moment(START.get_or_init(Instant::now).elapsed().as_millis() as u64)
+}
+
+/// The time of day: seconds and microseconds since 1970.
+pub fn wall() -> (u64, u32) {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs(), since.subsec_micros())
+}

@@ -1,0 +1,71 @@
+//! The facts of one client connection.
+
+use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+
+use tokio::net::TcpStream;
+use weir_model::{listener::Listener, status::ListenerCounters};
+
+use crate::{
+    io::Stream,
+    timer::Timer,
+    worker::{View, Worker},
+};
+
+/// One client connection. It holds no buffer.
+#[derive(Debug)]
+pub(crate) struct Conn {
+    pub(crate) stream: Stream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) timer: Timer,
+    pub(crate) worker: Rc<Worker>,
+    listener: RefCell<Arc<Listener>>,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        listener: Arc<Listener>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Self {
+        listener.status.shards.of(worker.index).accepted.add(1);
+        worker.open.set(worker.open.get() + 1);
+        Self {
+            stream: Stream::tcp(stream),
+            peer,
+            timer: worker.wheel.timer(),
+            worker,
+            listener: RefCell::new(listener),
+        }
+    }
+
+    /// The listener as this view has it; the last known one if it is gone.
+    #[inline]
+    pub(crate) fn listener(&self, view: &View) -> Arc<Listener> {
+        let mut known = self.listener.borrow_mut();
+        if let Some(current) = view.listener(&known.name)
+            && !Arc::ptr_eq(current, &known)
+        {
+            *known = current.clone();
+        }
+        known.clone()
+    }
+
+    /// This worker's counters of the listener.
+    #[inline]
+    pub(crate) fn counters<'l>(&self, listener: &'l Listener) -> &'l ListenerCounters {
+        listener.status.shards.of(self.worker.index)
+    }
+
+    /// The listener as it was last seen.
+    pub(crate) fn known_listener(&self) -> Arc<Listener> {
+        self.listener.borrow().clone()
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        self.listener.get_mut().status.shards.of(self.worker.index).closed.add(1);
+        self.worker.open.set(self.worker.open.get() - 1);
+    }
+}

@@ -1,0 +1,197 @@
+//! Everything that can go wrong with an exchange or a connection, mapped in one place to a status, a stable cause
+//! code and a plain sentence.
+
+use std::{borrow::Cow, fmt, io};
+
+/// Whose fault it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The client sent it, or went away.
+    Client,
+    /// The backend did.
+    Backend,
+    /// We decided so.
+    Ours,
+}
+
+macro_rules! causes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $side:ident, $status:literal, $sentence:literal;)*) => {
+        /// The stable cause of a failure. The code appears in logs and metrics and never changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Cause { $($(#[$doc])* $name,)* }
+
+        impl Cause {
+            /// Every cause, in the order of declaration.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The stable code.
+            pub const fn code(self) -> &'static str { match self { $(Self::$name => $code,)* } }
+
+            /// Whose fault it is.
+            pub const fn side(self) -> Side { match self { $(Self::$name => Side::$side,)* } }
+
+            /// The status that an HTTP client is told; 0 where nothing can be told any more.
+            pub const fn status(self) -> u16 { match self { $(Self::$name => $status,)* } }
+
+            /// One plain sentence.
+            pub const fn sentence(self) -> &'static str { match self { $(Self::$name => $sentence,)* } }
+        }
+    };
+}
+
+causes! {
+    /// RFC 9112 section 3.
+    ClientBadRequestLine = "client_bad_request_line", Client, 400, "the request line is not HTTP";
+    /// RFC 9112 section 5.
+    ClientBadHeader = "client_bad_header", Client, 400, "a header field is malformed";
+    /// RFC 9112 section 2.2: a line end that is not CR LF.
+    ClientBadLineEnd = "client_bad_line_end", Client, 400, "a line ends without CR LF";
+    /// RFC 9112 section 6.3: length and chunked together, or two lengths.
+    ClientAmbiguousLength = "client_ambiguous_length", Client, 400, "the length of the body is ambiguous";
+    /// RFC 9110 section 8.6.
+    ClientBadLength = "client_bad_length", Client, 400, "Content-Length is not a number";
+    /// RFC 9112 section 6.1.
+    ClientBadTransferEncoding = "client_bad_transfer_encoding", Client, 400, "Transfer-Encoding is not exactly `chunked`";
+    /// RFC 9112 section 7.1.
+    ClientBadChunk = "client_bad_chunk", Client, 400, "a chunk of the request body is malformed";
+    /// RFC 9112 section 3.2.
+    ClientBadHost = "client_bad_host", Client, 400, "the request has no valid Host, or more than one";
+    /// RFC 9112 section 3.2.
+    ClientBadTarget = "client_bad_target", Client, 400, "the request target is malformed";
+    /// RFC 9110 section 7.4.
+    ClientMisdirected = "client_misdirected", Client, 421, "the request is for a scheme that this listener does not speak";
+    /// RFC 9112 section 3.
+    ClientUriTooLong = "client_uri_too_long", Client, 414, "the request target is longer than the header limit";
+    /// RFC 6585 section 5.
+    ClientHeaderTooLarge = "client_header_too_large", Client, 431, "the request head is larger than limits.header_bytes";
+    /// RFC 6585 section 5.
+    ClientTooManyHeaders = "client_too_many_headers", Client, 431, "the request has more header fields than limits.headers";
+    /// RFC 9110 section 15.5.14.
+    ClientBodyTooLarge = "client_body_too_large", Client, 413, "the request body is larger than limits.body";
+    /// RFC 9110 section 15.6.6.
+    ClientBadVersion = "client_bad_version", Client, 505, "the HTTP version is not 1.0 or 1.1";
+    /// RFC 9110 section 15.5.6.
+    ClientMethodRefused = "client_method_refused", Client, 405, "CONNECT and TRACE are not served";
+    /// RFC 9110 section 10.1.1.
+    ClientBadExpectation = "client_bad_expectation", Client, 417, "the only expectation that can be met is 100-continue";
+    /// timeouts.header.
+    ClientTimeoutHeader = "client_timeout_header", Client, 408, "the request head did not arrive within timeouts.header";
+    /// timeouts.body_idle.
+    ClientTimeoutBody = "client_timeout_body", Client, 408, "no byte of the request body came within timeouts.body_idle";
+    /// timeouts.body_min_rate.
+    ClientBodyTooSlow = "client_body_too_slow", Client, 408, "the request body came slower than timeouts.body_min_rate";
+    /// timeouts.send_idle.
+    ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
+    /// The client went away before its answer.
+    ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// 404.
+    NoRoute = "no_route", Ours, 404, "no route of the listener matches";
+    /// 503.
+    NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool is healthy";
+    /// limits.requests.
+    PoolRequestsLimit = "pool_requests_limit", Ours, 503, "the pool has limits.requests in flight";
+    /// limits.pending.
+    PoolQueueFull = "pool_queue_full", Ours, 503, "limits.pending exchanges already wait for a connection of the pool";
+    /// limits.queue_timeout.
+    PoolQueueTimeout = "pool_queue_timeout", Ours, 503, "no connection of the pool came free within limits.queue_timeout";
+    /// Out of files or ports.
+    OutOfResources = "out_of_resources", Ours, 503, "the process has no file or port left for a connection to the backend";
+    /// Shutdown took longer than shutdown.drain.
+    ShutDown = "shut_down", Ours, 0, "the process ended before the exchange was complete";
+    /// ECONNREFUSED.
+    BackendConnectRefused = "backend_connect_refused", Backend, 502, "the backend refused the connection";
+    /// connect_timeout.
+    BackendConnectTimeout = "backend_connect_timeout", Backend, 504, "the backend did not accept a connection within connect_timeout";
+    /// Any other failure to connect.
+    BackendConnectFailed = "backend_connect_failed", Backend, 502, "the backend could not be connected";
+    /// Its name has no address.
+    BackendUnresolved = "backend_unresolved", Backend, 502, "the backend's host name has no address";
+    /// Closed before a byte of the response.
+    BackendClosed = "backend_closed", Backend, 502, "the backend closed the connection without an answer";
+    /// Reset before a byte of the response.
+    BackendReset = "backend_reset", Backend, 502, "the backend reset the connection";
+    /// response_timeout.
+    BackendTimeoutHeader = "backend_timeout_header", Backend, 504, "the backend did not answer within response_timeout";
+    /// stream_idle.
+    BackendTimeoutBody = "backend_timeout_body", Backend, 504, "the backend fell silent in its answer for stream_idle";
+    /// The head is not HTTP.
+    BackendBadResponse = "backend_bad_response", Backend, 502, "the backend's answer is not valid HTTP";
+    /// The head is too large.
+    BackendHeaderTooLarge = "backend_header_too_large", Backend, 502, "the head of the backend's answer is too large";
+    /// Cut short or malformed after the head was passed on.
+    BackendTruncated = "backend_truncated", Backend, 502, "the backend's answer ended before it was complete";
+    /// A bad chunk in the body.
+    BackendBadChunk = "backend_bad_chunk", Backend, 502, "a chunk of the backend's answer is malformed";
+    /// 101 without being asked.
+    BackendUnaskedUpgrade = "backend_unasked_upgrade", Backend, 502, "the backend switched protocols without being asked to";
+    /// tcp: idle.
+    TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
+    /// tunnels: idle.
+    TimeoutTunnel = "timeout_tunnel", Client, 0, "no byte went either way within timeouts.tunnel";
+}
+
+/// A failure: its cause, and what there is to say beyond the cause's own sentence.
+#[derive(Debug, Clone)]
+pub struct ProxyError {
+    /// The stable cause.
+    pub cause: Cause,
+    /// Particulars, such as the system's error.
+    pub detail: Cow<'static, str>,
+}
+
+impl ProxyError {
+    /// A failure whose cause says it all.
+    pub const fn new(cause: Cause) -> Self {
+        Self { cause, detail: Cow::Borrowed("") }
+    }
+
+    /// A failure with particulars.
+    pub const fn with(cause: Cause, detail: &'static str) -> Self {
+        Self { cause, detail: Cow::Borrowed(detail) }
+    }
+
+    /// A failure of a connection to a backend.
+    pub fn from_connect(error: &io::Error) -> Self {
+        let cause = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Cause::BackendConnectRefused,
+            io::ErrorKind::TimedOut => Cause::BackendConnectTimeout,
+            _ if is_exhaustion(error) => Cause::OutOfResources,
+            _ => Cause::BackendConnectFailed,
+        };
+        Self { cause, detail: Cow::Owned(error.to_string()) }
+    }
+
+    /// A failure of reading from or writing to a backend that had been connected.
+    pub fn from_backend(error: &io::Error) -> Self {
+        Self { cause: Cause::BackendReset, detail: Cow::Owned(error.to_string()) }
+    }
+
+    /// A failure of reading from or writing to the client.
+    pub fn from_client(error: &io::Error) -> Self {
+        Self { cause: Cause::ClientAborted, detail: Cow::Owned(error.to_string()) }
+    }
+}
+
+impl From<Cause> for ProxyError {
+    fn from(cause: Cause) -> Self {
+        Self::new(cause)
+    }
+}
+
+impl fmt::Display for ProxyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.cause.sentence())?;
+        if !self.detail.is_empty() {
+            write!(f, " ({})", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// True if the process or the host has run out of files, memory or ports.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
+}

@@ -1,0 +1,187 @@
+//! The way back: the head of the answer and its body to the client, or a tunnel if both sides agreed on one.
+
+use std::{future::poll_fn, rc::Rc, task::Poll};
+
+use weir_model::time::Moment;
+
+use super::{
+    exchange::{Ended, Exchange},
+    forward::{Link, Upload, client_stop},
+    pump::{Pump, Stop, Waiting},
+    request::BodyLength,
+    serve::After,
+    write::{Framing, write_response},
+};
+use crate::{
+    buffer::Buffer,
+    choose::PoolState,
+    clock,
+    error::{Cause, ProxyError},
+    relay::{Carried, relay},
+};
+
+impl Exchange<'_> {
+    /// Delivers the answer whose head, `length` bytes long, stands in the link's buffer.
+    pub(crate) async fn deliver(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        upload: &mut Upload,
+        mut link: Link,
+        length: usize,
+    ) -> Ended {
+        if self.scratch.response.status == 101 {
+            return self.tunnel(input, link, length).await;
+        }
+        let close =
+            !self.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.worker.is_leaving();
+        let (framing, body) = self.framing(close);
+        let lead = self.write_head(&link, length, framing);
+        link.answer.consume(length);
+        self.status = self.scratch.response.status;
+        let mut download = Pump::new(lead, body, framing.chunked, u64::MAX);
+        let outcome = self.carry(input, pool, upload, &mut link, &mut download).await;
+        self.conn.counters(&self.listener).bytes_out.add(download.written);
+        self.scratch.to_client = download.into_lead();
+        match outcome {
+            Ok(()) => {
+                self.put_back(pool, upload, link);
+                let after = match (framing.close, upload.is_over()) {
+                    (false, true) => After::Keep,
+                    (true, true) if upload.pump.is_done() => After::Close,
+                    _ => After::Linger,
+                };
+                Ended::well(after)
+            }
+            Err(error) => {
+                // A body that ends with the connection looks complete unless the end is a reset.
+                let open_ended = body != BodyLength::None && framing.close && !framing.chunked;
+                let after = if open_ended { After::Reset } else { After::Close };
+                Ended { after, error: Some(error) }
+            }
+        }
+    }
+
+    /// How the answer is framed for this client, and how it is delimited where it comes from.
+    fn framing(&self, close: bool) -> (Framing, BodyLength) {
+        let body = self.scratch.response.body;
+        let unknown = matches!(body, BodyLength::Chunked | BodyLength::UntilClose);
+        let chunked = unknown && !self.http10;
+        let close = close || (unknown && self.http10);
+        (Framing { chunked, close, say_keep_alive: self.http10 && !close }, body)
+    }
+
+    fn write_head(&mut self, link: &Link, length: usize, framing: Framing) -> Vec<u8> {
+        let mut lead = std::mem::take(&mut self.scratch.to_client);
+        lead.clear();
+        let head = link.answer.part(0..length);
+        let none = weir_model::route::HeaderEdits::default();
+        let edits = self.route.as_ref().map_or(&none, |route| &route.response_headers);
+        write_response(&mut lead, head, &self.scratch.response, edits, framing);
+        lead
+    }
+
+    /// Moves the body to the client, and the rest of the request to the backend meanwhile.
+    async fn carry(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        upload: &mut Upload,
+        link: &mut Link,
+        download: &mut Pump,
+    ) -> Result<(), ProxyError> {
+        let conn = self.conn;
+        poll_fn(|cx| {
+            if !upload.is_over() {
+                match upload.pump.poll(cx, &conn.stream, input, &link.upstream.stream) {
+                    Poll::Ready(Err(Stop::Sink(_))) => upload.cut = true,
+                    Poll::Ready(Err(stop)) => return Poll::Ready(Err(client_stop(stop))),
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
+            }
+            match download.poll(cx, &link.upstream.stream, &mut link.answer, &conn.stream) {
+                Poll::Ready(result) => return Poll::Ready(result.map_err(backend_stop)),
+                Poll::Pending => {}
+            }
+            let (deadline, cause) = match download.waiting {
+                Waiting::Source => (download.moved_at + pool.pool.stream_idle, Cause::BackendTimeoutBody),
+                Waiting::Sink => {
+                    (download.moved_at + self.listener.timeouts.send_idle, Cause::ClientTimeoutSend)
+                }
+            };
+            // A request that still moves is a sign of life too.
+            let deadline = if upload.is_over() { deadline } else { later(deadline, upload, pool) };
+            conn.timer.set(deadline);
+            if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Keeps the connection to the backend, if the exchange left it as it found it.
+    fn put_back(&self, pool: &PoolState, upload: &Upload, link: Link) {
+        let Link { mut upstream, answer, .. } = link;
+        // Bytes beyond the answer belong to nobody: whoever got this connection next would read them as theirs.
+        if self.scratch.response.keep_alive && upload.pump.is_done() && answer.is_empty() {
+            upstream.requests += 1;
+            if let Some(backend) = self.backend {
+                pool.idle.give(&pool.pool, backend, upstream);
+            }
+        }
+    }
+
+    /// After a validated 101 both sides talk past us.
+    async fn tunnel(&mut self, input: &mut Buffer, mut link: Link, length: usize) -> Ended {
+        let head = link.answer.part(0..length);
+        let asked = self.asked_upgrade.as_deref();
+        if !self.scratch.response.is_switch_to(head, asked) {
+            return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
+        }
+        let framing = Framing { chunked: false, close: false, say_keep_alive: false };
+        let lead = self.write_head(&link, length, framing);
+        link.answer.consume(length);
+        self.status = 101;
+        let conn = self.conn;
+        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
+        self.scratch.to_client = lead;
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
+            }
+            Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
+        }
+        let early = std::mem::replace(input, conn.worker.spare.take());
+        let carried =
+            relay(conn, &link.upstream.stream, self.listener.timeouts.tunnel, Some(early), Some(link.answer))
+                .await;
+        let Carried { to_backend, to_client, end } = carried;
+        let counters = conn.counters(&self.listener);
+        counters.bytes_in.add(to_backend);
+        counters.bytes_out.add(to_client);
+        match end {
+            Ok(()) => Ended::well(After::Close),
+            Err(error) => {
+                link.upstream.stream.abort();
+                let error =
+                    if error.cause == Cause::TimeoutIdle { Cause::TimeoutTunnel.into() } else { error };
+                Ended { after: After::Reset, error: Some(error) }
+            }
+        }
+    }
+}
+
+fn later(deadline: Moment, upload: &Upload, pool: &PoolState) -> Moment {
+    deadline.max(upload.pump.moved_at + pool.pool.stream_idle).max(clock::now())
+}
+
+/// Why the backend's body could not be passed on.
+fn backend_stop(stop: Stop) -> ProxyError {
+    match stop {
+        Stop::BadChunk => Cause::BackendBadChunk.into(),
+        Stop::Truncated | Stop::TooLarge => Cause::BackendTruncated.into(),
+        Stop::Source(error) => {
+            ProxyError { cause: Cause::BackendTruncated, detail: error.to_string().into() }
+        }
+        Stop::Sink(error) => ProxyError::from_client(&error),
+    }
+}

@@ -1,0 +1,262 @@
+//! One request and its answer, from the first byte to the one record that it leaves.
+
+use std::{net::IpAddr, rc::Rc, sync::Arc};
+
+use weir_model::{
+    listener::Listener,
+    pool::PoolIndex,
+    route::{Action, Route},
+};
+
+use super::{
+    Scratch,
+    chunked::ChunkDecoder,
+    lines::Span,
+    names::{Name, members},
+    reply,
+    request::{BodyLength, Facts, RequestHead},
+    serve::{After, NoHead, read_head},
+    write::{Client, write_request},
+};
+use crate::{
+    buffer::Buffer,
+    clock,
+    conn::Conn,
+    error::{Cause, ProxyError, Side},
+    telemetry::Failure,
+    worker::View,
+};
+
+/// One exchange under way, and what is known of it for its record.
+pub(crate) struct Exchange<'c> {
+    pub(crate) conn: &'c Conn,
+    pub(crate) view: Rc<View>,
+    pub(crate) listener: Arc<Listener>,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) scratch: Box<Scratch>,
+    /// When its head was there, in microseconds.
+    pub(crate) started: u64,
+    /// Its method and target, for the record; stays in the input until the head is used.
+    request_line: Vec<u8>,
+    pub(crate) pool: Option<PoolIndex>,
+    pub(crate) backend: Option<usize>,
+    pub(crate) to_head: bool,
+    pub(crate) http10: bool,
+    pub(crate) keep_alive: bool,
+    /// The client has ended its direction and may still wait for the answer.
+    pub(crate) half_closed: bool,
+    /// The protocol it asked to switch to.
+    pub(crate) asked_upgrade: Option<Vec<u8>>,
+    /// What the client was told; 0 until then.
+    pub(crate) status: u16,
+}
+
+/// How an exchange ended.
+pub(crate) struct Ended {
+    pub(crate) after: After,
+    pub(crate) error: Option<ProxyError>,
+}
+
+impl Ended {
+    pub(crate) const fn well(after: After) -> Self {
+        Self { after, error: None }
+    }
+}
+
+/// What is to be done with a judged request.
+enum Plan {
+    /// Forward it to a backend of this pool.
+    Forward(PoolIndex),
+    /// Answer it here, as its route says.
+    Answer,
+}
+
+/// Serves one exchange: reads the head, decides, forwards or answers, records.
+pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
+    let view = conn.worker.view();
+    let listener = conn.listener(&view);
+    let head = match read_head(conn, &listener, input).await {
+        Ok(length) => Ok(length),
+        Err(NoHead::Closed) => return After::Close,
+        Err(NoHead::Bad(error)) => Err(error),
+    };
+    let mut exchange = Exchange {
+        conn,
+        view,
+        listener,
+        route: None,
+        scratch: conn.worker.take_scratch(),
+        started: clock::micros(),
+        request_line: Vec::new(),
+        pool: None,
+        backend: None,
+        to_head: false,
+        http10: false,
+        keep_alive: false,
+        half_closed: false,
+        asked_upgrade: None,
+        status: 0,
+    };
+    let ended = match head {
+        Ok(length) => exchange.serve(input, length).await,
+        Err(error) => exchange.refuse(error, After::Linger).await,
+    };
+    exchange.record(ended)
+}
+
+impl<'c> Exchange<'c> {
+    async fn serve(&mut self, input: &mut Buffer, length: usize) -> Ended {
+        let plan = self.decide(input, length);
+        input.consume(length);
+        match plan {
+            Ok(Plan::Forward(pool)) => self.forward(input, pool).await,
+            Ok(Plan::Answer) => self.answer(input).await,
+            // A well-formed request that nobody wants leaves the connection as it was.
+            Err(error) if error.cause == Cause::NoRoute => {
+                let after = self.after_own_answer(input);
+                self.refuse(error, after).await
+            }
+            Err(error) => self.refuse(error, After::Linger).await,
+        }
+    }
+
+    /// Judges the head and what has already come of the body, and finds the route. Nothing has been sent to anybody
+    /// before this has said yes. Leaves what the backend will get, or the fields of our own answer, in the scratch.
+    fn decide(&mut self, input: &mut Buffer, length: usize) -> Result<Plan, ProxyError> {
+        let Scratch { request, to_backend, address, .. } = &mut *self.scratch;
+        let head = input.part(0..length);
+        let judged = request.judge(head, &self.listener.limits);
+        self.to_head = request.method.of(head) == b"HEAD";
+        self.http10 = request.http10;
+        judged.inspect_err(|_| self.request_line = first_line(head))?;
+        self.keep_alive = request.keep_alive;
+        self.asked_upgrade = request.upgrade.map(|asked| asked.of(head).to_vec());
+        let body = &input.filled()[length..];
+        let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
+            let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
+            let facts = Facts { head: request, bytes: head, source };
+            let route = self.listener.routes.find(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
+            Ok((route.clone(), trusted))
+        });
+        let (route, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
+        let plan = match &route.action {
+            Action::Pool(pool) => Plan::Forward(*pool),
+            Action::Split(split) => Plan::Forward(split.pick(self.conn.worker.draw())),
+            Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
+        };
+        to_backend.clear();
+        if let Plan::Forward(_) = plan {
+            reply::write_address(address, self.conn.peer.ip());
+            let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
+            let client = Client { address, local: local.as_bytes(), trusted };
+            let expect = request.expects_continue && body.is_empty();
+            write_request(to_backend, head, request, &route, client, expect);
+        } else {
+            reply::write_answer(to_backend, head, request, &route);
+        }
+        self.route = Some(route);
+        self.request_line.clear();
+        Ok(plan)
+    }
+
+    /// Leaves the one record of this exchange.
+    fn record(mut self, ended: Ended) -> After {
+        let worker = &self.conn.worker;
+        let waited = clock::micros().saturating_sub(self.started);
+        match &self.route {
+            Some(route) => {
+                let counters = route.status.shards.of(worker.index);
+                counters.codes.count(self.status);
+                counters.duration.record(waited);
+                if ended.error.is_some() {
+                    counters.failures.add(1);
+                }
+            }
+            None => self.listener.status.shards.of(worker.index).rejected.add(1),
+        }
+        if let Some(error) = &ended.error {
+            self.report(error);
+        }
+        let scratch = std::mem::take(&mut self.scratch);
+        worker.give_scratch(scratch);
+        ended.after
+    }
+
+    #[cold]
+    fn report(&self, error: &ProxyError) {
+        let pool = self.pool.map(|index| &self.view.pools[index].pool);
+        let backend = pool.zip(self.backend).map(|(pool, index)| &pool.backends[index]);
+        let worker = &self.conn.worker;
+        if let Some(backend) = backend.filter(|_| error.cause.side() == Side::Backend) {
+            backend.status.set_last_error(&error.to_string());
+        }
+        // The request line of an exchange that got as far as a backend stands in what was sent there.
+        let sent = self.scratch.to_backend.as_slice();
+        let line = if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
+        worker.journal.fail(Failure {
+            error,
+            client: self.conn.peer,
+            listener: &self.listener.name,
+            route: self.route.as_ref().map_or("", |route| &route.name),
+            pool: pool.map_or("", |pool| &pool.name),
+            backend: backend.map_or("", |backend| &backend.name),
+            request: &line,
+            status: self.status,
+        });
+    }
+}
+
+/// The address that the client connected to.
+fn local(conn: &Conn) -> String {
+    conn.stream.local_address().map(|address| address.to_string()).unwrap_or_default()
+}
+
+/// The first line of a head.
+fn first_line(head: &[u8]) -> Vec<u8> {
+    head[..memchr::memchr(b'\r', head).unwrap_or(head.len())].to_vec()
+}
+
+/// Judges what has come of the body together with the head: a request that will have to be refused must not reach a
+/// backend at all.
+fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), ProxyError> {
+    if request.body != BodyLength::Chunked || body.is_empty() {
+        return Ok(());
+    }
+    match ChunkDecoder::default().check(body) {
+        Ok(content) if content > limit => Err(Cause::ClientBodyTooLarge.into()),
+        Ok(_) => Ok(()),
+        Err(_) => Err(Cause::ClientBadChunk.into()),
+    }
+}
+
+/// The client's address after trust was applied, and whether the peer is trusted. Only what trusted proxies wrote is
+/// believed: X-Forwarded-For is read from its end, up to the first address that is not one of theirs.
+fn source(listener: &Listener, request: &RequestHead, head: &[u8], peer: IpAddr) -> (IpAddr, bool) {
+    let trusted = &listener.trusted_proxies;
+    let peer = peer.to_canonical();
+    if trusted.is_empty() || !trusted.contains(peer) {
+        return (peer, false);
+    }
+    let mut source = peer;
+    let fields = request.lines.iter().rev().filter(|line| line.kind == Name::ForwardedFor);
+    for field in fields {
+        let said: Vec<_> = members(field.value.of(head)).collect();
+        for member in said.into_iter().rev() {
+            let Some(address) = parse_address(member) else { return (source, true) };
+            source = address;
+            if !trusted.contains(address) {
+                return (source, true);
+            }
+        }
+    }
+    (source, true)
+}
+
+/// An address as proxies write it: bare, in brackets, or with a port.
+fn parse_address(text: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(text).ok()?;
+    let bare = text.parse::<IpAddr>().ok();
+    let with_port = || text.parse::<std::net::SocketAddr>().ok().map(|address| address.ip());
+    let bracketed = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    bare.or_else(with_port).or_else(bracketed).map(|address| address.to_canonical())
+}

@@ -1,0 +1,359 @@
+//! The way to a backend: choose one, connect or reuse a connection, send the request, wait for the head of the answer;
+//! and if that fails in a way that may be tried again, once more with another.
+
+use std::{future::poll_fn, io::ErrorKind, rc::Rc, task::Poll};
+
+use weir_model::{pool::PoolIndex, status::PoolStatus, time::Moment};
+
+use super::{
+    exchange::{Ended, Exchange},
+    lines::{HeadEnd, find_end},
+    pump::{Pump, Stop, Waiting},
+    serve::After,
+    write::{Framing, write_response},
+};
+use crate::{
+    buffer::{Buffer, LARGE},
+    choose::{InFlight, PoolState},
+    clock,
+    error::{Cause, ProxyError, Side},
+    upstream::{Permit, Upstream, connect},
+};
+
+/// Bytes of a response head.
+const MOST_HEAD: usize = LARGE;
+/// Interim responses passed on; more are dropped, and far more are refused.
+const MOST_INTERIM: usize = 16;
+const TOO_MANY_INTERIM: usize = 100;
+/// The window that `body_min_rate` is averaged over.
+const RATE_WINDOW_MS: u64 = 30_000;
+
+/// The request on its way to a backend.
+pub(crate) struct Upload {
+    pub(crate) pump: Pump,
+    /// The backend takes no more of it; its answer may still come.
+    pub(crate) cut: bool,
+    window: Moment,
+    window_taken: u64,
+}
+
+impl Upload {
+    /// True if nothing is left to be sent.
+    pub(crate) fn is_over(&self) -> bool {
+        self.cut || self.pump.is_done()
+    }
+}
+
+/// A connection to a backend with a request on it.
+pub(crate) struct Link {
+    pub(crate) upstream: Upstream,
+    pub(crate) answer: Buffer,
+    /// Its slot among the pool's connections.
+    _permit: Option<Permit>,
+}
+
+/// Why there is no head of an answer.
+struct Failed {
+    error: ProxyError,
+    /// Nothing of the answer had come, so that the request may be sent again if its method allows.
+    silent: bool,
+    /// The request was not sent at all.
+    unsent: bool,
+}
+
+impl Exchange<'_> {
+    /// Forwards the request to a backend of the pool, and its answer to the client.
+    pub(crate) async fn forward(&mut self, input: &mut Buffer, index: PoolIndex) -> Ended {
+        self.pool = Some(index);
+        let pool = self.view.pools[index].clone();
+        pool.pool.status.retry_budget.count_request(clock::now());
+        let permit = match pool.gate.admit(&pool.pool) {
+            Ok(permit) => permit,
+            Err(error) => return self.give_up(input, error, true).await,
+        };
+        let request = &self.scratch.request;
+        let chunked = request.body == super::request::BodyLength::Chunked;
+        let lead = std::mem::take(&mut self.scratch.to_backend);
+        let mut upload = Upload {
+            pump: Pump::new(lead, request.body, chunked, self.listener.limits.body),
+            cut: false,
+            window: clock::now(),
+            window_taken: 0,
+        };
+        let ended = self.attempts(input, &pool, &mut upload).await;
+        self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
+        self.scratch.to_backend = upload.pump.into_lead();
+        drop(permit);
+        pool.wake_waiting();
+        ended
+    }
+
+    async fn attempts(&mut self, input: &mut Buffer, pool: &Rc<PoolState>, upload: &mut Upload) -> Ended {
+        let conn = self.conn;
+        let (mut tried, mut retried, mut stale) = (Vec::new(), false, false);
+        if self.scratch.request.expects_continue && !input.is_empty() {
+            // The body is here already: the backend need not be asked whether it is wanted.
+            let told = conn.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
+            if let Ok(Err(error)) = conn.timer.limit(self.listener.timeouts.send_idle, told).await {
+                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
+            }
+        }
+        let mut last = None;
+        loop {
+            let choice = pool.choose(&conn.worker, &tried);
+            // Where nothing else is eligible, a connection that had gone stale may be made anew.
+            let choice = choice.or_else(|| tried.last().copied().filter(|_| stale));
+            let Some(backend) = choice else {
+                let error = last.unwrap_or(ProxyError::new(Cause::NoHealthyBackend));
+                return self.give_up(input, error, true).await;
+            };
+            self.backend = Some(backend);
+            let _in_flight = InFlight::new(&pool.pool.backends[backend].status);
+            let asked = clock::micros();
+            let failed = match self.ask(input, pool, backend, upload, stale).await {
+                Ok((link, head)) => {
+                    let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
+                    counters.codes.count(self.scratch.response.status);
+                    counters.latency.record(clock::micros().saturating_sub(asked));
+                    return self.deliver(input, pool, upload, link, head).await;
+                }
+                Err((failed, reused)) => {
+                    stale = reused && failed.silent && !stale;
+                    failed
+                }
+            };
+            if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
+                return self.give_up(input, failed.error, failed.unsent).await;
+            }
+            let status = &pool.pool.backends[backend].status;
+            status.shards.of(conn.worker.index).errors.add(1);
+            status.set_last_error(&failed.error.to_string());
+            tried.push(backend);
+            if !self.may_retry(&failed, upload, &pool.pool.status, stale, retried) {
+                return self.give_up(input, failed.error, failed.unsent).await;
+            }
+            retried |= !stale;
+            pool.pool.status.retries.of(conn.worker.index).add(1);
+            upload.pump.restart();
+            upload.cut = false;
+            last = Some(failed.error);
+        }
+    }
+
+    /// One retry: on a failed connect always; after the request was sent only while nothing of an answer had come, and
+    /// only what may be asked twice. A connection that went stale between requests costs no budget.
+    fn may_retry(
+        &self,
+        failed: &Failed,
+        upload: &Upload,
+        status: &PoolStatus,
+        stale: bool,
+        retried: bool,
+    ) -> bool {
+        let again =
+            failed.unsent || (failed.silent && upload.pump.can_restart() && self.scratch.request.idempotent);
+        again && (stale || (!retried && status.retry_budget.try_retry(clock::now())))
+    }
+
+    /// The end of an exchange that no backend answered.
+    async fn give_up(&mut self, input: &mut Buffer, error: ProxyError, unsent: bool) -> Ended {
+        let after = if unsent || self.scratch.request.body == super::request::BodyLength::None {
+            self.after_own_answer(input)
+        } else {
+            After::Linger
+        };
+        self.refuse(error, after).await
+    }
+
+    /// Sends the request over a kept or new connection; returns it with the length of the answer's head. The flag of an
+    /// error tells whether the connection had been used before.
+    async fn ask(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        backend: usize,
+        upload: &mut Upload,
+        fresh: bool,
+    ) -> Result<(Link, usize), (Failed, bool)> {
+        let conn = self.conn;
+        let unsent = |error| (Failed { error, silent: true, unsent: true }, false);
+        // What could not be sent again is not sent on a connection that may be gone.
+        let certain = !self.scratch.request.idempotent;
+        let permit = pool.gate.connection(&pool.pool, &conn.timer).await.map_err(unsent)?;
+        let kept = if fresh { None } else { pool.idle.take(&pool.pool, backend, certain) };
+        let reused = kept.is_some();
+        let upstream = match kept {
+            Some(upstream) => upstream,
+            None => connect(&conn.worker, &conn.timer, &pool.pool, &pool.pool.backends[backend])
+                .await
+                .map_err(unsent)?,
+        };
+        let answer = conn.worker.spare.take();
+        let mut link = Link { upstream, answer, _permit: permit };
+        match self.await_head(input, pool, upload, &mut link).await {
+            Ok(head) => Ok((link, head)),
+            Err(error) => {
+                let silent = link.answer.is_empty();
+                Err((Failed { error, silent, unsent: false }, reused))
+            }
+        }
+    }
+
+    /// Waits for the head of the final response, passing interim ones on.
+    async fn await_head(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        upload: &mut Upload,
+        link: &mut Link,
+    ) -> Result<usize, ProxyError> {
+        let (mut scanned, mut interim) = (0, 0);
+        loop {
+            match find_end(link.answer.filled(), &mut scanned) {
+                HeadEnd::At(length) => {
+                    let head = link.answer.part(0..length);
+                    self.scratch.response.judge(head, self.to_head)?;
+                    if self.scratch.response.status >= 200 || self.scratch.response.status == 101 {
+                        return Ok(length);
+                    }
+                    interim += 1;
+                    self.pass_interim(link, length, interim).await?;
+                    link.answer.consume(length);
+                    scanned = 0;
+                    continue;
+                }
+                HeadEnd::BadLineEnd => {
+                    return Err(ProxyError::with(
+                        Cause::BackendBadResponse,
+                        "a line that ends without CR LF",
+                    ));
+                }
+                HeadEnd::Missing if link.answer.len() >= MOST_HEAD => {
+                    return Err(Cause::BackendHeaderTooLarge.into());
+                }
+                HeadEnd::Missing => {}
+            }
+            if !link.answer.has_space() {
+                link.answer.grow(MOST_HEAD);
+            }
+            self.more(input, pool, upload, link).await?;
+            let start = &link.answer.filled()[..link.answer.len().min(7)];
+            if !b"HTTP/1.".starts_with(start) {
+                return Err(ProxyError::with(Cause::BackendBadResponse, "it does not begin with HTTP/1."));
+            }
+        }
+    }
+
+    /// Waits for more bytes from the backend, while the request goes on being sent and the client is watched.
+    async fn more(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        upload: &mut Upload,
+        link: &mut Link,
+    ) -> Result<(), ProxyError> {
+        let conn = self.conn;
+        let begun = clock::now();
+        poll_fn(|cx| {
+            if !upload.is_over() {
+                match upload.pump.poll(cx, &conn.stream, input, &link.upstream.stream) {
+                    // It may have answered before it stopped reading.
+                    Poll::Ready(Err(Stop::Sink(_))) => upload.cut = true,
+                    Poll::Ready(Err(stop)) => return Poll::Ready(Err(client_stop(stop))),
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
+            }
+            match link.upstream.stream.poll_read(cx, link.answer.space()) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
+                Poll::Ready(Ok(count)) => {
+                    link.answer.filled_by(count);
+                    return Poll::Ready(Ok(()));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_backend(&error))),
+                Poll::Pending => {}
+            }
+            if upload.is_over() && !self.half_closed && input.has_space() {
+                match conn.stream.poll_read(cx, input.space()) {
+                    // The client has said all it will say; it may well wait for the answer.
+                    Poll::Ready(Ok(0)) => self.half_closed = true,
+                    Poll::Ready(Ok(count)) => input.filled_by(count),
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_client(&error))),
+                    Poll::Pending => {}
+                }
+            }
+            let (deadline, cause) = self.deadline(upload, pool, begun);
+            conn.timer.set(deadline);
+            if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// What is waited for, and until when.
+    fn deadline(&self, upload: &mut Upload, pool: &PoolState, begun: Moment) -> (Moment, Cause) {
+        let pump = &upload.pump;
+        if upload.is_over() || pump.waiting == Waiting::Sink {
+            let since = pump.moved_at.max(begun);
+            return (since + pool.pool.response_timeout, Cause::BackendTimeoutHeader);
+        }
+        let timeouts = &self.listener.timeouts;
+        let idle = (pump.moved_at + timeouts.body_idle, Cause::ClientTimeoutBody);
+        if timeouts.body_min_rate == 0 {
+            return idle;
+        }
+        let window_end = upload.window + weir_model::time::Millis(RATE_WINDOW_MS);
+        if clock::now() >= window_end {
+            let taken = pump.taken - upload.window_taken;
+            if taken < timeouts.body_min_rate * RATE_WINDOW_MS / 1000 {
+                return (clock::now(), Cause::ClientBodyTooSlow);
+            }
+            (upload.window, upload.window_taken) = (clock::now(), pump.taken);
+        }
+        let window_end = upload.window + weir_model::time::Millis(RATE_WINDOW_MS);
+        // At the end of the window this is asked again.
+        if window_end < idle.0 {
+            (window_end.max(clock::now() + weir_model::time::Millis(1)), Cause::ClientBodyTooSlow)
+        } else {
+            idle
+        }
+    }
+
+    /// Passes an interim response on (RFC 9110 section 15.2).
+    async fn pass_interim(&mut self, link: &Link, length: usize, count: usize) -> Result<(), ProxyError> {
+        if count > TOO_MANY_INTERIM {
+            return Err(ProxyError::with(Cause::BackendBadResponse, "more than 100 interim responses"));
+        }
+        if count > MOST_INTERIM || self.http10 {
+            return Ok(());
+        }
+        let out = &mut self.scratch.to_client;
+        out.clear();
+        let framing = Framing { chunked: false, close: false, say_keep_alive: false };
+        let head = link.answer.part(0..length);
+        write_response(
+            out,
+            head,
+            &self.scratch.response,
+            &weir_model::route::HeaderEdits::default(),
+            framing,
+        );
+        let conn = self.conn;
+        match conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ProxyError::from_client(&error)),
+            Err(_) => Err(Cause::ClientTimeoutSend.into()),
+        }
+    }
+}
+
+/// Why the client's body could not be passed on.
+pub(crate) fn client_stop(stop: Stop) -> ProxyError {
+    match stop {
+        Stop::BadChunk => Cause::ClientBadChunk.into(),
+        Stop::TooLarge => Cause::ClientBodyTooLarge.into(),
+        Stop::Truncated => ProxyError::with(Cause::ClientAborted, "in the request body"),
+        Stop::Source(error) | Stop::Sink(error) if error.kind() == ErrorKind::TimedOut => {
+            Cause::ClientTimeoutBody.into()
+        }
+        Stop::Source(error) | Stop::Sink(error) => ProxyError::from_client(&error),
+    }
+}

@@ -1,0 +1,313 @@
+//! Moves one message from one side to the other: its head, then its body, with as much on the way as fits in one buffer.
+
+use std::{
+    io::{self, IoSlice},
+    task::{Context, Poll, ready},
+};
+
+use weir_model::time::Moment;
+
+use super::{
+    chunked::{BadChunk, ChunkDecoder},
+    request::BodyLength,
+};
+use crate::{
+    buffer::{Buffer, LARGE},
+    clock,
+    io::Stream,
+};
+
+/// Why a message could not be moved to its end.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Reading failed.
+    Source(io::Error),
+    /// The source ended before the message did.
+    Truncated,
+    /// The chunked coding is violated.
+    BadChunk,
+    /// More content than allowed.
+    TooLarge,
+    /// Writing failed.
+    Sink(io::Error),
+}
+
+impl From<BadChunk> for Stop {
+    fn from(BadChunk: BadChunk) -> Self {
+        Self::BadChunk
+    }
+}
+
+/// What a pump that cannot go on waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    /// For bytes to come.
+    Source,
+    /// For bytes to be taken.
+    Sink,
+}
+
+/// How the rest of the body is delimited where it comes from.
+#[derive(Debug)]
+enum Rest {
+    Length(u64),
+    Chunked(Box<ChunkDecoder>),
+    UntilClose,
+    Done,
+}
+
+/// One message on its way.
+#[derive(Debug)]
+pub(crate) struct Pump {
+    rest: Rest,
+    /// Whether the body is written in the chunked coding.
+    chunked: bool,
+    /// Content that may still come.
+    allowance: u64,
+    /// Written before the content that is staged: the head, or the size line of a chunk.
+    lead: Vec<u8>,
+    lead_sent: usize,
+    /// Content at the front of the buffer that is to be written.
+    content: usize,
+    /// Framing behind that content which has been used up with it.
+    spent: usize,
+    /// Written after the content that is staged.
+    tail: Vec<u8>,
+    tail_sent: usize,
+    /// When bytes last moved.
+    pub(crate) moved_at: Moment,
+    /// What it waits for, if it does.
+    pub(crate) waiting: Waiting,
+    /// Content taken from the source.
+    pub(crate) taken: u64,
+    /// Bytes written to the sink.
+    pub(crate) written: u64,
+}
+
+impl Pump {
+    /// A message with its head already written out in `lead`.
+    pub(crate) fn new(lead: Vec<u8>, body: BodyLength, chunked: bool, allowance: u64) -> Self {
+        let rest = match body {
+            BodyLength::None => Rest::Done,
+            BodyLength::Length(length) => Rest::Length(length),
+            BodyLength::Chunked => Rest::Chunked(Box::default()),
+            BodyLength::UntilClose => Rest::UntilClose,
+        };
+        Self {
+            rest,
+            chunked,
+            allowance,
+            lead,
+            lead_sent: 0,
+            content: 0,
+            spent: 0,
+            tail: Vec::new(),
+            tail_sent: 0,
+            moved_at: clock::now(),
+            waiting: Waiting::Sink,
+            taken: 0,
+            written: 0,
+        }
+    }
+
+    /// Gives the room of the head back for the next one.
+    pub(crate) fn into_lead(mut self) -> Vec<u8> {
+        self.lead.clear();
+        self.lead
+    }
+
+    /// True once everything has been written.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self.rest, Rest::Done) && !self.is_staged()
+    }
+
+    /// True if the message can be sent again from its start: no content was used.
+    pub(crate) const fn can_restart(&self) -> bool {
+        self.taken == 0 && self.written as usize <= self.lead.len() && matches!(self.rest, Rest::Done)
+    }
+
+    /// Starts the message again on another connection.
+    pub(crate) fn restart(&mut self) {
+        self.lead_sent = 0;
+        self.written = 0;
+        self.moved_at = clock::now();
+    }
+
+    fn is_staged(&self) -> bool {
+        self.lead_sent < self.lead.len() || self.content > 0 || self.tail_sent < self.tail.len()
+    }
+
+    /// Moves what can be moved now. Ready when the message is complete or cannot be completed.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &Stream,
+        buffer: &mut Buffer,
+        sink: &Stream,
+    ) -> Poll<Result<(), Stop>> {
+        loop {
+            // Content that came with the head goes out with it.
+            if self.content == 0
+                && self.tail.is_empty()
+                && !buffer.is_empty()
+                && !matches!(self.rest, Rest::Done)
+            {
+                self.stage(buffer)?;
+            }
+            if self.is_staged() {
+                self.waiting = Waiting::Sink;
+                ready!(self.poll_flush(cx, buffer, sink)).map_err(Stop::Sink)?;
+                continue;
+            }
+            if matches!(self.rest, Rest::Done) {
+                return Poll::Ready(Ok(()));
+            }
+            self.waiting = Waiting::Source;
+            ready!(self.poll_fill(cx, source, buffer))?;
+        }
+    }
+
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &Stream,
+        buffer: &mut Buffer,
+    ) -> Poll<Result<(), Stop>> {
+        let count = ready!(source.poll_read(cx, buffer.space())).map_err(Stop::Source)?;
+        self.moved_at = clock::now();
+        if count == 0 {
+            if !matches!(self.rest, Rest::UntilClose) {
+                return Poll::Ready(Err(Stop::Truncated));
+            }
+            self.end(b"");
+            return Poll::Ready(Ok(()));
+        }
+        buffer.filled_by(count);
+        if !buffer.has_space() {
+            // It was filled to the brim: worth fewer, larger transfers from here on.
+            buffer.grow(LARGE);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what the buffer holds of the body.
+    fn stage(&mut self, buffer: &mut Buffer) -> Result<(), Stop> {
+        let length = buffer.len();
+        let mut trailers = Vec::new();
+        let mut ended = false;
+        let (content, used) = match &mut self.rest {
+            Rest::Length(left) => {
+                let count = (*left).min(length as u64);
+                *left -= count;
+                ended = *left == 0;
+                (count as usize, count as usize)
+            }
+            Rest::UntilClose => (length, length),
+            Rest::Chunked(decoder) => {
+                let decoded = decoder.decode(buffer.filled_mut())?;
+                if decoder.is_done() {
+                    ended = true;
+                    trailers.extend_from_slice(decoder.trailer_lines());
+                }
+                (decoded.content, decoded.used)
+            }
+            Rest::Done => (0, 0),
+        };
+        self.taken += content as u64;
+        self.allowance = self.allowance.checked_sub(content as u64).ok_or(Stop::TooLarge)?;
+        if content > 0 && self.chunked {
+            self.lead_is_sent();
+            write_size(&mut self.lead, content);
+            self.tail.extend_from_slice(b"\r\n");
+        }
+        if ended {
+            self.end(&trailers);
+        }
+        if content == 0 {
+            buffer.consume(used);
+        } else {
+            (self.content, self.spent) = (content, used - content);
+        }
+        Ok(())
+    }
+
+    /// A head that has been written makes room for the size line.
+    fn lead_is_sent(&mut self) {
+        if self.lead_sent == self.lead.len() {
+            self.lead.clear();
+            self.lead_sent = 0;
+        }
+    }
+
+    fn end(&mut self, trailers: &[u8]) {
+        self.rest = Rest::Done;
+        if self.chunked {
+            self.tail.extend_from_slice(b"0\r\n");
+            self.tail.extend_from_slice(trailers);
+            self.tail.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        sink: &Stream,
+    ) -> Poll<io::Result<()>> {
+        while self.is_staged() {
+            let lead = &self.lead[self.lead_sent..];
+            let content = buffer.part(0..self.content);
+            let tail = &self.tail[self.tail_sent..];
+            let slices = [IoSlice::new(lead), IoSlice::new(content), IoSlice::new(tail)];
+            let slices = match (lead.is_empty(), content.is_empty(), tail.is_empty()) {
+                (false, true, true) => &slices[..1],
+                (true, false, true) => &slices[1..2],
+                (false, false, true) => &slices[..2],
+                _ => &slices[..],
+            };
+            let count = ready!(sink.poll_write(cx, slices))?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.moved_at = clock::now();
+            self.written += count as u64;
+            let in_lead = count.min(lead.len());
+            let in_content = (count - in_lead).min(self.content);
+            self.lead_sent += in_lead;
+            self.tail_sent += count - in_lead - in_content;
+            if in_content > 0 {
+                self.content -= in_content;
+                buffer.consume(in_content);
+                if self.content == 0 {
+                    buffer.consume(self.spent);
+                    self.spent = 0;
+                }
+            }
+        }
+        self.tail.clear();
+        self.tail_sent = 0;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The size line of a chunk.
+fn write_size(out: &mut Vec<u8>, size: usize) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let length = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
+    out.extend((0..length).rev().map(|digit| DIGITS[size >> (digit * 4) & 15]));
+    out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_hexadecimal() {
+        for size in [1usize, 9, 10, 15, 16, 255, 256, 65_536, 0xdead_beef] {
+            let mut out = Vec::new();
+            write_size(&mut out, size);
+            assert_eq!(out, format!("{size:x}\r\n").into_bytes());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Answers that weir gives itself: refusals, redirects, fixed responses.
+
+use std::{cell::RefCell, io::Write as _, net::IpAddr, time::SystemTime};
+
+use weir_model::route::{Action, Redirect, Route};
+
+use super::{
+    exchange::{Ended, Exchange},
+    request::{BodyLength, RequestHead},
+    serve::After,
+    write::write_length,
+};
+use crate::{buffer::Buffer, clock, error::ProxyError};
+
+/// The reason phrase of a status.
+pub(crate) const fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        410 => "Gone",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "",
+    }
+}
+
+/// Writes an address as text, in place of what was there.
+pub(crate) fn write_address(out: &mut Vec<u8>, address: IpAddr) {
+    out.clear();
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+            }
+        }
+        // Writing to a Vec cannot fail.
+        IpAddr::V6(address) => drop(write!(out, "{address}")),
+    }
+}
+
+thread_local! {
+    /// The second that the text was made for, and the text.
+    static DATE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+}
+
+/// Writes the Date field (RFC 9110 section 6.6.1); its text is made once a second.
+fn write_date(out: &mut Vec<u8>) {
+    DATE.with_borrow_mut(|(second, text)| {
+        let now = clock::now().0 / 1000;
+        if *second != now {
+            *second = now;
+            *text = httpdate::fmt_http_date(SystemTime::now());
+        }
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    });
+}
+
+fn write_status(out: &mut Vec<u8>, status: u16) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(reason(status).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    write_date(out);
+}
+
+/// Writes what the route answers by itself, without the fields about the connection and the body.
+pub(crate) fn write_answer(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, route: &Route) {
+    let mut put = |name: &str, value: &[u8]| {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value);
+        out.extend_from_slice(b"\r\n");
+    };
+    match &route.action {
+        Action::Redirect(redirect) => put("Location", &location(redirect, head, request)),
+        Action::Respond(respond) => {
+            respond.headers.iter().for_each(|(name, value)| put(name, value.as_bytes()));
+        }
+        Action::Pool(_) | Action::Split(_) => {}
+    }
+    let edits = &route.response_headers;
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        put(name, value.as_bytes());
+    }
+}
+
+/// Where a redirect leads: what it does not say is kept from the request.
+fn location(redirect: &Redirect, head: &[u8], request: &RequestHead) -> Vec<u8> {
+    let scheme = redirect.scheme.as_deref().unwrap_or("http");
+    let mut out = format!("{scheme}://").into_bytes();
+    match &redirect.host {
+        Some(host) => out.extend_from_slice(host.as_bytes()),
+        None => out.extend_from_slice(&request.host),
+    }
+    let usual = if scheme == "https" { 443 } else { 80 };
+    let kept = || {
+        // A port belongs to the scheme and host it was written for.
+        let same = redirect.scheme.is_none() && redirect.host.is_none();
+        let port = request.authority.of(head).rsplit(|byte| *byte == b':').next()?;
+        std::str::from_utf8(port).ok()?.parse::<u16>().ok().filter(|_| same)
+    };
+    if let Some(port) = redirect.port.or_else(kept).filter(|port| *port != usual) {
+        out.extend_from_slice(format!(":{port}").as_bytes());
+    }
+    out.extend_from_slice(&redirect.path.apply(request.path.of(head)));
+    if let Some(query) = request.query {
+        out.push(b'?');
+        out.extend_from_slice(query.of(head));
+    }
+    out
+}
+
+impl Exchange<'_> {
+    /// Answers as the route says.
+    pub(crate) async fn answer(&mut self, input: &mut Buffer) -> Ended {
+        let route = self.route.clone();
+        let (status, body) = match route.as_deref().map(|route| &route.action) {
+            Some(Action::Redirect(redirect)) => (redirect.code, None),
+            Some(Action::Respond(respond)) => (respond.status, Some(respond.body.clone())),
+            _ => (500, None),
+        };
+        let after = self.after_own_answer(input);
+        let fields = std::mem::take(&mut self.scratch.to_backend);
+        let sent = self.send(status, &fields, body.as_deref().unwrap_or_default(), after).await;
+        self.scratch.to_backend = fields;
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+    }
+
+    /// Tells the client what went wrong, if it can still be told. `unread` says what becomes of a connection whose
+    /// request was not read to its end.
+    pub(crate) async fn refuse(&mut self, error: ProxyError, after: After) -> Ended {
+        let status = error.cause.status();
+        if status == 0 || status == 499 {
+            self.status = status;
+            return Ended { after: After::Close, error: Some(error) };
+        }
+        let fields: &[u8] =
+            if status == 405 { b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" } else { b"" };
+        let body = format!("{status} {}\n", reason(status));
+        let mut plain = b"Content-Type: text/plain; charset=utf-8\r\n".to_vec();
+        plain.extend_from_slice(fields);
+        // Whether the client got it or not, the error to record is the one it was about.
+        let sent = self.send(status, &plain, body.as_bytes(), after).await;
+        Ended { after: if sent.is_ok() { after } else { After::Close }, error: Some(error) }
+    }
+
+    /// What becomes of the connection when the backend was never asked: a body that has come whole is skipped.
+    pub(crate) fn after_own_answer(&self, input: &mut Buffer) -> After {
+        let keep = self.keep_alive && !self.conn.worker.is_leaving();
+        match self.scratch.request.body {
+            BodyLength::None if keep => After::Keep,
+            BodyLength::None => After::Close,
+            BodyLength::Length(length) if keep && length <= input.len() as u64 => {
+                input.consume(length as usize);
+                After::Keep
+            }
+            _ => After::Linger,
+        }
+    }
+
+    /// Sends an answer of our own.
+    async fn send(
+        &mut self,
+        status: u16,
+        fields: &[u8],
+        body: &[u8],
+        after: After,
+    ) -> Result<(), ProxyError> {
+        let out = &mut self.scratch.to_client;
+        out.clear();
+        write_status(out, status);
+        out.extend_from_slice(fields);
+        if status != 204 {
+            write_length(out, body.len() as u64);
+        }
+        if after != After::Keep {
+            out.extend_from_slice(b"Connection: close\r\n");
+        } else if self.http10 {
+            out.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        out.extend_from_slice(b"\r\n");
+        if !self.to_head && status != 204 && status != 304 {
+            out.extend_from_slice(body);
+        }
+        self.status = status;
+        let conn = self.conn;
+        conn.counters(&self.listener).bytes_out.add(out.len() as u64);
+        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ProxyError::from_client(&error)),
+            Err(_) => Err(crate::error::Cause::ClientTimeoutSend.into()),
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The head of a request: parsed, and judged for everything that could be read in two ways.
+
+use std::net::IpAddr;
+
+use weir_model::{listener::ListenerLimits, route::RequestFacts};
+
+use super::{
+    lines::{Line, Span, note, with_room},
+    names::{Name, members},
+    target,
+};
+use crate::error::{Cause, ProxyError};
+
+/// How long a body is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum BodyLength {
+    /// There is none.
+    #[default]
+    None,
+    /// So many bytes.
+    Length(u64),
+    /// It says itself when it ends.
+    Chunked,
+    /// It ends with the connection (responses only).
+    UntilClose,
+}
+
+/// Text that stands in the head, or was made from it.
+#[derive(Debug)]
+pub(crate) enum Text {
+    Head(Span),
+    Own(Vec<u8>),
+}
+
+impl Text {
+    pub(crate) fn of<'a>(&'a self, head: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Head(span) => span.of(head),
+            Self::Own(text) => text,
+        }
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::Head(Span::default())
+    }
+}
+
+/// A judged request head. Spans point into the bytes of the head.
+#[derive(Debug, Default)]
+pub(crate) struct RequestHead {
+    pub(crate) method: Span,
+    pub(crate) path: Text,
+    pub(crate) query: Option<Span>,
+    /// What the client named as the host, as it wrote it; empty if it named none (HTTP/1.0).
+    pub(crate) authority: Span,
+    /// The same in lower case and without port.
+    pub(crate) host: Vec<u8>,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) http10: bool,
+    pub(crate) keep_alive: bool,
+    pub(crate) body: BodyLength,
+    pub(crate) expects_continue: bool,
+    /// The same request may be sent twice (RFC 9110 section 9.2.2).
+    pub(crate) idempotent: bool,
+    /// The protocol asked for, if an upgrade was asked for in a valid way.
+    pub(crate) upgrade: Option<Span>,
+    /// Fields nominated by Connection.
+    pub(crate) nominated: Vec<Span>,
+}
+
+impl RequestHead {
+    /// Parses and judges `head`, which ends with its empty line. What was in here before is gone.
+    pub(crate) fn judge(&mut self, head: &[u8], limits: &ListenerLimits) -> Result<(), ProxyError> {
+        *self = Self {
+            host: std::mem::take(&mut self.host),
+            lines: std::mem::take(&mut self.lines),
+            nominated: std::mem::take(&mut self.nominated),
+            ..Self::default()
+        };
+        self.host.clear();
+        self.nominated.clear();
+        let target = self.parse(head, limits.headers)?;
+        let method = self.method.of(head);
+        if method == b"CONNECT" || method == b"TRACE" {
+            return Err(Cause::ClientMethodRefused.into());
+        }
+        self.idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
+        let authority = self.judge_target(head, target)?;
+        self.judge_fields(head, authority, limits)
+    }
+
+    fn parse(&mut self, head: &[u8], most: usize) -> Result<Span, ProxyError> {
+        with_room(most, |room| {
+            let mut request = httparse::Request::new(&mut []);
+            match request.parse_with_uninit_headers(head, room) {
+                Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+                Ok(_) => return Err(ProxyError::new(Cause::ClientBadHeader)),
+                Err(error) => return Err(explain(error, head)),
+            }
+            // A complete parse has all three.
+            let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version)
+            else {
+                return Err(ProxyError::new(Cause::ClientBadRequestLine));
+            };
+            self.method = Span::within(head, method.as_bytes());
+            self.http10 = version == 0;
+            note(head, request.headers, &mut self.lines);
+            Ok(Span::within(head, path.as_bytes()))
+        })
+    }
+
+    /// Returns the authority of an absolute target.
+    fn judge_target(&mut self, head: &[u8], target: Span) -> Result<Option<Span>, ProxyError> {
+        let target = target::split(target.of(head), self.method.of(head) == b"OPTIONS")?;
+        self.query = target.query.map(|query| Span::within(head, query));
+        let normalised = if target.untidy { target::normalise(target.path)? } else { None };
+        self.path = match normalised {
+            Some(path) => Text::Own(path),
+            // The path of `http://host` is a slash that stands nowhere in the head.
+            None if target.authority.is_some() && target.path == b"/" => Text::Own(b"/".to_vec()),
+            None => Text::Head(Span::within(head, target.path)),
+        };
+        Ok(target.authority.map(|authority| Span::within(head, authority)))
+    }
+
+    fn judge_fields(
+        &mut self,
+        head: &[u8],
+        authority: Option<Span>,
+        limits: &ListenerLimits,
+    ) -> Result<(), ProxyError> {
+        let (mut host, mut length, mut chunked, mut upgrade) = (None, None, false, None);
+        let (mut close, mut keep, mut upgrading, mut upgrades) = (false, false, false, 0);
+        for line in &self.lines {
+            let value = line.value.of(head);
+            match line.kind {
+                Name::Host => {
+                    if host.replace(line.value).is_some() {
+                        return Err(ProxyError::with(Cause::ClientBadHost, "more than one Host"));
+                    }
+                }
+                Name::ContentLength => {
+                    if length.replace(parse_length(value)?).is_some() {
+                        return Err(ProxyError::with(
+                            Cause::ClientAmbiguousLength,
+                            "more than one Content-Length",
+                        ));
+                    }
+                }
+                Name::TransferEncoding => {
+                    if chunked || self.http10 || !value.eq_ignore_ascii_case(b"chunked") {
+                        return Err(Cause::ClientBadTransferEncoding.into());
+                    }
+                    chunked = true;
+                }
+                Name::Connection => {
+                    for member in members(value) {
+                        match member {
+                            _ if member.eq_ignore_ascii_case(b"close") => close = true,
+                            _ if member.eq_ignore_ascii_case(b"keep-alive") => keep = true,
+                            _ if member.eq_ignore_ascii_case(b"upgrade") => upgrading = true,
+                            _ => self.nominated.push(Span::within(head, member)),
+                        }
+                    }
+                }
+                Name::Upgrade => {
+                    upgrade = Some(line.value);
+                    upgrades += 1;
+                }
+                Name::Expect if value.eq_ignore_ascii_case(b"100-continue") => {
+                    self.expects_continue = !self.http10;
+                }
+                Name::Expect => return Err(Cause::ClientBadExpectation.into()),
+                _ => {}
+            }
+        }
+        self.body = match (length, chunked) {
+            (Some(_), true) => {
+                return Err(ProxyError::with(
+                    Cause::ClientAmbiguousLength,
+                    "Content-Length and Transfer-Encoding together",
+                ));
+            }
+            (Some(length), false) if length > limits.body => return Err(Cause::ClientBodyTooLarge.into()),
+            (Some(0) | None, false) => BodyLength::None,
+            (Some(length), false) => BodyLength::Length(length),
+            (None, true) => BodyLength::Chunked,
+        };
+        self.keep_alive = !close && (!self.http10 || keep);
+        // Two Upgrade fields are one list: too unusual to be worth a tunnel.
+        let may_upgrade = upgrading && upgrades == 1 && !self.http10 && self.body == BodyLength::None;
+        self.upgrade = upgrade.filter(|asked| may_upgrade && upgrade_is_served(asked.of(head)));
+        self.judge_host(head, host, authority)
+    }
+
+    /// RFC 9112 section 3.2: exactly one Host; an absolute target overrides it.
+    fn judge_host(
+        &mut self,
+        head: &[u8],
+        host: Option<Span>,
+        authority: Option<Span>,
+    ) -> Result<(), ProxyError> {
+        let Some(field) = host else {
+            if !self.http10 {
+                return Err(ProxyError::with(Cause::ClientBadHost, "no Host"));
+            }
+            if let Some(authority) = authority {
+                self.authority = authority;
+                target::host_of(authority.of(head), &mut self.host)?;
+            }
+            return Ok(());
+        };
+        target::host_of(field.of(head), &mut self.host)?;
+        self.authority = field;
+        if let Some(authority) = authority {
+            self.host.clear();
+            self.authority = authority;
+            target::host_of(authority.of(head), &mut self.host)?;
+        }
+        Ok(())
+    }
+
+    /// True if the field was nominated by Connection. What says where a message ends and where it goes cannot be
+    /// nominated away.
+    pub(crate) fn is_nominated(&self, head: &[u8], line: &Line) -> bool {
+        !self.nominated.is_empty()
+            && line.kind != Name::Host
+            && line.kind != Name::ContentLength
+            && self.nominated.iter().any(|name| name.of(head).eq_ignore_ascii_case(line.name.of(head)))
+    }
+}
+
+/// HTTP/2 in clear text is never tunnelled: the backend would read requests that nobody routed.
+fn upgrade_is_served(protocols: &[u8]) -> bool {
+    members(protocols).next().is_some()
+        && !members(protocols).any(|protocol| protocol.to_ascii_lowercase().starts_with(b"h2"))
+}
+
+/// RFC 9110 section 8.6: digits and nothing else.
+pub(crate) fn parse_length(value: &[u8]) -> Result<u64, ProxyError> {
+    let digits =
+        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    digits.and_then(|text| text.parse().ok()).ok_or(Cause::ClientBadLength.into())
+}
+
+/// What the parser found, in our words.
+fn explain(error: httparse::Error, head: &[u8]) -> ProxyError {
+    match error {
+        httparse::Error::TooManyHeaders => Cause::ClientTooManyHeaders.into(),
+        httparse::Error::HeaderName => ProxyError::with(Cause::ClientBadHeader, "a name that is not a token"),
+        httparse::Error::HeaderValue => {
+            ProxyError::with(Cause::ClientBadHeader, "a value with a forbidden byte")
+        }
+        httparse::Error::Version if is_other_version(head) => Cause::ClientBadVersion.into(),
+        httparse::Error::Token => {
+            let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+            let target = line.split(|byte| *byte == b' ').nth(1);
+            let odd = target.is_some_and(|target| target.iter().any(|byte| *byte <= b' ' || *byte >= 0x7f));
+            if odd { Cause::ClientBadTarget.into() } else { Cause::ClientBadRequestLine.into() }
+        }
+        _ => Cause::ClientBadRequestLine.into(),
+    }
+}
+
+/// `HTTP/` and a version of one digit, a dot and one digit that is not 1.0 or 1.1.
+fn is_other_version(head: &[u8]) -> bool {
+    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+    let mut words = line.split(|byte| *byte == b' ');
+    let version = words.nth(2);
+    words.next().is_none()
+        && matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+            if major.is_ascii_digit() && minor.is_ascii_digit())
+}
+
+/// What routes may ask about a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Facts<'a> {
+    pub(crate) head: &'a RequestHead,
+    pub(crate) bytes: &'a [u8],
+    pub(crate) source: IpAddr,
+}
+
+impl RequestFacts for Facts<'_> {
+    fn method(&self) -> &[u8] {
+        self.head.method.of(self.bytes)
+    }
+
+    fn host(&self) -> &[u8] {
+        &self.head.host
+    }
+
+    fn path(&self) -> &[u8] {
+        self.head.path.of(self.bytes)
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        self.head.query.map(|query| query.of(self.bytes))
+    }
+
+    fn any_header(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let mut lines = self.head.lines.iter();
+        lines.any(|line| {
+            line.name.of(self.bytes).eq_ignore_ascii_case(name.as_bytes()) && each(line.value.of(self.bytes))
+        })
+    }
+
+    fn source(&self) -> IpAddr {
+        self.source
+    }
+}

@@ -1,0 +1,143 @@
+//! The head of a backend's response: parsed, and judged as strictly as a request.
+
+use super::{
+    lines::{Line, Span, note, with_room},
+    names::{Name, members},
+    request::{BodyLength, parse_length},
+};
+use crate::error::{Cause, ProxyError};
+
+/// Fields that a response may have.
+const MOST_FIELDS: usize = 256;
+
+/// A judged response head.
+#[derive(Debug, Default)]
+pub(crate) struct ResponseHead {
+    pub(crate) status: u16,
+    pub(crate) reason: Span,
+    pub(crate) lines: Vec<Line>,
+    pub(crate) body: BodyLength,
+    /// Whether the backend keeps the connection open after this message.
+    pub(crate) keep_alive: bool,
+    /// The protocol switched to (101).
+    pub(crate) upgrade: Option<Span>,
+    /// Whether Content-Length is passed on.
+    pub(crate) length: Option<u64>,
+    nominated: Vec<Span>,
+}
+
+impl ResponseHead {
+    /// Parses and judges `head`, the answer to a request with this method.
+    pub(crate) fn judge(&mut self, head: &[u8], to_head: bool) -> Result<(), ProxyError> {
+        *self = Self {
+            lines: std::mem::take(&mut self.lines),
+            nominated: std::mem::take(&mut self.nominated),
+            ..Self::default()
+        };
+        self.nominated.clear();
+        let http10 = self.parse(head)?;
+        self.judge_fields(head, http10, to_head)
+    }
+
+    /// Returns whether it is HTTP/1.0.
+    fn parse(&mut self, head: &[u8]) -> Result<bool, ProxyError> {
+        with_room(MOST_FIELDS, |room| {
+            let mut response = httparse::Response::new(&mut []);
+            let config = httparse::ParserConfig::default();
+            match config.parse_response_with_uninit_headers(&mut response, head, room) {
+                Ok(httparse::Status::Complete(length)) if length == head.len() => {}
+                Ok(_) => return Err(ProxyError::new(Cause::BackendBadResponse)),
+                Err(httparse::Error::TooManyHeaders) => {
+                    return Err(ProxyError::with(
+                        Cause::BackendHeaderTooLarge,
+                        "more than 256 header fields",
+                    ));
+                }
+                Err(httparse::Error::Status) => {
+                    return Err(ProxyError::with(Cause::BackendBadResponse, "a malformed status line"));
+                }
+                Err(_) => return Err(ProxyError::with(Cause::BackendBadResponse, "a malformed head")),
+            }
+            let status = response.code.filter(|code| (100..600).contains(code));
+            let Some(status) = status else {
+                return Err(ProxyError::with(Cause::BackendBadResponse, "a status outside 100 to 599"));
+            };
+            self.status = status;
+            let reason = response.reason.unwrap_or_default();
+            self.reason =
+                if reason.is_empty() { Span::default() } else { Span::within(head, reason.as_bytes()) };
+            note(head, response.headers, &mut self.lines);
+            Ok(response.version == Some(0))
+        })
+    }
+
+    fn judge_fields(&mut self, head: &[u8], http10: bool, to_head: bool) -> Result<(), ProxyError> {
+        let bad = |detail| Err(ProxyError::with(Cause::BackendBadResponse, detail));
+        let (mut chunked, mut close, mut keep, mut upgrading) = (false, false, false, false);
+        for line in &self.lines {
+            let value = line.value.of(head);
+            match line.kind {
+                Name::ContentLength => {
+                    let Ok(length) = parse_length(value) else {
+                        return bad("Content-Length is not a number");
+                    };
+                    if self.length.replace(length).is_some() {
+                        return bad("more than one Content-Length");
+                    }
+                }
+                Name::TransferEncoding => {
+                    if chunked || http10 || !value.eq_ignore_ascii_case(b"chunked") {
+                        return bad("Transfer-Encoding is not exactly `chunked`");
+                    }
+                    chunked = true;
+                }
+                Name::Connection => {
+                    for member in members(value) {
+                        match member {
+                            _ if member.eq_ignore_ascii_case(b"close") => close = true,
+                            _ if member.eq_ignore_ascii_case(b"keep-alive") => keep = true,
+                            _ if member.eq_ignore_ascii_case(b"upgrade") => upgrading = true,
+                            _ => self.nominated.push(Span::within(head, member)),
+                        }
+                    }
+                }
+                Name::Upgrade => self.upgrade = Some(line.value),
+                _ => {}
+            }
+        }
+        if chunked && self.length.is_some() {
+            return bad("Content-Length and Transfer-Encoding together");
+        }
+        // RFC 9112 section 6.3: what the status and the method say comes before what the fields say.
+        let bodiless = to_head || self.status < 200 || self.status == 204 || self.status == 304;
+        self.body = match self.length {
+            _ if bodiless => BodyLength::None,
+            _ if chunked => BodyLength::Chunked,
+            Some(0) => BodyLength::None,
+            Some(length) => BodyLength::Length(length),
+            None => BodyLength::UntilClose,
+        };
+        if self.status < 200 || self.status == 204 {
+            self.length = None;
+        }
+        self.keep_alive = !close && (!http10 || keep) && self.body != BodyLength::UntilClose;
+        if !upgrading {
+            self.upgrade = None;
+        }
+        Ok(())
+    }
+
+    /// True if the field was nominated by Connection.
+    pub(crate) fn is_nominated(&self, head: &[u8], line: &Line) -> bool {
+        !self.nominated.is_empty()
+            && self.nominated.iter().any(|name| name.of(head).eq_ignore_ascii_case(line.name.of(head)))
+    }
+
+    /// RFC 9110 section 15.2.2 and 7.8: a switch to something that was asked for, and said properly.
+    pub(crate) fn is_switch_to(&self, head: &[u8], asked: Option<&[u8]>) -> bool {
+        let (Some(asked), Some(switched)) = (asked, self.upgrade) else { return false };
+        let mut protocols = members(switched.of(head)).peekable();
+        protocols.peek().is_some()
+            && protocols.all(|protocol| members(asked).any(|wish| wish.eq_ignore_ascii_case(protocol)))
+    }
+}

@@ -1,0 +1,164 @@
+//! One client connection that speaks HTTP/1: exchange after exchange, with nothing held in between.
+
+use std::{future::poll_fn, io::ErrorKind, task::Poll};
+
+use weir_model::{listener::Listener, time::Millis};
+
+use super::{
+    exchange::exchange,
+    lines::{HeadEnd, find_end},
+};
+use crate::{
+    buffer::Buffer,
+    clock,
+    conn::Conn,
+    error::{Cause, ProxyError},
+    worker::Phase,
+};
+
+/// Line ends that may precede a request line (RFC 9112 section 2.2 asks for one).
+const MOST_LEADING_BYTES: usize = 16;
+/// Bytes that are read and thrown away before a connection with an unread request is closed.
+const MOST_LINGER: usize = 256 * 1024;
+
+/// What becomes of the connection after an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The next request may come.
+    Keep,
+    /// It ends; everything the client sent was read.
+    Close,
+    /// It ends; the client may still be sending, and must get to read the answer first.
+    Linger,
+    /// It ends in a way that shows the client that the answer is incomplete.
+    Reset,
+}
+
+/// Serves one connection to its end. Between requests this future holds no buffer and no exchange.
+pub(crate) async fn serve(conn: Conn) {
+    let mut served = 0u64;
+    while wait_for_request(&conn, served).await {
+        // The exchange's own future lives only as long as there is something to do.
+        let after = Box::pin(exchanges(&conn, &mut served)).await;
+        match after {
+            After::Keep => {}
+            After::Close => return conn.stream.finish(),
+            After::Linger => return Box::pin(linger(&conn)).await,
+            After::Reset => return conn.stream.abort(),
+        }
+    }
+}
+
+/// Waits until the client sends something; false if the connection is to be closed.
+async fn wait_for_request(conn: &Conn, served: u64) -> bool {
+    conn.timer.set_after(conn.known_listener().timeouts.idle);
+    poll_fn(|cx| match conn.stream.poll_readable(cx) {
+        Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
+        Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(false),
+        // Who connected and has not been served yet is about to ask.
+        Poll::Pending if served > 0 && conn.worker.phase.get() >= Phase::Draining => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+/// Serves exchanges until nothing more has come.
+async fn exchanges(conn: &Conn, served: &mut u64) -> After {
+    let mut input = conn.worker.spare.take();
+    loop {
+        let after = exchange(conn, &mut input).await;
+        *served += 1;
+        if after != After::Keep || input.is_empty() {
+            return after;
+        }
+    }
+}
+
+/// Why there is no head.
+pub(crate) enum NoHead {
+    /// The client closed before it sent a byte of one.
+    Closed,
+    /// It sent something that is not one, or too slowly.
+    Bad(ProxyError),
+}
+
+/// Reads a request head into `input`; returns its length.
+pub(crate) async fn read_head(conn: &Conn, listener: &Listener, input: &mut Buffer) -> Result<usize, NoHead> {
+    let limit = listener.limits.header_bytes;
+    let deadline = clock::now() + listener.timeouts.header;
+    let (mut scanned, mut leading, mut line_seen) = (0, 0, false);
+    loop {
+        while input.filled().starts_with(b"\r\n") && scanned <= 2 {
+            input.consume(2);
+            scanned = 0;
+            leading += 2;
+        }
+        if leading > MOST_LEADING_BYTES {
+            return Err(NoHead::Bad(Cause::ClientBadRequestLine.into()));
+        }
+        match find_end(input.filled(), &mut scanned) {
+            HeadEnd::At(length) if length <= limit => return Ok(length),
+            HeadEnd::BadLineEnd => return Err(NoHead::Bad(Cause::ClientBadLineEnd.into())),
+            HeadEnd::Missing if input.len() < limit => {}
+            HeadEnd::At(_) | HeadEnd::Missing => return Err(NoHead::Bad(too_large(input.filled(), limit))),
+        }
+        if !line_seen {
+            line_seen = judge_start(input.filled()).map_err(NoHead::Bad)?;
+        }
+        if !input.has_space() {
+            input.grow((input.len() + 1).max(limit));
+        }
+        conn.timer.set(deadline);
+        let read = poll_fn(|cx| match conn.stream.poll_read(cx, input.space()) {
+            Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            other => other,
+        });
+        match read.await {
+            Ok(0) | Err(_) if input.is_empty() && leading == 0 => return Err(NoHead::Closed),
+            Ok(0) => return Err(NoHead::Bad(ProxyError::with(Cause::ClientAborted, "in the request head"))),
+            Ok(count) => input.filled_by(count),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                return Err(NoHead::Bad(Cause::ClientTimeoutHeader.into()));
+            }
+            Err(error) => return Err(NoHead::Bad(ProxyError::from_client(&error))),
+        }
+    }
+}
+
+/// A head that is too large is a target that is too long if its first line alone is.
+fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
+    let line = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit)]);
+    if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
+}
+
+/// Refuses early what can never become a request, instead of waiting for the rest of it. True once the first line is
+/// complete and looks like one.
+fn judge_start(bytes: &[u8]) -> Result<bool, ProxyError> {
+    let bad = || Err(Cause::ClientBadRequestLine.into());
+    let is_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    if bytes.first().is_some_and(|byte| !is_method(byte) && *byte != b'\r') {
+        return bad();
+    }
+    let Some(end) = memchr::memchr(b'\r', bytes) else { return Ok(false) };
+    let Some(space) = memchr::memrchr(b' ', &bytes[..end]) else { return bad() };
+    if bytes[space + 1..end].starts_with(b"HTTP/") { Ok(true) } else { bad() }
+}
+
+/// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
+/// might never see the answer (RFC 9112 section 9.6).
+async fn linger(conn: &Conn) {
+    conn.stream.finish();
+    let mut room = conn.worker.spare.take();
+    conn.timer.set_after(Millis::secs(2));
+    let mut left = MOST_LINGER;
+    while left > 0 {
+        let read = poll_fn(|cx| match conn.stream.poll_read(cx, room.space()) {
+            Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Ok(0)),
+            other => other,
+        });
+        match read.await {
+            Ok(0) | Err(_) => return,
+            Ok(count) => left = left.saturating_sub(count),
+        }
+    }
+}

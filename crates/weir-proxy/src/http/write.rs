@@ -1,0 +1,178 @@
+//! Writes the heads that we send: each in one piece, neighbours that pass unchanged in one copy.
+
+use weir_model::route::{HeaderEdits, Route};
+
+use super::{
+    lines::{Line, Span, copy_lines},
+    names::Name,
+    request::{BodyLength, RequestHead},
+    response::ResponseHead,
+};
+
+/// Who sent a request, and whether it may say so itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Client<'a> {
+    /// The address that connected, as text.
+    pub(crate) address: &'a [u8],
+    /// The address it connected to, for requests that name no host.
+    pub(crate) local: &'a [u8],
+    /// Whether its X-Forwarded fields are believed.
+    pub(crate) trusted: bool,
+}
+
+fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes the request that the backend gets.
+pub(crate) fn write_request(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    request: &RequestHead,
+    route: &Route,
+    client: Client<'_>,
+    expect: bool,
+) {
+    let edits = &route.request_headers;
+    out.extend_from_slice(request.method.of(head));
+    out.push(b' ');
+    let path = request.path.of(head);
+    match &route.rewrite {
+        Some(rewrite) if path != b"*" => out.extend_from_slice(&rewrite.path.apply(path)),
+        _ => out.extend_from_slice(path),
+    }
+    if let Some(query) = request.query {
+        out.push(b'?');
+        out.extend_from_slice(query.of(head));
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = match request.authority {
+        none if none == Span::default() => client.local,
+        authority => authority.of(head),
+    };
+    let rewritten = route.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
+    field(out, b"Host", rewritten.map_or(host, str::as_bytes));
+    copy_lines(out, head, &request.lines, |line| {
+        passes(line, head, edits, client.trusted) && !request.is_nominated(head, line)
+    });
+    write_forwarded(out, head, request, host, client, edits);
+    match request.body {
+        BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        BodyLength::Length(length) => write_length(out, length),
+        // A length of zero was said and is said again: backends may insist on it.
+        _ if request.lines.iter().any(|line| line.kind == Name::ContentLength) => write_length(out, 0),
+        _ => {}
+    }
+    if expect {
+        out.extend_from_slice(b"Expect: 100-continue\r\n");
+    }
+    if let Some(upgrade) = request.upgrade {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        field(out, b"Upgrade", upgrade.of(head));
+    }
+    write_edits(out, edits);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// True for a field line of a request that goes on as it is.
+fn passes(line: &Line, head: &[u8], edits: &HeaderEdits, trusted: bool) -> bool {
+    let passes = match line.kind {
+        Name::Other | Name::Date | Name::Server => true,
+        Name::ForwardedProto | Name::ForwardedHost | Name::OtherForwarded => trusted,
+        _ => false,
+    };
+    passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
+}
+
+/// X-Forwarded-For, -Proto and -Host: appended to what a trusted proxy said, written anew otherwise.
+fn write_forwarded(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    request: &RequestHead,
+    host: &[u8],
+    client: Client<'_>,
+    edits: &HeaderEdits,
+) {
+    let wanted = |name: &str| edits.is_empty() || !edits.drops(name.as_bytes());
+    let said = |kind: Name| client.trusted && request.lines.iter().any(|line| line.kind == kind);
+    if wanted("x-forwarded-for") {
+        out.extend_from_slice(b"X-Forwarded-For: ");
+        if client.trusted {
+            for line in request.lines.iter().filter(|line| line.kind == Name::ForwardedFor) {
+                out.extend_from_slice(line.value.of(head));
+                out.extend_from_slice(b", ");
+            }
+        }
+        out.extend_from_slice(client.address);
+        out.extend_from_slice(b"\r\n");
+    }
+    if wanted("x-forwarded-proto") && !said(Name::ForwardedProto) {
+        out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+    }
+    if wanted("x-forwarded-host") && !said(Name::ForwardedHost) {
+        field(out, b"X-Forwarded-Host", host);
+    }
+}
+
+fn write_edits(out: &mut Vec<u8>, edits: &HeaderEdits) {
+    for (name, value) in edits.set.iter().chain(&edits.add) {
+        field(out, name.as_bytes(), value.as_bytes());
+    }
+}
+
+/// Writes `Content-Length`.
+pub(crate) fn write_length(out: &mut Vec<u8>, length: u64) {
+    field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
+}
+
+/// How a response is framed for this client.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Framing {
+    /// In the chunked coding.
+    pub(crate) chunked: bool,
+    /// The connection ends with it.
+    pub(crate) close: bool,
+    /// The client speaks HTTP/1.0 and has to be told that the connection stays.
+    pub(crate) say_keep_alive: bool,
+}
+
+/// Writes the response that the client gets.
+pub(crate) fn write_response(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    response: &ResponseHead,
+    edits: &HeaderEdits,
+    framing: Framing,
+) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(itoa::Buffer::new().format(response.status).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(response.reason.of(head));
+    out.extend_from_slice(b"\r\n");
+    copy_lines(out, head, &response.lines, |line| {
+        let passes = match line.kind {
+            Name::ContentLength => response.length.is_some(),
+            Name::TransferEncoding | Name::Connection | Name::Upgrade | Name::Hop => false,
+            _ => !response.is_nominated(head, line),
+        };
+        passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
+    });
+    if framing.chunked {
+        out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    }
+    if let Some(upgrade) = response.upgrade.filter(|_| response.status == 101) {
+        out.extend_from_slice(b"Connection: Upgrade\r\n");
+        field(out, b"Upgrade", upgrade.of(head));
+    } else if framing.close {
+        out.extend_from_slice(b"Connection: close\r\n");
+    } else if framing.say_keep_alive {
+        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    if response.status >= 200 || response.status == 101 {
+        write_edits(out, edits);
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,136 @@
+//! A byte stream to a client or a backend.
+//!
+//! Reads and writes go through shared references, so that both directions of an exchange can be polled side by side
+//! in one task. A read that does not fill its buffer, and a write that is not taken whole, clear the readiness at
+//! once: the kernel has just said that nothing more is to be had, so asking again would be a wasted system call.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::{Shutdown, SocketAddr},
+    task::{Context, Poll, ready},
+};
+
+use tokio::{io::Interest, net::TcpStream};
+
+/// A stream of bytes.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    tcp: TcpStream,
+}
+
+impl Stream {
+    /// A TCP connection; small writes are sent at once.
+    pub(crate) fn tcp(tcp: TcpStream) -> Self {
+        let _ = tcp.set_nodelay(true);
+        Self { tcp }
+    }
+
+    /// The address of our end.
+    ///
+    /// # Errors
+    /// If the connection is already gone.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Ready when there is something to read, an end of stream and an error included.
+    #[inline]
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tcp.poll_read_ready(cx)
+    }
+
+    /// Reads what is there; 0 is the end of the stream.
+    #[inline]
+    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.tcp.poll_read_ready(cx))?;
+            if let Some(result) = self.read_now(into) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+
+    /// Reads without waiting; `None` if nothing is there.
+    pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut taken = None;
+        let result = self.tcp.try_io(Interest::READABLE, || {
+            let count = rustix::io::read(&self.tcp, &mut *into)?;
+            taken = Some(count);
+            if count > 0 && count < into.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        outcome(taken, result)
+    }
+
+    /// True unless the other end has closed, reset, or sent something: whether a connection that should be silent
+    /// can still be used. Asks the kernel only if the readiness says that something happened, or if `certain`.
+    pub(crate) fn is_silent(&self, certain: bool) -> bool {
+        let mut byte = [0u8; 1];
+        if certain {
+            let peeked = rustix::net::recv(
+                &self.tcp,
+                &mut byte,
+                rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT,
+            );
+            return matches!(peeked, Err(rustix::io::Errno::AGAIN));
+        }
+        let result = self.tcp.try_io(Interest::READABLE, || Ok(rustix::io::read(&self.tcp, &mut byte)?));
+        matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Writes what the other end takes of these slices.
+    #[inline]
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            let mut taken = None;
+            let result = self.tcp.try_io(Interest::WRITABLE, || {
+                let (count, all) = match from {
+                    [one] => (rustix::io::write(&self.tcp, one)?, one.len()),
+                    many => {
+                        (rustix::io::writev(&self.tcp, many)?, many.iter().map(|slice| slice.len()).sum())
+                    }
+                };
+                taken = Some(count);
+                if count < all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+            });
+            if let Some(result) = outcome(taken, result) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    /// If the other end is gone.
+    pub(crate) async fn write_all(&self, mut from: &[u8]) -> io::Result<()> {
+        while !from.is_empty() {
+            let count = poll_fn(|cx| self.poll_write(cx, &[IoSlice::new(from)])).await?;
+            from = &from[count..];
+        }
+        Ok(())
+    }
+
+    /// Ends our direction; the other end may still send.
+    pub(crate) fn finish(&self) {
+        let _ = socket2::SockRef::from(&self.tcp).shutdown(Shutdown::Write);
+    }
+
+    /// Makes the coming close a reset instead of an orderly end, so that the other end sees a truncation for what it is.
+    pub(crate) fn abort(&self) {
+        let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+/// A short transfer is reported to the runtime as "would block", and to the caller as what it was.
+#[inline]
+fn outcome(taken: Option<usize>, result: io::Result<()>) -> Option<io::Result<usize>> {
+    match (taken, result) {
+        (Some(count), _) => Some(Ok(count)),
+        (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => None,
+        (None, Err(error)) if error.kind() == io::ErrorKind::Interrupted => None,
+        (None, Err(error)) => Some(Err(error)),
+        (None, Ok(())) => Some(Ok(0)),
+    }
+}

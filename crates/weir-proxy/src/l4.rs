@@ -1,0 +1,128 @@
+//! TCP connections of any protocol: a backend is chosen once, and bytes go both ways until both ends have finished.
+
+use std::{rc::Rc, sync::Arc};
+
+use weir_model::{
+    listener::Listener,
+    pool::PoolIndex,
+    route::{Action, Route},
+};
+
+use crate::{
+    choose::{InFlight, PoolState},
+    clock,
+    conn::Conn,
+    error::{Cause, ProxyError, Side},
+    relay::{Carried, relay},
+    telemetry::Failure,
+    upstream::{Permit, Upstream, connect},
+    worker::Phase,
+};
+
+/// Backends tried until one accepts a connection.
+const MOST_ATTEMPTS: usize = 3;
+
+/// What the record of a connection names.
+#[derive(Default)]
+struct Passed {
+    route: Option<Arc<Route>>,
+    pool: Option<Arc<str>>,
+    backend: Option<Arc<str>>,
+}
+
+/// A connection to a backend, counted as long as this lives. It does not hold on to the snapshot it was made under.
+struct Joined {
+    upstream: Upstream,
+    _in_flight: InFlight,
+    _permit: Option<Permit>,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(conn: Conn) {
+    let started = clock::micros();
+    let listener = conn.known_listener();
+    let mut passed = Passed::default();
+    let end = match Box::pin(join(&conn, &listener, &mut passed)).await {
+        Ok(joined) => carry(&conn, &listener, joined).await,
+        Err(error) => Err(error),
+    };
+    if let Some(route) = &passed.route {
+        let counters = route.status.shards.of(conn.worker.index);
+        counters.codes.count(0);
+        counters.duration.record(clock::micros().saturating_sub(started));
+        if end.is_err() {
+            counters.failures.add(1);
+        }
+    } else {
+        conn.counters(&listener).rejected.add(1);
+    }
+    let Err(error) = end else { return };
+    // The client sees a reset, not an orderly end that never was one.
+    conn.stream.abort();
+    conn.worker.journal.fail(Failure {
+        error: &error,
+        client: conn.peer,
+        listener: &listener.name,
+        route: passed.route.as_ref().map_or("", |route| &route.name),
+        pool: passed.pool.as_deref().unwrap_or(""),
+        backend: passed.backend.as_deref().unwrap_or(""),
+        request: b"",
+        status: 0,
+    });
+}
+
+/// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
+async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<Joined, ProxyError> {
+    let view = conn.worker.view();
+    let route = listener.routes.find_connection(conn.peer.ip().to_canonical());
+    let route = route.ok_or(ProxyError::new(Cause::NoRoute))?;
+    passed.route = Some(route.clone());
+    let index: PoolIndex = match &route.action {
+        Action::Pool(pool) => *pool,
+        Action::Split(split) => split.pick(conn.worker.draw()),
+        Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
+    };
+    let pool: Rc<PoolState> = view.pools[index].clone();
+    passed.pool = Some(pool.pool.name.clone());
+    let permit = pool.gate.connection(&pool.pool, &conn.timer).await?;
+    let mut tried = Vec::new();
+    let mut last = ProxyError::new(Cause::NoHealthyBackend);
+    while tried.len() < MOST_ATTEMPTS {
+        let Some(backend) = pool.choose(&conn.worker, &tried) else { break };
+        let chosen = &pool.pool.backends[backend];
+        passed.backend = Some(chosen.name.clone());
+        let in_flight = InFlight::new(&chosen.status);
+        let counters = chosen.status.shards.of(conn.worker.index);
+        let asked = clock::micros();
+        match connect(&conn.worker, &conn.timer, &pool.pool, chosen).await {
+            Ok(upstream) => {
+                counters.codes.count(0);
+                counters.latency.record(clock::micros().saturating_sub(asked));
+                return Ok(Joined { upstream, _in_flight: in_flight, _permit: permit });
+            }
+            Err(error) => {
+                counters.errors.add(1);
+                chosen.status.set_last_error(&error.to_string());
+                if !tried.is_empty() {
+                    pool.pool.status.retries.of(conn.worker.index).add(1);
+                }
+                tried.push(backend);
+                last = error;
+            }
+        }
+    }
+    Err(last)
+}
+
+async fn carry(conn: &Conn, listener: &Listener, joined: Joined) -> Result<(), ProxyError> {
+    let backend = &joined.upstream.stream;
+    let Carried { to_backend, to_client, end } =
+        relay(conn, backend, listener.timeouts.idle, None, None).await;
+    let counters = conn.counters(listener);
+    counters.bytes_in.add(to_backend);
+    counters.bytes_out.add(to_client);
+    end.inspect_err(|error| {
+        backend.abort();
+        debug_assert!(error.cause.side() != Side::Ours || conn.worker.phase.get() > Phase::Running);
+    })
+}

@@ -1,0 +1,6 @@
+//! What the path says about itself.
+
+mod journal;
+
+pub(crate) use journal::Failure;
+pub use journal::{Journal, Level, LogLine, journal};

@@ -1,0 +1,146 @@
+//! The process log as the data path writes to it: never blocking, and bounded per cause.
+
+use std::{
+    cell::RefCell,
+    fmt::Write as _,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use crate::{
+    clock,
+    error::{Cause, ProxyError},
+};
+
+/// Lines per second, worker and cause; what is beyond is counted.
+const PER_SECOND: u32 = 10;
+/// Lines that may wait for the writer.
+const QUEUE: usize = 4096;
+
+/// How much a line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Something failed that should not.
+    Warn,
+    /// Something changed.
+    Info,
+}
+
+/// One line for the process log.
+#[derive(Debug)]
+pub struct LogLine {
+    /// Seconds and microseconds since 1970.
+    pub at: (u64, u32),
+    /// How much it matters.
+    pub level: Level,
+    /// The text, without line ends.
+    pub text: String,
+}
+
+/// A worker's end of the process log.
+#[derive(Debug)]
+pub struct Journal {
+    queue: SyncSender<LogLine>,
+    dropped: Arc<AtomicU64>,
+    windows: RefCell<Vec<Window>>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    second: u64,
+    said: u32,
+    held_back: u64,
+}
+
+impl Clone for Journal {
+    fn clone(&self) -> Self {
+        Self { queue: self.queue.clone(), dropped: self.dropped.clone(), windows: RefCell::default() }
+    }
+}
+
+/// The two ends of a process log. Whoever holds the receiver writes; a full queue drops lines and counts them.
+pub fn journal() -> (Journal, Receiver<LogLine>) {
+    let (queue, receiver) = sync_channel(QUEUE);
+    (Journal { queue, dropped: Arc::default(), windows: RefCell::default() }, receiver)
+}
+
+/// What is known about a failed exchange or connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Failure<'a> {
+    pub(crate) error: &'a ProxyError,
+    pub(crate) client: SocketAddr,
+    pub(crate) listener: &'a str,
+    pub(crate) route: &'a str,
+    pub(crate) pool: &'a str,
+    pub(crate) backend: &'a str,
+    /// Method and target as the client sent them; anything unusual in it is escaped.
+    pub(crate) request: &'a [u8],
+    /// What the client was told; 0 for nothing.
+    pub(crate) status: u16,
+}
+
+impl Journal {
+    /// Says something once.
+    pub fn say(&self, level: Level, text: String) {
+        if self.queue.try_send(LogLine { at: clock::wall(), level, text }).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lines lost because the writer was slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many lines of this cause were held back since the last one, if another may be said now.
+    fn admit(&self, cause: Cause) -> Option<u64> {
+        let mut windows = self.windows.borrow_mut();
+        windows.resize(Cause::ALL.len(), Window::default());
+        let window = &mut windows[cause as usize];
+        let second = clock::now().0 / 1000;
+        if window.second != second {
+            *window = Window { second, said: 0, held_back: window.held_back };
+        }
+        if window.said >= PER_SECOND {
+            window.held_back += 1;
+            return None;
+        }
+        window.said += 1;
+        Some(std::mem::take(&mut window.held_back))
+    }
+
+    /// Reports a failed exchange or connection: one line, unless too many of its cause were just reported.
+    #[cold]
+    pub(crate) fn fail(&self, failure: Failure<'_>) {
+        let Some(held_back) = self.admit(failure.error.cause) else { return };
+        let mut text = String::with_capacity(200);
+        let cause = failure.error.cause.code();
+        let _ = write!(text, "failed cause={cause} client={}", failure.client);
+        for (name, value) in [
+            ("listener", failure.listener),
+            ("route", failure.route),
+            ("pool", failure.pool),
+            ("backend", failure.backend),
+        ] {
+            if !value.is_empty() {
+                let _ = write!(text, " {name}={value}");
+            }
+        }
+        if failure.status > 0 {
+            let _ = write!(text, " status={}", failure.status);
+        }
+        if !failure.request.is_empty() {
+            let shown = &failure.request[..failure.request.len().min(200)];
+            let _ = write!(text, " request=\"{}\"", shown.escape_ascii());
+        }
+        let _ = write!(text, ": {}", failure.error);
+        if held_back > 0 {
+            let _ = write!(text, " [{held_back} more of this cause were not shown]");
+        }
+        self.say(Level::Warn, text);
+    }
+}

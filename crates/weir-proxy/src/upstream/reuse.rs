@@ -1,0 +1,81 @@
+//! Connections to backends that wait for their next request: a stack per backend and worker, the warmest on top.
+
+use std::{cell::RefCell, sync::Arc};
+
+use weir_model::pool::Pool;
+
+use super::Upstream;
+use crate::clock;
+
+/// What one worker keeps for one pool.
+#[derive(Debug)]
+pub(crate) struct Idle {
+    /// Most that is kept per backend.
+    most: usize,
+    by_backend: RefCell<Vec<Vec<Upstream>>>,
+}
+
+impl Idle {
+    pub(crate) fn new(pool: &Pool, workers: usize) -> Self {
+        // `max_idle` is meant over all workers; a worker may always keep one unless none is wanted.
+        let most = match pool.keepalive.max_idle {
+            0 => 0,
+            all => (all / workers.max(1)).max(1),
+        };
+        let by_backend = pool.backends.iter().map(|_| Vec::new()).collect();
+        Self { most, by_backend: RefCell::new(by_backend) }
+    }
+
+    /// Takes over what was kept for backends that are still there.
+    pub(crate) fn inherit(&self, pool: &Pool, before: &Self, pool_before: &Pool) {
+        let mut kept = before.by_backend.borrow_mut();
+        let mut by_backend = self.by_backend.borrow_mut();
+        for (index, backend) in pool.backends.iter().enumerate() {
+            let same = |old: &weir_model::pool::Backend| {
+                Arc::ptr_eq(&old.status, &backend.status) && old.endpoint == backend.endpoint
+            };
+            if let Some(old) = pool_before.backends.iter().position(same) {
+                by_backend[index] = std::mem::take(&mut kept[old]);
+                by_backend[index].truncate(self.most);
+            }
+        }
+    }
+
+    /// A connection to this backend that can be used, if one is kept. `certain` asks the kernel whether it is still
+    /// open, for requests that could not be sent again.
+    pub(crate) fn take(&self, pool: &Pool, backend: usize, certain: bool) -> Option<Upstream> {
+        let mut by_backend = self.by_backend.borrow_mut();
+        let kept = &mut by_backend[backend];
+        while let Some(upstream) = kept.pop() {
+            if is_usable(pool, &upstream) && upstream.stream.is_silent(certain) {
+                return Some(upstream);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for its next request.
+    pub(crate) fn give(&self, pool: &Pool, backend: usize, mut upstream: Upstream) {
+        upstream.idle_since = clock::now();
+        let mut by_backend = self.by_backend.borrow_mut();
+        let kept = &mut by_backend[backend];
+        if kept.len() < self.most && is_usable(pool, &upstream) {
+            kept.push(upstream);
+        }
+    }
+
+    /// Closes what has waited too long or was closed by the backend.
+    pub(crate) fn sweep(&self, pool: &Pool) {
+        for (kept, backend) in self.by_backend.borrow_mut().iter_mut().zip(&pool.backends) {
+            let stays = backend.status.eligible();
+            kept.retain(|upstream| stays && is_usable(pool, upstream) && upstream.stream.is_silent(false));
+        }
+    }
+}
+
+fn is_usable(pool: &Pool, upstream: &Upstream) -> bool {
+    let (now, keepalive) = (clock::now(), &pool.keepalive);
+    now.since(upstream.idle_since) < keepalive.idle
+        && now.since(upstream.opened) < keepalive.max_age
+        && upstream.requests < keepalive.max_requests
+}

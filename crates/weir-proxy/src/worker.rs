@@ -1,0 +1,236 @@
+//! A worker: one thread, one current-thread runtime, its own listening sockets, buffers, timers and view of the
+//! configuration. Nothing in here is shared with another worker.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::TcpListener,
+    rc::Rc,
+    sync::Arc,
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
+use weir_model::{
+    balance::Seed,
+    listener::Listener,
+    snapshot::{Snapshot, SnapshotCell},
+};
+
+use crate::{
+    buffer::Spare,
+    choose::PoolState,
+    clock,
+    http::Scratch,
+    listener,
+    telemetry::Journal,
+    timer::{TICK, Wheel},
+};
+
+/// What the process is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Serving.
+    Running,
+    /// Serving, and telling clients to go elsewhere next time.
+    Announcing,
+    /// Finishing what is in flight; nothing new is accepted.
+    Draining,
+    /// Over.
+    Stopped,
+}
+
+/// What a worker is started with.
+#[derive(Debug)]
+pub struct Setup {
+    /// Which one it is, from 0.
+    pub index: usize,
+    /// How many there are.
+    pub count: usize,
+    /// Where snapshots are published.
+    pub cell: Arc<SnapshotCell>,
+    /// Its listening sockets, with the name of the listener each belongs to.
+    pub sockets: Vec<(Arc<str>, TcpListener)>,
+    /// What the process is doing.
+    pub phase: watch::Receiver<Phase>,
+    /// Where failures are reported.
+    pub journal: Journal,
+}
+
+/// The state of a worker.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    pub(crate) index: usize,
+    cell: Arc<SnapshotCell>,
+    view: RefCell<Rc<View>>,
+    pub(crate) spare: Rc<Spare>,
+    pub(crate) wheel: Rc<Wheel>,
+    pub(crate) seed: RefCell<Seed>,
+    pub(crate) phase: Cell<Phase>,
+    /// Client connections that are open.
+    pub(crate) open: Cell<usize>,
+    pub(crate) journal: Journal,
+    scratch: RefCell<Vec<Box<Scratch>>>,
+}
+
+/// One snapshot as a worker sees it, with the state that it keeps for each pool.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) pools: Vec<Rc<PoolState>>,
+}
+
+impl View {
+    /// The listener of this name, if it is still configured.
+    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
+        let listeners = &self.snapshot.listeners;
+        let index = listeners.binary_search_by(|listener| (*listener.name).cmp(name)).ok()?;
+        Some(&listeners[index])
+    }
+}
+
+impl Worker {
+    fn new(setup: &Setup) -> Rc<Self> {
+        let snapshot = setup.cell.load();
+        // Workers must not all start with the same backend.
+        let seed = (setup.index as u64 + 1).wrapping_mul(0x5851_f42d_4c95_7f2d) ^ u64::from(clock::wall().1);
+        let pools = snapshot.pools.iter().map(|pool| PoolState::new(pool.clone(), setup.index, setup.count));
+        let pools = pools.collect();
+        Rc::new(Self {
+            index: setup.index,
+            cell: setup.cell.clone(),
+            view: RefCell::new(Rc::new(View { snapshot, pools })),
+            spare: Rc::default(),
+            wheel: Rc::default(),
+            seed: RefCell::new(Seed::new(seed)),
+            phase: Cell::new(Phase::Running),
+            open: Cell::new(0),
+            journal: setup.journal.clone(),
+            scratch: RefCell::default(),
+        })
+    }
+
+    /// The current view; one comparison when nothing was published.
+    #[inline]
+    pub(crate) fn view(&self) -> Rc<View> {
+        if self.view.borrow().snapshot.generation != self.cell.generation() {
+            self.renew();
+        }
+        self.view.borrow().clone()
+    }
+
+    #[cold]
+    fn renew(&self) {
+        let snapshot = self.cell.load();
+        let old = self.view.borrow().clone();
+        let state = |pool: &Arc<_>| {
+            let same = old.pools.iter().find(|state| Arc::ptr_eq(&state.pool, pool));
+            same.cloned().unwrap_or_else(|| {
+                let before = old.pools.iter().find(|state| state.pool.name == pool.name);
+                PoolState::succeed(pool.clone(), before.map(Rc::as_ref), &old.pools)
+            })
+        };
+        let pools = snapshot.pools.iter().map(state).collect();
+        *self.view.borrow_mut() = Rc::new(View { snapshot, pools });
+    }
+
+    /// The next number for balancing.
+    #[inline]
+    pub(crate) fn draw(&self) -> u64 {
+        self.seed.borrow_mut().next()
+    }
+
+    /// True once no new work is wanted on connections that stay open.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.phase.get() >= Phase::Announcing
+    }
+
+    /// Room for the heads of one exchange.
+    pub(crate) fn take_scratch(&self) -> Box<Scratch> {
+        self.scratch.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Gives that room back.
+    pub(crate) fn give_scratch(&self, scratch: Box<Scratch>) {
+        let mut kept = self.scratch.borrow_mut();
+        if kept.len() < 64 && scratch.is_modest() {
+            kept.push(scratch);
+        }
+    }
+}
+
+/// Runs a worker on this thread until the process stops, or has drained.
+///
+/// # Errors
+/// If the runtime cannot be built, or a socket cannot be used.
+pub fn run(setup: Setup) -> io::Result<()> {
+    clock::refresh();
+    let runtime = Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .on_thread_unpark(clock::refresh)
+        .build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let worker = Worker::new(&setup);
+        for (name, socket) in setup.sockets {
+            socket.set_nonblocking(true)?;
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            tokio::task::spawn_local(listener::accept(worker.clone(), name, socket, setup.phase.clone()));
+        }
+        tokio::task::spawn_local(tick(worker.clone()));
+        follow(&worker, setup.phase).await;
+        Ok(())
+    })
+}
+
+/// Follows the phase of the process; returns when the worker has nothing left to do.
+async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
+    loop {
+        let now = *phase.borrow_and_update();
+        if worker.phase.replace(now) != now {
+            worker.wheel.wake_all();
+        }
+        match now {
+            Phase::Stopped => return,
+            Phase::Draining => {
+                let mut ticks = interval(TICK);
+                loop {
+                    tokio::select! {
+                        changed = phase.changed() => if changed.is_err() { return } else { break },
+                        _ = ticks.tick() => if worker.open.get() == 0 { return },
+                    }
+                }
+            }
+            // The sender is gone: so is the process.
+            _ => {
+                if phase.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Turns the timer wheel, and looks after connections that wait to be used again.
+async fn tick(worker: Rc<Worker>) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut count = 0u64;
+    loop {
+        ticks.tick().await;
+        clock::refresh();
+        worker.wheel.advance();
+        count += 1;
+        let view = worker.view();
+        for pool in &view.pools {
+            pool.wake_waiting();
+            if count.is_multiple_of(10) {
+                pool.sweep();
+            }
+        }
+    }
+}
