@@ -1,1 +1,8 @@
-//! Makes snapshots and answers operators.
+//! Makes snapshots and answers operators: the configuration language, health checks at work, the admin API.
+//!
+//! **Invariant:** nothing here touches client traffic, and nothing here names weir-proxy. Both meet in weir-model:
+//! snapshots go down, status comes up.
+#![forbid(unsafe_code)]
+
+// From text to a snapshot.
+pub mod config;

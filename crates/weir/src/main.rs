@@ -1,2 +1,7 @@
-//! The binary: wires the rooms together and decides nothing.
-fn main() {}
+//! The program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir::cli::main()
+}

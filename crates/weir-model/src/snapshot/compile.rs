@@ -42,6 +42,9 @@ pub fn compile(
         problems.push(Problem::error(Span::default(), "there is no listener", remedy));
     }
 
+    let process = process(&draft.process, &mut problems);
+    registry.decide_workers(process.workers);
+
     let pools: Vec<_> =
         pool_drafts.values().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
     let names = PoolNames {
@@ -52,7 +55,6 @@ pub fn compile(
         .values()
         .map(|draft| Arc::new(listener::listener(draft, &names, registry, &mut problems)))
         .collect();
-    let process = process(&draft.process, &mut problems);
 
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);

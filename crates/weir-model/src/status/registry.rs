@@ -16,6 +16,7 @@ use crate::limit::RetryBudget;
 #[derive(Debug)]
 pub struct Registry {
     workers: usize,
+    decided: bool,
     listeners: BTreeMap<String, Arc<ListenerStatus>>,
     routes: BTreeMap<(String, String), Arc<RouteStatus>>,
     pools: BTreeMap<String, Arc<PoolStatus>>,
@@ -23,15 +24,28 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// An empty registry for so many workers.
+    /// An empty registry for so many workers, unless the first configuration says otherwise.
     pub const fn new(workers: usize) -> Self {
         Self {
             workers,
+            decided: false,
             listeners: BTreeMap::new(),
             routes: BTreeMap::new(),
             pools: BTreeMap::new(),
             backends: BTreeMap::new(),
         }
+    }
+
+    /// Settles how many workers there are; the first to say so decides, since counters are made for so many.
+    pub fn decide_workers(&mut self, configured: Option<usize>) {
+        if !std::mem::replace(&mut self.decided, true) {
+            self.workers = configured.unwrap_or(self.workers).max(1);
+        }
+    }
+
+    /// How many workers there are.
+    pub const fn workers(&self) -> usize {
+        self.workers
     }
 
     /// The status of a listener.

@@ -1,0 +1,97 @@
+//! The configuration language: files to a draft, a draft to a snapshot, problems to text.
+//!
+//! ```text
+//! files → yaml (nodes with places) → read (the language: a draft) → weir-model's compile → snapshot
+//! ```
+//!
+//! Every stage collects problems instead of stopping at the first one; [`compile`] reports those of all stages at
+//! once.
+
+mod files;
+mod load;
+mod read;
+mod render;
+mod yaml;
+
+use weir_model::{
+    draft::Draft,
+    problem::{Problem, Severity},
+    snapshot::{self, Snapshot},
+    status::Registry,
+};
+
+pub use files::{File, Files};
+pub use load::load;
+pub use render::Style;
+
+/// What was read, and what is wrong with how it is written.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the files say, as far as it could be read.
+    pub draft: Draft,
+    /// Their texts, to show problems in.
+    pub files: Files,
+    /// What could not be read.
+    pub problems: Vec<Problem>,
+}
+
+/// A snapshot and what to say about it.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// Warnings, and the files they stand in.
+    pub report: Report,
+}
+
+/// Problems together with the files that they point into.
+#[derive(Debug)]
+pub struct Report {
+    /// The texts.
+    pub files: Files,
+    /// In order of place.
+    pub problems: Vec<Problem>,
+}
+
+/// A configuration that is refused: a report with at least one error.
+pub type Refusal = Report;
+
+impl Report {
+    /// As text for people, with source lines and a summary; empty if there is no problem.
+    pub fn render(&self, style: Style) -> String {
+        render::render(&self.problems, &self.files, style)
+    }
+
+    /// How many errors and warnings there are.
+    pub fn counts(&self) -> (usize, usize) {
+        let errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+        (errors, self.problems.len() - errors)
+    }
+}
+
+/// Reads one text as a whole configuration. `name` stands for it in problems.
+pub fn from_text(name: &str, text: &str) -> Loaded {
+    let mut loaded = Loaded { draft: Draft::default(), files: Files::default(), problems: Vec::new() };
+    load::add(&mut loaded, name, text.as_bytes());
+    loaded
+}
+
+/// Compiles what was read. Problems of reading and of compiling are reported together.
+///
+/// # Errors
+/// All problems, if at least one of them is an error.
+pub fn compile(loaded: Loaded, generation: u64, registry: &mut Registry) -> Result<Compiled, Refusal> {
+    let Loaded { draft, files, mut problems } = loaded;
+    let (snapshot, more) = match snapshot::compile::compile(&draft, generation, registry) {
+        Ok((snapshot, warnings)) => (Some(snapshot), warnings),
+        Err(problems) => (None, problems),
+    };
+    problems.extend(more);
+    problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));
+    let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
+    let report = Report { files, problems };
+    match snapshot {
+        Some(snapshot) if !refused => Ok(Compiled { snapshot, report }),
+        _ => Err(report),
+    }
+}

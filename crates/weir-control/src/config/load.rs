@@ -1,0 +1,97 @@
+//! From a path to a draft: one file, or a directory of files merged in name order.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use weir_model::{
+    draft::Draft,
+    problem::{Problem, Span},
+};
+
+use super::{Files, Loaded, Refusal, read, yaml};
+
+/// Larger files are refused unread: nobody writes them, but somebody may point at a disk image.
+const LARGEST: u64 = 64 << 20;
+
+/// Reads a file, or every `*.yaml` and `*.yml` of a directory in name order.
+///
+/// # Errors
+/// If nothing can be read at all. Problems inside the files are in [`Loaded::problems`].
+pub fn load(path: &Path) -> Result<Loaded, Refusal> {
+    let mut loaded = Loaded { draft: Draft::default(), files: Files::default(), problems: Vec::new() };
+    let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
+    let paths = if metadata.is_dir() { listed(path)? } else { vec![path.to_owned()] };
+    for path in paths {
+        let bytes = bytes(&path).map_err(|error| unreadable(&path, &error))?;
+        add(&mut loaded, &path.to_string_lossy(), &bytes);
+    }
+    Ok(loaded)
+}
+
+/// Adds one file to what was read so far.
+pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8]) {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let file = loaded.files.add(name, &text);
+    if let Err(error) = std::str::from_utf8(bytes) {
+        let span = place_of(&bytes[..error.valid_up_to()], file);
+        let remedy = "save the file as UTF-8";
+        loaded.problems.push(Problem::error(span, "the file is not UTF-8 text", remedy));
+        return broken(&mut loaded.draft);
+    }
+    match yaml::parse(&text, file, &mut loaded.problems) {
+        Some(root) => read::read(&root, &mut loaded.draft, &mut loaded.problems),
+        None => broken(&mut loaded.draft),
+    }
+}
+
+fn broken(draft: &mut Draft) {
+    draft.listeners_incomplete = true;
+    draft.pools_incomplete = true;
+}
+
+/// The place right behind a text that is valid.
+fn place_of(before: &[u8], file: u16) -> Span {
+    let text = String::from_utf8_lossy(before);
+    let line = text.lines().count().max(1) + usize::from(text.ends_with('\n'));
+    let column = text.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Span { file, line: number(line), column: number(column), length: 1 }
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    if fs::metadata(path)?.len() > LARGEST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    fs::read(path)
+}
+
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
+    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|error| unreadable(directory, &error))?;
+    let yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
+    let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(yaml).collect();
+    paths.sort();
+    if paths.is_empty() {
+        let cause = "there is no *.yaml file in this directory";
+        return Err(refusal(directory, cause.into(), "name the file itself, or add one"));
+    }
+    Ok(paths)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Refusal {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "check the path given with `-c`",
+        io::ErrorKind::PermissionDenied => "give the user that runs weir the right to read it",
+        _ => "",
+    };
+    refusal(path, format!("the file cannot be read: {error}"), remedy)
+}
+
+fn refusal(path: &Path, cause: String, remedy: &str) -> Refusal {
+    let mut files = Files::default();
+    let file = files.add(&path.to_string_lossy(), "");
+    Refusal { files, problems: vec![Problem::error(Span { file, ..Span::default() }, cause, remedy)] }
+}

@@ -1,0 +1,132 @@
+//! The configuration language: nodes to a draft. One file per kind of object.
+//!
+//! Reading judges form only (which keys there are, what a duration looks like) and collects every problem; what
+//! the values mean together is for weir-model's compile.
+
+mod fields;
+mod keys;
+mod listener;
+mod pool;
+mod process;
+mod route;
+mod scalar;
+
+use weir_model::{
+    draft::Draft,
+    problem::{Located, Problem, Span},
+};
+
+use self::fields::Fields;
+use super::yaml::{Node, Value};
+
+/// Adds what one file says to the draft.
+pub(super) fn read(root: &Node, draft: &mut Draft, problems: &mut Vec<Problem>) {
+    let mut reader = Reader { problems: Vec::new() };
+    whole(&mut reader, root, draft);
+    problems.append(&mut reader.problems);
+}
+
+fn whole(reader: &mut Reader, root: &Node, draft: &mut Draft) {
+    if let Value::Empty = root.value {
+        let remedy = "the smallest useful file names a listener and a pool, as `examples/` shows";
+        reader.error(root.span, "the file says nothing", remedy);
+    } else if let Some(fields) = reader.fields(root, &keys::TOP) {
+        listener::listeners(reader, &fields, draft);
+        pool::pools(reader, &fields, draft);
+        process::process(reader, &fields, &mut draft.process);
+        // A misspelt `pools` leaves every pool unread: then no name can be called unknown.
+        let strange = fields.strange;
+        draft.listeners_incomplete |= strange && fields.entry("listeners").is_none();
+        draft.pools_incomplete |= strange && fields.entry("pools").is_none();
+        return;
+    }
+    draft.listeners_incomplete = true;
+    draft.pools_incomplete = true;
+}
+
+/// Collects problems while nodes are read.
+struct Reader {
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn error(&mut self, span: Span, cause: impl Into<String>, remedy: impl Into<String>) {
+        self.problems.push(Problem::error(span, cause, remedy));
+    }
+
+    /// Runs `read` and tells whether it found any problem.
+    fn watched<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, bool) {
+        let before = self.problems.len();
+        let value = read(self);
+        (value, self.problems.len() > before)
+    }
+
+    fn expected(&mut self, what: &str, node: &Node) {
+        let remedy = match &node.value {
+            Value::List(items) if matches!(items.first().map(|item| &item.value), Some(Value::Map(_))) => {
+                "a text that begins with `[` needs quotes"
+            }
+            Value::Map(_) if what.starts_with("a text") => "a text that begins with `{` needs quotes",
+            Value::Empty => "write it behind the key, or remove the key",
+            _ => "",
+        };
+        self.error(node.span, format!("expected {what}, found {}", found(node)), remedy);
+    }
+
+    /// The keys of a map; those that are unknown or not done yet are refused here.
+    fn fields<'n>(&mut self, node: &'n Node, keys: &'static keys::Keys) -> Option<Fields<'n>> {
+        match &node.value {
+            Value::Map(entries) => Some(Fields::check(self, entries, keys)),
+            _ => {
+                self.expected(&format!("{} as a map of keys and values", keys.what), node);
+                None
+            }
+        }
+    }
+
+    /// A map whose keys are names that the user gives.
+    fn named<'n>(&mut self, node: &'n Node, what: &str) -> Vec<(Located<String>, &'n Node)> {
+        match &node.value {
+            Value::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), &entry.value)).collect(),
+            Value::Empty => Vec::new(),
+            _ => {
+                self.expected(&format!("a map of {what}"), node);
+                Vec::new()
+            }
+        }
+    }
+
+    /// A list.
+    fn list<'n>(&mut self, node: &'n Node, what: &str) -> &'n [Node] {
+        match &node.value {
+            Value::List(items) => items,
+            _ => {
+                self.expected(&format!("a list of {what}"), node);
+                &[]
+            }
+        }
+    }
+
+    /// One thing, or a list of at least one.
+    fn one_or_more<'n>(&mut self, node: &'n Node) -> &'n [Node] {
+        match &node.value {
+            Value::List(items) if items.is_empty() => {
+                self.error(node.span, "the list is empty", "write at least one value, or remove the key");
+                items
+            }
+            Value::List(items) => items,
+            _ => std::slice::from_ref(node),
+        }
+    }
+}
+
+/// What a node is, for "expected …, found …".
+fn found(node: &Node) -> String {
+    match &node.value {
+        Value::Empty => "nothing".into(),
+        Value::Scalar { text, plain: true } => format!("`{text}`"),
+        Value::Scalar { text, plain: false } => format!("the text `{text}`"),
+        Value::List(_) => "a list".into(),
+        Value::Map(_) => "a map".into(),
+    }
+}

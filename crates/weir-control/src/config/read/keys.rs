@@ -1,0 +1,96 @@
+//! Every key of the language, by the map it stands in. `later` holds the keys that the language defines and this
+//! version does not do: they are refused with words of their own, never ignored.
+
+/// The keys of one kind of map.
+pub(super) struct Keys {
+    /// What the map is, with an article.
+    pub(super) what: &'static str,
+    /// Keys that work.
+    pub(super) ready: &'static [&'static str],
+    /// Keys that will work one day.
+    pub(super) later: &'static [&'static str],
+}
+
+macro_rules! keys {
+    ($($name:ident = $what:literal, $ready:expr, $later:expr;)+) => {
+        $(pub(super) static $name: Keys = Keys { what: $what, ready: &$ready, later: &$later };)+
+        /// All of them, nearest to the user's hand first: it is where a misplaced key is looked for.
+        static ALL: &[&Keys] = &[$(&$name),+];
+    };
+}
+
+keys! {
+    TOP = "the file", ["listeners", "pools", "admin", "workers", "shutdown"], [
+        "routes", "defaults", "zone", "limits", "upgrade", "access_log", "log", "tracing", "alerts", "ha", "gslb",
+        "state", "include", "debug_headers",
+    ];
+    LISTENER = "a listener", [
+        "bind", "protocol", "trusted_proxies", "timeouts", "limits", "routes", "pool",
+    ], [
+        "sni", "http3", "accept_proxy_protocol", "allow", "deny", "max_connections", "tls", "normalize", "tcp",
+        "kernel", "errors", "rate_limit", "forwarding", "interface", "xdp", "tracking", "fragments", "clamp_mss",
+        "manage_address", "protect", "nat_source",
+    ];
+    ROUTE = "a route", [
+        "name", "match", "pool", "split", "redirect", "respond", "rewrite", "request_headers", "response_headers",
+    ], [
+        "split_on", "progressive", "mirror", "timeout", "retry", "hedge", "rate_limit", "auth", "ext_authz", "waf",
+        "compress", "cache", "cors", "max_body",
+    ];
+    MATCH = "the match of a route", [
+        "host", "path", "method", "headers", "query", "cookies", "source", "not",
+    ], ["sni", "alpn", "client_cert", "grpc", "body"];
+    POOL = "a pool", [
+        "balance", "backends", "health", "connect_timeout", "response_timeout", "stream_idle", "keepalive", "limits",
+    ], [
+        "discover", "zone_aware", "outlier", "panic", "drain", "slow_start", "sticky", "protocol", "tls",
+        "send_proxy_protocol",
+    ];
+    BACKEND = "a backend", ["address", "name", "weight"], ["zone", "backup", "max_connections", "state"];
+    HEALTH = "a health check", [
+        "http", "tcp", "interval", "timeout", "fall", "rise", "port", "initial",
+    ], ["tls", "grpc", "udp", "interval_down", "via"];
+    HTTP_PROBE = "the `http` of a health check", [
+        "path", "host", "method", "headers", "expect", "body",
+    ], [];
+    TCP_PROBE = "the `tcp` of a health check", [], [];
+    TIMEOUTS = "the `timeouts` of a listener", [
+        "header", "idle", "body_idle", "body_min_rate", "send_idle", "tunnel",
+    ], ["handshake"];
+    LISTENER_LIMITS = "the `limits` of a listener", ["header_bytes", "headers", "body"], [
+        "streams", "flows", "enforce",
+    ];
+    POOL_LIMITS = "the `limits` of a pool", ["connections", "pending", "requests", "queue_timeout"], ["enforce"];
+    KEEPALIVE = "the `keepalive` of a pool", ["idle", "max_idle", "max_requests", "max_age"], [];
+    BALANCE = "the long form of `balance`", ["policy"], ["key", "bounded_load"];
+    ARM = "an arm of a split", ["pool", "weight"], [];
+    REDIRECT = "a redirect", ["scheme", "host", "port", "path", "path_prefix", "code"], [];
+    RESPOND = "a fixed response", ["status", "body", "headers"], [];
+    REWRITE = "a rewrite", ["path", "path_prefix", "path_regex", "host"], [];
+    PATH_REGEX = "the `path_regex` of a rewrite", ["from", "to"], [];
+    EDITS = "edits of header fields", ["set", "add", "remove"], [];
+    TEXT = "the comparison of a text", ["exact", "prefix", "regex", "present"], [];
+    ADMIN = "`admin`", ["bind"], ["token_file"];
+    WORKERS = "the long form of `workers`", ["count", "pin"], [];
+    SHUTDOWN = "`shutdown`", ["announce", "drain"], [];
+}
+
+/// Another map that has this key.
+pub(super) fn with(key: &str, here: &'static Keys) -> Option<&'static Keys> {
+    let has = |keys: &Keys| keys.ready.contains(&key) || keys.later.contains(&key);
+    ALL.iter().copied().find(|keys| !std::ptr::eq(*keys, here) && has(keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_both_done_and_not_done() {
+        for keys in ALL {
+            for key in keys.ready {
+                assert!(!keys.later.contains(key), "{key} in {}", keys.what);
+            }
+        }
+    }
+}

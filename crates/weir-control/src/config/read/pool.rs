@@ -1,0 +1,163 @@
+//! Pools.
+
+use weir_model::{
+    balance::Policy,
+    draft::{
+        BackendDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft,
+        ProbeDraft, Text,
+    },
+    problem::Located,
+};
+
+use super::{Reader, fields::Fields, keys, route};
+use crate::config::yaml::{Node, Value};
+
+const POLICIES: [(&str, Policy); 4] = [
+    ("round_robin", Policy::RoundRobin),
+    ("least_conn", Policy::LeastConn),
+    ("random", Policy::Random),
+    ("two_choices", Policy::TwoChoices),
+];
+const LATER_POLICIES: [&str; 5] = ["ewma", "source_hash", "ring_hash", "maglev", "first"];
+
+/// Reads `pools`.
+pub(super) fn pools(reader: &mut Reader, top: &Fields<'_>, draft: &mut Draft) {
+    let Some(node) = top.node("pools") else { return };
+    let (named, broken) = reader.watched(|reader| reader.named(node, "pools by name"));
+    draft.pools_incomplete |= broken || (matches!(node.value, Value::Empty) && top.strange);
+    for (name, node) in named {
+        let (mut pool, broken) = reader.watched(|reader| pool(reader, name, node));
+        pool.broken = broken;
+        draft.pools.push(pool);
+    }
+}
+
+fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
+    let mut draft = PoolDraft { name, ..PoolDraft::default() };
+    let Some(fields) = reader.fields(node, &keys::POOL) else {
+        return draft;
+    };
+    draft.balance = fields.setting(reader, "balance", balance);
+    if let Some(node) = fields.node("backends") {
+        let nodes = reader.list(node, "backends");
+        draft.backends = nodes.iter().filter_map(|node| backend(reader, node)).collect();
+    }
+    draft.health = fields.entry("health").and_then(|entry| {
+        let fields = reader.fields(&entry.value, &keys::HEALTH)?;
+        Some(HealthDraft { span: entry.key.span, ..health(reader, &fields) })
+    });
+    draft.connect_timeout = fields.setting(reader, "connect_timeout", Reader::timeout);
+    draft.response_timeout = fields.setting(reader, "response_timeout", Reader::timeout);
+    draft.stream_idle = fields.setting(reader, "stream_idle", Reader::timeout);
+    draft.keepalive = fields.setting(reader, "keepalive", keepalive);
+    draft.limits = limits(reader, &fields);
+    draft
+}
+
+fn balance(reader: &mut Reader, node: &Node) -> Option<Policy> {
+    if let Value::Map(_) = node.value {
+        let fields = reader.fields(node, &keys::BALANCE)?;
+        let Some(policy) = fields.node("policy") else {
+            reader.error(
+                node.span,
+                "the long form of `balance` names no policy",
+                "add `policy: round_robin`",
+            );
+            return None;
+        };
+        return reader.word(policy, &POLICIES, &LATER_POLICIES);
+    }
+    reader.word(node, &POLICIES, &LATER_POLICIES)
+}
+
+fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> {
+    if !matches!(node.value, Value::Map(_)) {
+        let address = reader.text(node)?;
+        return Some(BackendDraft { address, ..BackendDraft::default() });
+    }
+    let fields = reader.fields(node, &keys::BACKEND)?;
+    if fields.node("address").is_none() && !fields.strange {
+        reader.error(node.span, "the backend has no `address`", "add `address: 10.0.0.1:8080`");
+    }
+    Some(BackendDraft {
+        address: fields.text(reader, "address")?,
+        name: fields.text(reader, "name"),
+        weight: fields.setting(reader, "weight", Reader::number),
+    })
+}
+
+fn health(reader: &mut Reader, fields: &Fields<'_>) -> HealthDraft {
+    let mut probes = Vec::new();
+    if let Some(entry) = fields.entry("http") {
+        let mut probe = http_probe(reader, &entry.value);
+        probe.span = entry.key.span;
+        probes.push(Located::new(ProbeDraft::Http(probe), entry.key.span));
+    }
+    if let Some(entry) = fields.entry("tcp") {
+        if !matches!(entry.value.value, Value::Empty) {
+            reader.fields(&entry.value, &keys::TCP_PROBE);
+        }
+        probes.push(Located::new(ProbeDraft::Tcp, entry.key.span));
+    }
+    probes.sort_by_key(|probe| probe.span);
+    HealthDraft {
+        probes,
+        interval: fields.setting(reader, "interval", Reader::period),
+        timeout: fields.setting(reader, "timeout", Reader::period),
+        fall: fields.setting(reader, "fall", Reader::number),
+        rise: fields.setting(reader, "rise", Reader::number),
+        port: fields.setting(reader, "port", Reader::number),
+        initially_up: fields.setting(reader, "initial", |reader, node| {
+            reader.word(node, &[("unknown", false), ("up", true)], &[])
+        }),
+        ..HealthDraft::default()
+    }
+}
+
+fn http_probe(reader: &mut Reader, node: &Node) -> HttpProbeDraft {
+    if let Value::Scalar { .. } = node.value {
+        return HttpProbeDraft { path: reader.text(node), ..HttpProbeDraft::default() };
+    }
+    let Some(fields) = reader.fields(node, &keys::HTTP_PROBE) else {
+        return HttpProbeDraft::default();
+    };
+    HttpProbeDraft {
+        path: fields.text(reader, "path"),
+        host: fields.text(reader, "host"),
+        method: fields.text(reader, "method"),
+        headers: fields.node("headers").map_or_else(Vec::new, |node| route::pairs(reader, node)),
+        expect: fields.texts(reader, "expect"),
+        body: fields.text(reader, "body"),
+        ..HttpProbeDraft::default()
+    }
+}
+
+fn keepalive(reader: &mut Reader, node: &Node) -> Option<KeepaliveDraft> {
+    let fields = reader.fields(node, &keys::KEEPALIVE)?;
+    Some(KeepaliveDraft {
+        idle: fields.setting(reader, "idle", Reader::timeout),
+        max_idle: fields.setting(reader, "max_idle", count_or_none),
+        max_requests: fields.setting(reader, "max_requests", |reader, node| {
+            reader.limit(node).map(|limit| limit.map_or(u64::MAX, u64::from))
+        }),
+        max_age: fields.setting(reader, "max_age", Reader::timeout),
+    })
+}
+
+fn limits(reader: &mut Reader, pool: &Fields<'_>) -> PoolLimitsDraft {
+    let fields = pool.node("limits").and_then(|node| reader.fields(node, &keys::POOL_LIMITS));
+    let Some(fields) = fields else {
+        return PoolLimitsDraft::default();
+    };
+    PoolLimitsDraft {
+        connections: fields.setting(reader, "connections", count_or_none),
+        pending: fields.setting(reader, "pending", count_or_none),
+        requests: fields.setting(reader, "requests", count_or_none),
+        queue_timeout: fields.setting(reader, "queue_timeout", Reader::timeout),
+    }
+}
+
+/// `u32::MAX` for `none`.
+fn count_or_none(reader: &mut Reader, node: &Node) -> Option<u32> {
+    reader.limit(node).map(|limit| limit.unwrap_or(u32::MAX))
+}

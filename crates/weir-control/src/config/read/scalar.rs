@@ -1,0 +1,248 @@
+//! Scalars: texts with dollars, numbers, durations, sizes, "none".
+
+use weir_model::{
+    draft::Text,
+    problem::{Located, Problem, Span},
+    time::Millis,
+};
+
+use super::{Reader, Value, found};
+use crate::config::yaml::Node;
+
+/// Longer durations are slips of the hand.
+const LONGEST: u64 = 365 * 24 * 3_600_000;
+
+impl Reader {
+    /// A text; `$$` in it is a dollar.
+    pub(super) fn text(&mut self, node: &Node) -> Option<Text> {
+        let raw = self.raw_text(node)?;
+        self.refuse_environment(raw, node.span)?;
+        Some(Located::new(raw.replace("$$", "$"), node.span))
+    }
+
+    /// A text in which `$` will name a fact of the request: header values and bodies.
+    pub(super) fn template(&mut self, node: &Node) -> Option<Text> {
+        let raw = self.raw_text(node)?;
+        self.refuse_environment(raw, node.span)?;
+        let rest = raw.replace("$$", "");
+        let Some((_, after)) = rest.split_once('$') else {
+            return Some(Located::new(raw.replace("$$", "$"), node.span));
+        };
+        let word: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+        let problem = if word.is_empty() {
+            Problem::error(node.span, "`$` begins a variable here", "write `$$` for a dollar")
+        } else {
+            let problem = Problem::not_yet(node.span, format!("the variable `${word}`"));
+            Problem { remedy: "remove it, or write `$$` for a dollar".into(), ..problem }
+        };
+        self.problems.push(problem);
+        None
+    }
+
+    /// The replacement of an expression: `$1` and `${1}` name groups, and `$$` stays for the expression to read.
+    pub(super) fn replacement(&mut self, node: &Node) -> Option<Text> {
+        let raw = self.raw_text(node)?;
+        let groups = raw.replace("$$", "");
+        let names_variable =
+            groups.split("${").skip(1).any(|after| !after.starts_with(|c: char| c.is_ascii_digit()));
+        if names_variable {
+            self.refuse_environment(raw, node.span)?;
+        }
+        Some(Located::new(raw.to_owned(), node.span))
+    }
+
+    fn raw_text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => {
+                self.expected("a text", node);
+                None
+            }
+        }
+    }
+
+    fn refuse_environment(&mut self, raw: &str, span: Span) -> Option<()> {
+        if !raw.replace("$$", "").contains("${") {
+            return Some(());
+        }
+        let problem = Problem::not_yet(span, "`${…}`, a value from the environment,");
+        self.problems.push(Problem { remedy: "write the value out; `$$` is a dollar".into(), ..problem });
+        None
+    }
+
+    /// A plain scalar: what numbers, durations and words of the language are.
+    fn plain<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+        match &node.value {
+            Value::Scalar { text, plain: true } => Some(text),
+            Value::Scalar { text, plain: false } if !text.is_empty() => Some(text),
+            _ => {
+                self.expected(what, node);
+                None
+            }
+        }
+    }
+
+    fn refuse<T>(&mut self, node: &Node, what: &str, remedy: &str) -> Option<T> {
+        self.error(node.span, format!("expected {what}, found {}", found(node)), remedy);
+        None
+    }
+
+    /// A whole number.
+    pub(super) fn number(&mut self, node: &Node) -> Option<u32> {
+        let what = "a whole number";
+        let text = self.plain(node, what)?;
+        match text.parse() {
+            Ok(number) if text.bytes().all(|byte| byte.is_ascii_digit()) => Some(number),
+            _ if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                self.refuse(node, what, "the number is too large")
+            }
+            _ => self.refuse(node, what, "write digits only"),
+        }
+    }
+
+    /// True or false.
+    pub(super) fn flag(&mut self, node: &Node) -> Option<bool> {
+        match self.plain(node, "`true` or `false`")? {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => self.refuse(node, "`true` or `false`", "write `true` or `false`"),
+        }
+    }
+
+    /// A number from 1, or none for `none`.
+    pub(super) fn limit(&mut self, node: &Node) -> Option<Option<u32>> {
+        if self.plain(node, "a whole number or `none`")? == "none" {
+            return Some(None);
+        }
+        match self.number(node)? {
+            0 => self.zero(node, "a number of 1 or more", "`none`"),
+            number => Some(Some(number)),
+        }
+    }
+
+    /// A duration above zero, or `none`.
+    pub(super) fn timeout(&mut self, node: &Node) -> Option<Millis> {
+        if self.plain(node, "a duration or `none`")? == "none" {
+            return Some(Millis::NONE);
+        }
+        match self.delay(node)? {
+            Millis(0) => self.zero(node, "a duration above zero", "`none`"),
+            length => Some(length),
+        }
+    }
+
+    /// A duration above zero.
+    pub(super) fn period(&mut self, node: &Node) -> Option<Millis> {
+        match self.delay(node)? {
+            Millis(0) => self.zero(node, "a duration above zero", ""),
+            length => Some(length),
+        }
+    }
+
+    /// A duration that may be zero.
+    pub(super) fn delay(&mut self, node: &Node) -> Option<Millis> {
+        const WHAT: &str = "a duration";
+        let text = self.plain(node, WHAT)?;
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (count, unit) = text.split_at(digits);
+        let scale = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "" if digits > 0 => {
+                return self.refuse(node, WHAT, &format!("add a unit: `{count}s`, `{count}ms`, `{count}m`"));
+            }
+            "none" => return self.refuse(node, WHAT, "there has to be one here"),
+            _ => {
+                return self.refuse(
+                    node,
+                    WHAT,
+                    "write a whole number with `ms`, `s`, `m` or `h`: `250ms`, `5s`",
+                );
+            }
+        };
+        let length = count.parse::<u64>().ok().and_then(|count| count.checked_mul(scale));
+        match length.filter(|length| *length <= LONGEST) {
+            Some(length) => Some(Millis(length)),
+            None => self.refuse(node, WHAT, "the longest is a year, `8760h`; write `none` for no limit"),
+        }
+    }
+
+    /// A number of bytes from 1, or `u64::MAX` for `none`.
+    pub(super) fn size(&mut self, node: &Node) -> Option<u64> {
+        let what = "a size or `none`";
+        let text = self.plain(node, what)?;
+        if text == "none" {
+            return Some(u64::MAX);
+        }
+        match parse_size(text) {
+            Ok(0) => self.zero(node, "a size above zero", "`none`"),
+            Ok(size) => Some(size),
+            Err(remedy) => self.refuse(node, what, &remedy),
+        }
+    }
+
+    /// Bytes per second, or 0 for `none`.
+    pub(super) fn byte_rate(&mut self, node: &Node) -> Option<u64> {
+        let what = "bytes per second or `none`";
+        let text = self.plain(node, what)?;
+        if text == "none" {
+            return Some(0);
+        }
+        let Some(size) = text.strip_suffix("/s") else {
+            return self.refuse(node, what, "write for example `100B/s` or `1KiB/s`");
+        };
+        match parse_size(size) {
+            Ok(0) => self.zero(node, "a rate above zero", "`none`"),
+            Ok(size) => Some(size),
+            Err(remedy) => self.refuse(node, what, &remedy),
+        }
+    }
+
+    /// One of the words that the language has here; words that weir does not do yet are refused as such.
+    pub(super) fn word<T: Copy>(&mut self, node: &Node, ready: &[(&str, T)], later: &[&str]) -> Option<T> {
+        let words: Vec<_> = ready.iter().map(|(word, _)| *word).collect();
+        let what = format!("one of `{}`", words.join("`, `"));
+        let text = self.plain(node, &what)?;
+        if let Some((_, value)) = ready.iter().find(|(word, _)| *word == text) {
+            return Some(*value);
+        }
+        if later.contains(&text) {
+            let problem = Problem::not_yet(node.span, format!("`{text}`"));
+            self.problems.push(Problem { remedy: format!("use {what}"), ..problem });
+            return None;
+        }
+        let near = weir_model::problem::nearest(text, words.iter().chain(later).copied());
+        let remedy = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
+        self.refuse(node, &what, &remedy)
+    }
+
+    /// Zero never stands for "no limit".
+    fn zero<T>(&mut self, node: &Node, what: &str, instead: &str) -> Option<T> {
+        let remedy = match instead {
+            "" => String::new(),
+            word => format!("write {word} for no limit; 0 never means that"),
+        };
+        self.refuse(node, what, &remedy)
+    }
+}
+
+/// `64KiB`; or what is wrong with it.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (count, unit) = text.split_at(digits);
+    let shift = match unit {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "" if digits > 0 => return Err(format!("add a unit: `{count}B`, `{count}KiB`, `{count}MiB`")),
+        "K" | "KB" | "kB" | "k" | "kb" => return Err(format!("write `{count}KiB`: sizes count by 1024")),
+        "M" | "MB" | "m" | "mb" => return Err(format!("write `{count}MiB`: sizes count by 1024")),
+        "G" | "GB" | "g" | "gb" => return Err(format!("write `{count}GiB`: sizes count by 1024")),
+        _ => return Err("write a whole number with `B`, `KiB`, `MiB` or `GiB`: `64KiB`".into()),
+    };
+    let size = count.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
+    size.filter(|size| *size <= 1 << 50).ok_or_else(|| "the size is too large".into())
+}

@@ -1,0 +1,73 @@
+//! The command line: parses, calls, prints; every error is a cause and a remedy.
+
+mod check;
+mod run;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// A load balancer for packets, connections and requests.
+#[derive(Debug, Parser)]
+#[command(name = "weir", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "Examples:
+  weir demo                    watch it balance, with one broken backend
+  weir check -c weir.yaml      what is wrong with this file?
+  weir run -c weir.yaml        serve";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve; SIGTERM or Ctrl-C drains and stops, a second one stops at once
+    #[command(after_help = "Example:\n  weir run -c weir.yaml")]
+    Run(ConfigArgs),
+    /// Say everything that is wrong with a configuration; exit 1 if there is an error
+    #[command(after_help = "Example:\n  weir check -c weir.yaml")]
+    Check(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// A file, or a directory of files merged in name order [default: weir.yaml, then /etc/weir/weir.yaml]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    fn path(&self) -> &Path {
+        const HERE: &str = "weir.yaml";
+        const SYSTEM: &str = "/etc/weir/weir.yaml";
+        match &self.config {
+            Some(path) => path,
+            None if !Path::new(HERE).exists() && Path::new(SYSTEM).exists() => Path::new(SYSTEM),
+            None => Path::new(HERE),
+        }
+    }
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done: Result<ExitCode> = match cli.command {
+        Command::Run(config) => run::run(config.path()),
+        Command::Check(config) => Ok(check::check(config.path())),
+    };
+    done.unwrap_or_else(|error| {
+        // A rendered report says "error" itself.
+        let text = format!("{error:#}");
+        if text.starts_with("error") || text.starts_with('\u{1b}') {
+            eprintln!("{}", text.trim_end());
+        } else {
+            eprintln!("error: {text}");
+        }
+        ExitCode::FAILURE
+    })
+}

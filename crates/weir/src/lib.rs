@@ -1,0 +1,8 @@
+//! The binary as a library: wires the rooms together and decides nothing. Tests start it in process.
+
+pub mod app;
+pub mod cli;
+
+mod log;
+mod signals;
+mod terminal;
