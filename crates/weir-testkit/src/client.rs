@@ -63,14 +63,16 @@ impl RawClient {
         self
     }
 
-    /// Sends a byte at a time.
+    /// Sends a byte at a time, with a pause after each that lets the receiver see it alone; without pauses in the middle
+    /// of long messages.
     pub fn send_byte_by_byte(&mut self, bytes: &[u8]) -> &mut Self {
-        for byte in bytes {
+        for (index, byte) in bytes.iter().enumerate() {
             if !self.wire.send(std::slice::from_ref(byte)) {
                 break;
             }
-            // Lets the receiver run, so that it sees as many pieces as possible.
-            thread::yield_now();
+            if index < 300 || index + 100 > bytes.len() {
+                thread::sleep(Duration::from_micros(200));
+            }
         }
         self
     }

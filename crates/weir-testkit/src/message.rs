@@ -1,5 +1,7 @@
 //! A message of HTTP/1 as a test sees it: text as it was on the wire, nothing judged, nothing merged.
 
+use std::fmt;
+
 /// A request or a response. Text is Latin-1: one character for each byte.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
@@ -13,6 +15,18 @@ pub struct Message {
     pub trailers: Vec<(String, String)>,
     /// False if the peer closed before the end that the framing promised.
     pub complete: bool,
+}
+
+/// On one line, for the sentences of failing tests.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.start)?;
+        for (name, value) in &self.headers {
+            write!(f, " | {name}: {value}")?;
+        }
+        let rest = if self.complete { "" } else { " and the rest missing" };
+        write!(f, " | body of {} bytes{rest}", self.body.len())
+    }
 }
 
 /// Where a body ends.

@@ -82,7 +82,7 @@ impl Exchange<'_> {
         };
         let ended = self.attempts(input, &pool, &mut upload).await;
         self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
-        self.scratch.to_backend = upload.pump.into_lead();
+        self.scratch.to_backend = upload.pump.into_head();
         drop(permit);
         pool.wake_waiting();
         ended
@@ -188,7 +188,7 @@ impl Exchange<'_> {
                 .await
                 .map_err(unsent)?,
         };
-        let answer = conn.worker.spare.take();
+        let answer = conn.worker.spare.buffer();
         let mut link = Link { upstream, answer, _permit: permit };
         match self.await_head(input, pool, upload, &mut link).await {
             Ok(head) => Ok((link, head)),
@@ -263,22 +263,18 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                 }
             }
-            match link.upstream.stream.poll_read(cx, link.answer.space()) {
+            match link.upstream.stream.poll_fill(cx, &mut link.answer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
-                Poll::Ready(Ok(count)) => {
-                    link.answer.filled_by(count);
-                    return Poll::Ready(Ok(()));
-                }
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_backend(&error))),
                 Poll::Pending => {}
             }
             if upload.is_over() && !self.half_closed && input.has_space() {
-                match conn.stream.poll_read(cx, input.space()) {
+                match conn.stream.poll_fill(cx, input) {
                     // The client has said all it will say; it may well wait for the answer.
                     Poll::Ready(Ok(0)) => self.half_closed = true,
-                    Poll::Ready(Ok(count)) => input.filled_by(count),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_client(&error))),
-                    Poll::Pending => {}
+                    Poll::Ready(Ok(_)) | Poll::Pending => {}
                 }
             }
             let (deadline, cause) = self.deadline(upload, pool, begun);

@@ -1,0 +1,10 @@
+//! Hostile HTTP/1 messages, with the backend's log as the oracle: 120 requests and 33 answers of backends.
+//!
+//! The bytes are in `data/http1-cases.json`. What each must lead to stands beside its id in `requests.rs` and
+//! `answers.rs`, so that a reader sees the judgement without running anything.
+
+mod answers;
+mod cases;
+mod requests;
+#[path = "../support/app.rs"]
+mod support;

@@ -1,0 +1,70 @@
+//! weir in process, for tests: a configuration in, addresses out.
+
+use std::{fmt::Write as _, net::SocketAddr};
+
+use weir::app::App;
+
+/// A running weir with one listener called `web`; it stops when it is dropped.
+pub(crate) struct Weir(App);
+
+impl Weir {
+    /// Where the listener is bound.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.address("web")
+    }
+}
+
+/// One listener `web`, one pool `app`, one worker, no health checks.
+pub(crate) struct Setup {
+    protocol: &'static str,
+    backends: Vec<SocketAddr>,
+    listener: Vec<String>,
+    pool: Vec<String>,
+}
+
+impl Setup {
+    /// An HTTP listener in front of these backends.
+    pub(crate) fn http(backends: &[SocketAddr]) -> Self {
+        Self { protocol: "http", backends: backends.to_vec(), listener: Vec::new(), pool: Vec::new() }
+    }
+
+    /// A TCP listener in front of these backends.
+    #[allow(dead_code, reason = "not every test that includes this file carries TCP")]
+    pub(crate) fn tcp(backends: &[SocketAddr]) -> Self {
+        Self { protocol: "tcp", ..Self::http(backends) }
+    }
+
+    /// One more line of the listener.
+    pub(crate) fn listener(mut self, line: &str) -> Self {
+        self.listener.push(line.to_owned());
+        self
+    }
+
+    /// One more line of the pool.
+    pub(crate) fn pool(mut self, line: &str) -> Self {
+        self.pool.push(line.to_owned());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If the configuration is refused.
+    #[track_caller]
+    pub(crate) fn start(&self) -> Weir {
+        let backends: Vec<_> = self.backends.iter().map(|address| format!("\"{address}\"")).collect();
+        let mut text = format!(
+            "workers: 1\n\
+             listeners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: {}\n    pool: app\n",
+            self.protocol
+        );
+        let line = |text: &mut String, line: &String| writeln!(text, "    {line}");
+        self.listener.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();
+        writeln!(text, "pools:\n  app:\n    backends: [{}]", backends.join(", ")).unwrap();
+        self.pool.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();
+        match App::from_text(&text) {
+            Ok(app) => Weir(app),
+            Err(error) => panic!("{error}\n--- in ---\n{text}"),
+        }
+    }
+}
