@@ -9,3 +9,6 @@ pub mod config;
 
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;
+
+// What operators and probes are told.
+pub mod admin;

@@ -125,8 +125,12 @@ impl Answer<'_> {
     /// Reads what comes next.
     async fn read(&mut self) -> Result<(), String> {
         let mut room = [0u8; 8192];
-        let count =
-            poll_fn(|cx| self.stream.poll_read(cx, &mut room)).await.map_err(|error| broken(&error))?;
+        let count = loop {
+            poll_fn(|cx| self.stream.poll_readable(cx)).await.map_err(|error| broken(&error))?;
+            if let Some(result) = self.stream.read_now(&mut room) {
+                break result.map_err(|error| broken(&error))?;
+            }
+        };
         self.ended = count == 0;
         self.bytes.extend_from_slice(&room[..count]);
         Ok(())
