@@ -100,3 +100,85 @@ fn refusal(path: &Path, cause: String, remedy: &str) -> Refusal {
     let file = files.add(&path.to_string_lossy(), "");
     Refusal { files, problems: vec![Problem::error(Span { file, ..Span::default() }, cause, remedy)] }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::env;
+
+    use weir_model::status::Registry;
+
+    use super::*;
+    use crate::config::{self, Style};
+
+    /// A directory that is there for one test.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str, files: &[(&str, &str)]) -> Self {
+            let path = env::temp_dir().join(format!("weir-load-{name}-{}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            for (name, text) in files {
+                fs::write(path.join(name), text).unwrap();
+            }
+            Self(path)
+        }
+
+        /// What is said about it, with the names of files only.
+        fn outcome(&self) -> String {
+            let compile = |mut loaded: Loaded| {
+                loaded.files.rename(|name| name.rsplit('/').next().unwrap_or(name).to_owned());
+                config::compile(loaded, 1, &mut Registry::new(1))
+            };
+            match load(&self.0).and_then(compile) {
+                Ok(compiled) => format!("{} pools", compiled.snapshot.pools.len()),
+                Err(refusal) => refusal.render(Style::Plain),
+            }
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    const WEB: &str = "listeners: { web: { bind: ':80', protocol: http, pool: app } }\n";
+    const APP: &str = "pools: { app: { backends: ['10.0.0.1:80'] } }\n";
+
+    #[test]
+    fn the_files_of_a_directory_are_one_configuration() {
+        let files = [("a.yaml", WEB), ("b.yml", APP), ("c.txt", "not: read"), ("README", "[")];
+        assert_eq!(Directory::new("merged", &files).outcome(), "1 pools");
+    }
+
+    #[test]
+    fn what_two_files_say_is_refused_with_both_places() {
+        let b = format!("{APP}workers: 2\n");
+        let c = format!("{APP}workers: 3\n");
+        let outcome = Directory::new("twice", &[("a.yaml", WEB), ("b.yaml", &b), ("c.yaml", &c)]).outcome();
+        for expected in [
+            "error: there are two pools named `app`\n  --> c.yaml:1:10\n",
+            "error: `workers` is given in two files\n  --> c.yaml:2:1\n",
+            "  --> b.yaml:2:1\n",
+            "2 errors\n",
+        ] {
+            assert!(outcome.contains(expected), "{outcome}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_does_not_make_the_others_wrong() {
+        let outcome = Directory::new("broken", &[("a.yaml", WEB), ("b.yaml", "pools: [")]).outcome();
+        assert!(outcome.ends_with("\n1 error\n"), "{outcome}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_so() {
+        assert!(Directory::new("empty", &[]).outcome().contains("there is no *.yaml file in this directory"));
+        let refusal = load(Path::new("/nowhere/weir.yaml")).unwrap_err().render(Style::Plain);
+        assert!(
+            refusal.contains("the file cannot be read") && refusal.contains("/nowhere/weir.yaml"),
+            "{refusal}"
+        );
+    }
+}

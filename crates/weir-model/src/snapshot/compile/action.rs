@@ -124,8 +124,7 @@ fn respond(draft: &RespondDraft, problems: &mut Vec<Problem>) -> Respond {
 }
 
 fn plain_host(text: &Text) -> Result<Arc<str>, Problem> {
-    let is_host = address::is_name(&text.value) || text.value.parse::<std::net::IpAddr>().is_ok();
-    if is_host || (text.value.starts_with('[') && text.value.ends_with(']')) {
+    if address::is_host(&text.value) {
         return Ok(text.value.as_str().into());
     }
     let cause = format!("`{}` is not a host", text.value);

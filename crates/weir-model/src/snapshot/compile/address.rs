@@ -137,6 +137,12 @@ pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(label)
 }
 
+/// True if the text can be the host of a URL: a name, an IPv4 address, or an IPv6 address in brackets.
+pub(super) fn is_host(text: &str) -> bool {
+    let inner = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    is_name(text) || inner.is_some_and(|inner| inner.parse::<Ipv6Addr>().is_ok())
+}
+
 fn looks_like_ipv4(host: &str) -> bool {
     host.split('.').all(|label| label.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -91,7 +91,7 @@ pub(super) fn host(text: &Text) -> Result<HostMatch, Problem> {
     if name.contains('*') {
         return refuse("`*` stands only in front, as a whole label: `*.example.com`");
     }
-    if is_ipv6(&name) || address::is_name(&name) {
+    if address::is_host(&name) {
         return Ok(HostMatch::Exact(name.into()));
     }
     if !name.is_ascii() {
@@ -103,11 +103,6 @@ pub(super) fn host(text: &Text) -> Result<HostMatch, Problem> {
         }
         _ => refuse("write a name such as `api.example.com` or `*.example.com`"),
     }
-}
-
-fn is_ipv6(name: &str) -> bool {
-    let inner = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
 }
 
 /// A path pattern.

@@ -1,6 +1,6 @@
 //! Names for routes that have none: made from the match, so that they stay the same while the match does.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use crate::route::{Condition, Matcher, TextMatch};
 
@@ -17,12 +17,31 @@ pub(super) fn of(conditions: &[Condition]) -> String {
     }
 }
 
-/// The name, or with `#2`, `#3`, … behind it if it is taken.
-pub(super) fn unique(name: String, taken: &BTreeSet<String>) -> String {
-    if !taken.contains(&name) {
-        return name;
+/// The names that are taken in one listener.
+#[derive(Debug, Default)]
+pub(super) struct Taken(BTreeMap<String, u64>);
+
+impl Taken {
+    /// Takes a name that the file gives.
+    pub(super) fn take(&mut self, name: &str) {
+        self.0.entry(name.to_owned()).or_insert(1);
     }
-    (2..).map(|number: u64| format!("{name}#{number}")).find(|name| !taken.contains(name)).unwrap_or(name)
+
+    /// Takes the name, or with `#2`, `#3`, … behind it if it is taken.
+    pub(super) fn unique(&mut self, name: String) -> String {
+        let Some(last) = self.0.get_mut(&name) else {
+            self.take(&name);
+            return name;
+        };
+        *last += 1;
+        let numbered = format!("{name}#{last}");
+        // Somebody may have given just that name; then the next number is tried.
+        if self.0.contains_key(&numbered) {
+            return self.unique(name);
+        }
+        self.take(&numbered);
+        numbered
+    }
 }
 
 fn of_condition(condition: &Condition) -> String {
@@ -60,4 +79,17 @@ fn detail(matcher: &Matcher) -> String {
 
 fn listed<T: ToString>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Taken;
+
+    #[test]
+    fn names_are_numbered_around_those_that_are_given() {
+        let mut taken = Taken::default();
+        taken.take("any#2");
+        let names: Vec<_> = (0..4).map(|_| taken.unique("any".into())).collect();
+        assert_eq!(names, ["any", "any#3", "any#4", "any#5"]);
+    }
 }

@@ -166,10 +166,7 @@ fn host_and_port(text: &Text) -> Result<Arc<str>, Problem> {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text.value.as_str(), None),
     };
-    let bracketed = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let host_fine =
-        address::is_name(host) || bracketed.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
-    if host_fine && port.is_none_or(|port| port.parse::<u16>().is_ok()) {
+    if address::is_host(host) && port.is_none_or(|port| port.parse::<u16>().is_ok()) {
         return Ok(text.value.as_str().into());
     }
     let cause = format!("`{}` is not a Host", text.value);

@@ -1,6 +1,6 @@
 //! Routes: names, conditions, actions, and what changes on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{PoolNames, action::action, condition, name, rewrite::on_the_way, shadow};
 use crate::{
@@ -36,14 +36,10 @@ pub(super) fn routes(
         let before = problems.len();
         let conditions = conditions(draft, protocol, problems);
         let trusted = !draft.broken && problems.len() == before;
-        let name = draft.name.as_ref().map_or_else(
-            || {
-                let name = name::unique(name::of(&conditions), &taken);
-                taken.insert(name.clone());
-                name
-            },
-            |name| name.value.clone(),
-        );
+        let name = draft
+            .name
+            .as_ref()
+            .map_or_else(|| taken.unique(name::of(&conditions)), |name| name.value.clone());
         places.push(shadow::Place { span: draft.span, trusted });
         let status = registry.route(&listener.name.value, &name);
         let action = action(draft, &conditions, protocol, pools, problems);
@@ -63,7 +59,7 @@ pub(super) fn routes(
 }
 
 /// The names that the file gives, which generated ones must stay clear of.
-fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> BTreeSet<String> {
+fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> name::Taken {
     let mut spans: BTreeMap<&str, Span> = BTreeMap::new();
     for text in drafts.iter().filter_map(|draft| draft.name.as_ref()) {
         if text.value.is_empty() {
@@ -79,7 +75,9 @@ fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> BTreeSet<
             problems.push(problem.with_related(first, "the first one is here"));
         }
     }
-    spans.into_keys().map(str::to_owned).collect()
+    let mut taken = name::Taken::default();
+    spans.into_keys().for_each(|name| taken.take(name));
+    taken
 }
 
 fn conditions(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec<Problem>) -> Vec<Condition> {
