@@ -3,12 +3,19 @@
 
 use std::{future::poll_fn, io::ErrorKind, rc::Rc, task::Poll};
 
-use weir_model::{pool::PoolIndex, status::PoolStatus, time::Moment};
+use weir_model::{
+    pool::PoolIndex,
+    route::HeaderEdits,
+    status::PoolStatus,
+    time::{Millis, Moment},
+};
 
 use super::{
+    chunked::ChunkDecoder,
     exchange::{Ended, Exchange},
     lines::{HeadEnd, find_end},
     pump::{Pump, Stop, Waiting},
+    request::BodyLength,
     serve::After,
     write::{Framing, write_response},
 };
@@ -72,7 +79,7 @@ impl Exchange<'_> {
             Err(error) => return self.give_up(input, error, true).await,
         };
         let request = &self.scratch.request;
-        let chunked = request.body == super::request::BodyLength::Chunked;
+        let chunked = request.body == BodyLength::Chunked;
         let lead = std::mem::take(&mut self.scratch.to_backend);
         let mut upload = Upload {
             pump: Pump::new(lead, request.body, chunked, self.listener.limits.body),
@@ -157,7 +164,7 @@ impl Exchange<'_> {
 
     /// The end of an exchange that no backend answered.
     async fn give_up(&mut self, input: &mut Buffer, error: ProxyError, unsent: bool) -> Ended {
-        let after = if unsent || self.scratch.request.body == super::request::BodyLength::None {
+        let after = if unsent || self.scratch.request.body == BodyLength::None {
             self.after_own_answer(input)
         } else {
             After::Linger
@@ -214,6 +221,7 @@ impl Exchange<'_> {
                     let head = link.answer.part(0..length);
                     self.scratch.response.judge(head, self.to_head)?;
                     if self.scratch.response.status >= 200 || self.scratch.response.status == 101 {
+                        judge_body(self.scratch.response.body, &link.answer.filled()[length..])?;
                         return Ok(length);
                     }
                     interim += 1;
@@ -296,7 +304,7 @@ impl Exchange<'_> {
         if timeouts.body_min_rate == 0 {
             return idle;
         }
-        let window_end = upload.window + weir_model::time::Millis(RATE_WINDOW_MS);
+        let window_end = upload.window + Millis(RATE_WINDOW_MS);
         if clock::now() >= window_end {
             let taken = pump.taken - upload.window_taken;
             if taken < timeouts.body_min_rate * RATE_WINDOW_MS / 1000 {
@@ -304,10 +312,10 @@ impl Exchange<'_> {
             }
             (upload.window, upload.window_taken) = (clock::now(), pump.taken);
         }
-        let window_end = upload.window + weir_model::time::Millis(RATE_WINDOW_MS);
+        let window_end = upload.window + Millis(RATE_WINDOW_MS);
         // At the end of the window this is asked again.
         if window_end < idle.0 {
-            (window_end.max(clock::now() + weir_model::time::Millis(1)), Cause::ClientBodyTooSlow)
+            (window_end.max(clock::now() + Millis(1)), Cause::ClientBodyTooSlow)
         } else {
             idle
         }
@@ -325,13 +333,7 @@ impl Exchange<'_> {
         out.clear();
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
         let head = link.answer.part(0..length);
-        write_response(
-            out,
-            head,
-            &self.scratch.response,
-            &weir_model::route::HeaderEdits::default(),
-            framing,
-        );
+        write_response(out, head, &self.scratch.response, &HeaderEdits::default(), framing);
         let conn = self.conn;
         match conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await {
             Ok(Ok(())) => Ok(()),
@@ -339,6 +341,14 @@ impl Exchange<'_> {
             Err(_) => Err(Cause::ClientTimeoutSend.into()),
         }
     }
+}
+
+/// What has come of the body together with the head is judged before the client sees anything of either.
+fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
+    if body == BodyLength::Chunked && !bytes.is_empty() && ChunkDecoder::default().check(bytes).is_err() {
+        return Err(Cause::BackendBadChunk.into());
+    }
+    Ok(())
 }
 
 /// Why the client's body could not be passed on.

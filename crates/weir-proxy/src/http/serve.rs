@@ -136,10 +136,16 @@ fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
 fn judge_start(bytes: &[u8]) -> Result<bool, ProxyError> {
     let bad = || Err(Cause::ClientBadRequestLine.into());
     let is_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if bytes.first().is_some_and(|byte| !is_method(byte) && *byte != b'\r') {
+    if bytes.first().is_some_and(|byte| !is_method(byte) && *byte != b'\r')
+        || bytes.len() > 1 && bytes[0] == b'\r' && bytes[1] != b'\n'
+    {
         return bad();
     }
-    let Some(end) = memchr::memchr(b'\r', bytes) else { return Ok(false) };
+    let end = match memchr::memchr(b'\r', bytes) {
+        // A line end before the first line may be arriving.
+        None | Some(0) => return Ok(false),
+        Some(end) => end,
+    };
     let Some(space) = memchr::memrchr(b' ', &bytes[..end]) else { return bad() };
     if bytes[space + 1..end].starts_with(b"HTTP/") { Ok(true) } else { bad() }
 }
@@ -163,5 +169,21 @@ async fn linger(conn: &Conn) {
                 left = left.saturating_sub(count);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_output<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size_of_output(serve);
+        println!("idle connection: {size} bytes");
+        assert!(size <= 512, "{size} bytes");
     }
 }
