@@ -142,3 +142,10 @@ fn silence_and_refusal_are_told_apart() {
     drop(listener);
     assert_eq!(run(&check(Probe::Tcp), address), Err("connection refused".into()));
 }
+
+#[test]
+fn a_probe_may_be_spawned() {
+    fn may_move<T: Send>(_: T) {}
+    let check = check(Probe::Http(http()));
+    may_move(probe(&check, "127.0.0.1:1".parse().unwrap(), "a"));
+}
