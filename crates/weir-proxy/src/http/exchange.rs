@@ -75,9 +75,13 @@ enum Plan {
 pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     let view = conn.worker.view();
     let listener = conn.listener(&view);
-    let head = match read_head(conn, &listener, input).await {
+    let mut scratch = conn.worker.take_scratch();
+    let head = match read_head(conn, &listener, input, &mut scratch.request).await {
         Ok(length) => Ok(length),
-        Err(NoHead::Closed) => return After::Close,
+        Err(NoHead::Closed) => {
+            conn.worker.give_scratch(scratch);
+            return After::Close;
+        }
         Err(NoHead::Bad(error)) => Err(error),
     };
     let mut exchange = Exchange {
@@ -85,7 +89,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         view,
         listener,
         route: None,
-        scratch: conn.worker.take_scratch(),
+        scratch,
         started: clock::micros(),
         request_line: Vec::new(),
         pool: None,

@@ -214,32 +214,32 @@ impl Exchange<'_> {
         upload: &mut Upload,
         link: &mut Link,
     ) -> Result<usize, ProxyError> {
-        let (mut scanned, mut interim) = (0, 0);
+        let (mut scanned, mut interim, mut tried) = (0, 0, false);
         loop {
-            match find_end(link.answer.filled(), &mut scanned) {
-                HeadEnd::At(length) => {
-                    let head = link.answer.part(0..length);
-                    self.scratch.response.judge(head, self.to_head)?;
-                    if self.scratch.response.status >= 200 || self.scratch.response.status == 101 {
-                        judge_body(self.scratch.response.body, &link.answer.filled()[length..])?;
-                        return Ok(length);
-                    }
-                    interim += 1;
-                    self.pass_interim(link, length, interim).await?;
-                    link.answer.consume(length);
-                    scanned = 0;
-                    continue;
+            // As with requests: parsed when it comes, and again only when its end has been seen.
+            let bytes = link.answer.filled();
+            let end = if tried { find_end(bytes, &mut scanned) } else { HeadEnd::Missing };
+            let mut head = None;
+            if matches!(end, HeadEnd::At(_)) || !tried && !bytes.is_empty() {
+                head = self.scratch.response.judge(bytes, self.to_head)?;
+                tried = true;
+            }
+            if let Some(length) = head {
+                if self.scratch.response.status >= 200 || self.scratch.response.status == 101 {
+                    judge_body(self.scratch.response.body, &bytes[length..])?;
+                    return Ok(length);
                 }
-                HeadEnd::BadLineEnd => {
-                    return Err(ProxyError::with(
-                        Cause::BackendBadResponse,
-                        "a line that ends without CR LF",
-                    ));
-                }
-                HeadEnd::Missing if link.answer.len() >= MOST_HEAD => {
-                    return Err(Cause::BackendHeaderTooLarge.into());
-                }
-                HeadEnd::Missing => {}
+                interim += 1;
+                self.pass_interim(link, length, interim).await?;
+                link.answer.consume(length);
+                (scanned, tried) = (0, false);
+                continue;
+            }
+            if end == HeadEnd::BadLineEnd {
+                return Err(ProxyError::with(Cause::BackendBadResponse, "a line that ends without CR LF"));
+            }
+            if bytes.len() >= MOST_HEAD {
+                return Err(Cause::BackendHeaderTooLarge.into());
             }
             if !link.answer.has_space() {
                 link.answer.grow(MOST_HEAD);

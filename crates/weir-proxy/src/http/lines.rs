@@ -60,7 +60,7 @@ pub(crate) fn find_end(bytes: &[u8], scanned: &mut usize) -> HeadEnd {
 }
 
 /// Room for parsed fields: on the stack up to the usual limit.
-const ON_STACK: usize = 100;
+pub(crate) const ON_STACK: usize = 128;
 
 /// Calls `parse` with room for `count` fields.
 pub(crate) fn with_room<'h, T>(
@@ -76,26 +76,37 @@ pub(crate) fn with_room<'h, T>(
     }
 }
 
-/// Notes where the parsed fields are.
-pub(crate) fn note(head: &[u8], fields: &[httparse::Header<'_>], lines: &mut Vec<Line>) {
-    lines.clear();
-    let mut next = head.len() as u32 - 2;
-    lines.extend(fields.iter().rev().map(|field| {
-        let name = Span::within(head, field.name.as_bytes());
-        let whole = Span { start: name.start, end: next };
-        next = name.start;
-        Line { whole, name, value: value_span(head, field, whole), kind: classify(field.name.as_bytes()) }
-    }));
-    lines.reverse();
-}
+/// A line ends with LF alone (RFC 9112 section 2.2 lets a recipient accept that; what two parties read differently, we
+/// refuse).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BareLineFeed;
 
-/// An empty value may be a static slice outside the head.
-fn value_span(head: &[u8], field: &httparse::Header<'_>, whole: Span) -> Span {
-    if field.value.is_empty() {
-        let end = whole.end - 2;
-        return Span { start: end, end };
+/// Notes where the parsed fields are in `head`, which ends with its empty line.
+pub(crate) fn note(
+    head: &[u8],
+    fields: &[httparse::Header<'_>],
+    lines: &mut Vec<Line>,
+) -> Result<(), BareLineFeed> {
+    lines.clear();
+    lines.reserve(fields.len());
+    let ends_well = |end: u32| end >= 2 && head[end as usize - 2] == b'\r';
+    let underscores = memchr::memchr(b'_', head).is_some();
+    let end = head.len() as u32 - 2;
+    let mut fine = head.ends_with(b"\r\n");
+    for (index, field) in fields.iter().enumerate() {
+        let name = Span::within(head, field.name.as_bytes());
+        // The line before this one ends here, be it a field or the first line.
+        fine &= ends_well(name.start);
+        let next = fields.get(index + 1).map_or(end, |next| Span::within(head, next.name.as_bytes()).start);
+        let whole = Span { start: name.start, end: next };
+        // An empty value may be a static slice outside the head.
+        let value = match field.value {
+            [] => Span { start: next - 2, end: next - 2 },
+            value => Span::within(head, value),
+        };
+        lines.push(Line { whole, name, value, kind: classify(field.name.as_bytes(), underscores) });
     }
-    Span::within(head, field.value)
+    if fine && ends_well(end) { Ok(()) } else { Err(BareLineFeed) }
 }
 
 /// Copies lines to `out` while `keep` says so; neighbours are copied in one piece.

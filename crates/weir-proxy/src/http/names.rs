@@ -21,36 +21,35 @@ pub(crate) enum Name {
     OtherForwarded,
     /// A name with `_`: servers that turn names into variables confuse it with the one that has `-`.
     Underscore,
-    Date,
-    Server,
 }
 
-/// What the field of this name is to us. Names compare without case.
+/// What the field of this name is to us. Names compare without case. `underscores` is false if no name has one, which
+/// spares looking.
 #[inline]
-pub(crate) fn classify(name: &[u8]) -> Name {
+pub(crate) fn classify(name: &[u8], underscores: bool) -> Name {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
-    match name.len() {
-        2 if is("te") => Name::Hop,
-        4 if is("host") => Name::Host,
-        4 if is("date") => Name::Date,
-        6 if is("expect") => Name::Expect,
-        6 if is("server") => Name::Server,
-        7 if is("upgrade") => Name::Upgrade,
-        9 if is("forwarded") || is("x-real-ip") => Name::OtherForwarded,
-        10 if is("connection") => Name::Connection,
-        10 if is("keep-alive") => Name::Hop,
-        14 if is("content-length") => Name::ContentLength,
-        14 if is("http2-settings") => Name::Hop,
-        15 if is("x-forwarded-for") => Name::ForwardedFor,
-        16 if is("x-forwarded-host") => Name::ForwardedHost,
-        16 if is("proxy-connection") => Name::Hop,
-        17 if is("transfer-encoding") => Name::TransferEncoding,
-        17 if is("x-forwarded-proto") => Name::ForwardedProto,
-        18 if is("proxy-authenticate") => Name::Hop,
-        19 if is("proxy-authorization") => Name::Hop,
-        _ if name.contains(&b'_') => Name::Underscore,
+    // The length and the first letter rule out nearly every name without a comparison.
+    let kind = match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
+        (2, b't') if is("te") => Name::Hop,
+        (4, b'h') if is("host") => Name::Host,
+        (6, b'e') if is("expect") => Name::Expect,
+        (7, b'u') if is("upgrade") => Name::Upgrade,
+        (9, b'f') if is("forwarded") => Name::OtherForwarded,
+        (9, b'x') if is("x-real-ip") => Name::OtherForwarded,
+        (10, b'c') if is("connection") => Name::Connection,
+        (10, b'k') if is("keep-alive") => Name::Hop,
+        (14, b'c') if is("content-length") => Name::ContentLength,
+        (14, b'h') if is("http2-settings") => Name::Hop,
+        (15, b'x') if is("x-forwarded-for") => Name::ForwardedFor,
+        (16, b'x') if is("x-forwarded-host") => Name::ForwardedHost,
+        (16, b'p') if is("proxy-connection") => Name::Hop,
+        (17, b't') if is("transfer-encoding") => Name::TransferEncoding,
+        (17, b'x') if is("x-forwarded-proto") => Name::ForwardedProto,
+        (18, b'p') if is("proxy-authenticate") => Name::Hop,
+        (19, b'p') if is("proxy-authorization") => Name::Hop,
         _ => Name::Other,
-    }
+    };
+    if kind == Name::Other && underscores && name.contains(&b'_') { Name::Underscore } else { kind }
 }
 
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,
@@ -70,7 +69,7 @@ pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {
         "location",
         "www-authenticate",
     ];
-    !matches!(classify(name), Name::Other | Name::Date)
+    classify(name, true) != Name::Other
         || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 

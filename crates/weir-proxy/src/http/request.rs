@@ -51,6 +51,7 @@ impl Default for Text {
 #[derive(Debug, Default)]
 pub(crate) struct RequestHead {
     pub(crate) method: Span,
+    target: Span,
     pub(crate) path: Text,
     pub(crate) query: Option<Span>,
     /// What the client named as the host, as it wrote it; empty if it named none (HTTP/1.0).
@@ -71,8 +72,9 @@ pub(crate) struct RequestHead {
 }
 
 impl RequestHead {
-    /// Parses and judges `head`, which ends with its empty line. What was in here before is gone.
-    pub(crate) fn judge(&mut self, head: &[u8], limits: &ListenerLimits) -> Result<(), ProxyError> {
+    /// Parses the head that `bytes` begin with; returns its length, or `None` if it is not complete. What was in here
+    /// before is gone.
+    pub(crate) fn parse(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, ProxyError> {
         *self = Self {
             host: std::mem::take(&mut self.host),
             lines: std::mem::take(&mut self.lines),
@@ -81,39 +83,41 @@ impl RequestHead {
         };
         self.host.clear();
         self.nominated.clear();
-        let target = self.parse(head, limits.headers)?;
+        with_room(most, |room| {
+            let mut request = httparse::Request::new(&mut []);
+            let length = match request.parse_with_uninit_headers(bytes, room) {
+                Ok(httparse::Status::Complete(length)) => length,
+                Ok(httparse::Status::Partial) => return Ok(None),
+                Err(error) => return Err(explain(error, bytes)),
+            };
+            // A complete parse has all three.
+            let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
+            else {
+                return Err(ProxyError::new(Cause::ClientBadRequestLine));
+            };
+            self.method = Span::within(bytes, method.as_bytes());
+            self.target = Span::within(bytes, target.as_bytes());
+            self.http10 = version == 0;
+            let head = &bytes[..length];
+            note(head, request.headers, &mut self.lines).map_err(|_| Cause::ClientBadLineEnd)?;
+            Ok(Some(length))
+        })
+    }
+
+    /// Judges `head`, which was parsed before.
+    pub(crate) fn judge(&mut self, head: &[u8], limits: &ListenerLimits) -> Result<(), ProxyError> {
         let method = self.method.of(head);
         if method == b"CONNECT" || method == b"TRACE" {
             return Err(Cause::ClientMethodRefused.into());
         }
         self.idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
-        let authority = self.judge_target(head, target)?;
+        let authority = self.judge_target(head)?;
         self.judge_fields(head, authority, limits)
     }
 
-    fn parse(&mut self, head: &[u8], most: usize) -> Result<Span, ProxyError> {
-        with_room(most, |room| {
-            let mut request = httparse::Request::new(&mut []);
-            match request.parse_with_uninit_headers(head, room) {
-                Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-                Ok(_) => return Err(ProxyError::new(Cause::ClientBadHeader)),
-                Err(error) => return Err(explain(error, head)),
-            }
-            // A complete parse has all three.
-            let (Some(method), Some(path), Some(version)) = (request.method, request.path, request.version)
-            else {
-                return Err(ProxyError::new(Cause::ClientBadRequestLine));
-            };
-            self.method = Span::within(head, method.as_bytes());
-            self.http10 = version == 0;
-            note(head, request.headers, &mut self.lines);
-            Ok(Span::within(head, path.as_bytes()))
-        })
-    }
-
     /// Returns the authority of an absolute target.
-    fn judge_target(&mut self, head: &[u8], target: Span) -> Result<Option<Span>, ProxyError> {
-        let target = target::split(target.of(head), self.method.of(head) == b"OPTIONS")?;
+    fn judge_target(&mut self, head: &[u8]) -> Result<Option<Span>, ProxyError> {
+        let target = target::split(self.target.of(head), self.method.of(head) == b"OPTIONS")?;
         self.query = target.query.map(|query| Span::within(head, query));
         let normalised = if target.untidy { target::normalise(target.path)? } else { None };
         self.path = match normalised {
@@ -136,19 +140,17 @@ impl RequestHead {
         for line in &self.lines {
             let value = line.value.of(head);
             match line.kind {
-                Name::Host => {
-                    if host.replace(line.value).is_some() {
-                        return Err(ProxyError::with(Cause::ClientBadHost, "more than one Host"));
-                    }
+                Name::Host if host.is_some() => {
+                    return Err(ProxyError::with(Cause::ClientBadHost, "more than one Host"));
                 }
-                Name::ContentLength => {
-                    if length.replace(parse_length(value)?).is_some() {
-                        return Err(ProxyError::with(
-                            Cause::ClientAmbiguousLength,
-                            "more than one Content-Length",
-                        ));
-                    }
+                Name::Host => host = Some(line.value),
+                Name::ContentLength if length.is_some() => {
+                    return Err(ProxyError::with(
+                        Cause::ClientAmbiguousLength,
+                        "more than one Content-Length",
+                    ));
                 }
+                Name::ContentLength => length = Some(parse_length(value)?),
                 Name::TransferEncoding => {
                     if chunked || self.http10 || !value.eq_ignore_ascii_case(b"chunked") {
                         return Err(Cause::ClientBadTransferEncoding.into());
@@ -240,9 +242,12 @@ fn upgrade_is_served(protocols: &[u8]) -> bool {
 
 /// RFC 9110 section 8.6: digits and nothing else.
 pub(crate) fn parse_length(value: &[u8]) -> Result<u64, ProxyError> {
-    let digits =
-        std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).ok_or(Cause::ClientBadLength.into())
+    let number = |sum: u64, byte: &u8| {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 { None } else { sum.checked_mul(10)?.checked_add(u64::from(digit)) }
+    };
+    let length = value.iter().try_fold(0, number).filter(|_| !value.is_empty());
+    length.ok_or(Cause::ClientBadLength.into())
 }
 
 /// What the parser found, in our words.

@@ -1,14 +1,14 @@
 //! The head of a backend's response: parsed, and judged as strictly as a request.
 
 use super::{
-    lines::{Line, Span, note, with_room},
+    lines::{Line, ON_STACK, Span, note, with_room},
     names::{Name, members},
     request::{BodyLength, parse_length},
 };
 use crate::error::{Cause, ProxyError};
 
-/// Fields that a response may have.
-const MOST_FIELDS: usize = 256;
+/// Fields that a response may have; as many as there is room for on the stack.
+const MOST_FIELDS: usize = ON_STACK;
 
 /// A judged response head.
 #[derive(Debug, Default)]
@@ -27,47 +27,49 @@ pub(crate) struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// Parses and judges `head`, the answer to a request with this method.
-    pub(crate) fn judge(&mut self, head: &[u8], to_head: bool) -> Result<(), ProxyError> {
+    /// Parses and judges the head that `bytes` begin with; returns its length, or `None` if it is not complete.
+    /// `to_head` says that the request's method was HEAD.
+    pub(crate) fn judge(&mut self, bytes: &[u8], to_head: bool) -> Result<Option<usize>, ProxyError> {
         *self = Self {
             lines: std::mem::take(&mut self.lines),
             nominated: std::mem::take(&mut self.nominated),
             ..Self::default()
         };
         self.nominated.clear();
-        let http10 = self.parse(head)?;
-        self.judge_fields(head, http10, to_head)
+        let Some((length, http10)) = self.parse(bytes)? else { return Ok(None) };
+        self.judge_fields(&bytes[..length], http10, to_head)?;
+        Ok(Some(length))
     }
 
-    /// Returns whether it is HTTP/1.0.
-    fn parse(&mut self, head: &[u8]) -> Result<bool, ProxyError> {
+    /// Returns the length, and whether it is HTTP/1.0.
+    fn parse(&mut self, bytes: &[u8]) -> Result<Option<(usize, bool)>, ProxyError> {
+        let bad = |detail| Err(ProxyError::with(Cause::BackendBadResponse, detail));
         with_room(MOST_FIELDS, |room| {
             let mut response = httparse::Response::new(&mut []);
             let config = httparse::ParserConfig::default();
-            match config.parse_response_with_uninit_headers(&mut response, head, room) {
-                Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-                Ok(_) => return Err(ProxyError::new(Cause::BackendBadResponse)),
+            let length = match config.parse_response_with_uninit_headers(&mut response, bytes, room) {
+                Ok(httparse::Status::Complete(length)) => length,
+                Ok(httparse::Status::Partial) => return Ok(None),
                 Err(httparse::Error::TooManyHeaders) => {
                     return Err(ProxyError::with(
                         Cause::BackendHeaderTooLarge,
-                        "more than 256 header fields",
+                        "more than 128 header fields",
                     ));
                 }
-                Err(httparse::Error::Status) => {
-                    return Err(ProxyError::with(Cause::BackendBadResponse, "a malformed status line"));
-                }
-                Err(_) => return Err(ProxyError::with(Cause::BackendBadResponse, "a malformed head")),
-            }
-            let status = response.code.filter(|code| (100..600).contains(code));
-            let Some(status) = status else {
-                return Err(ProxyError::with(Cause::BackendBadResponse, "a status outside 100 to 599"));
+                Err(httparse::Error::Status) => return bad("a malformed status line"),
+                Err(_) => return bad("a malformed head"),
+            };
+            let Some(status) = response.code.filter(|code| (100..600).contains(code)) else {
+                return bad("a status outside 100 to 599");
             };
             self.status = status;
             let reason = response.reason.unwrap_or_default();
             self.reason =
-                if reason.is_empty() { Span::default() } else { Span::within(head, reason.as_bytes()) };
-            note(head, response.headers, &mut self.lines);
-            Ok(response.version == Some(0))
+                if reason.is_empty() { Span::default() } else { Span::within(bytes, reason.as_bytes()) };
+            if note(&bytes[..length], response.headers, &mut self.lines).is_err() {
+                return bad("a line that ends without CR LF");
+            }
+            Ok(Some((length, response.version == Some(0))))
         })
     }
 

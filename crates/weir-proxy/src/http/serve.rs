@@ -7,6 +7,7 @@ use weir_model::{listener::Listener, time::Millis};
 use super::{
     exchange::exchange,
     lines::{HeadEnd, find_end},
+    request::RequestHead,
 };
 use crate::{
     buffer::Buffer,
@@ -34,11 +35,14 @@ pub(crate) enum After {
     Reset,
 }
 
-/// Serves one connection to its end. Between requests this future holds no buffer and no exchange.
+/// How long a connection stays ready for its next request before it lets go of the room for an exchange.
+const WARM: Millis = Millis(1000);
+
+/// Serves one connection to its end. Between requests it holds no buffer, and soon no exchange either: what is left
+/// then is this future.
 pub(crate) async fn serve(conn: Conn) {
     let mut served = 0u64;
-    while wait_for_request(&conn, served).await {
-        // The exchange's own future lives only as long as there is something to do.
+    while wait_for_request(&conn, served, conn.idle_timeout()).await == Wait::Readable {
         let after = Box::pin(exchanges(&conn, &mut served)).await;
         match after {
             After::Keep => {}
@@ -49,27 +53,45 @@ pub(crate) async fn serve(conn: Conn) {
     }
 }
 
-/// Waits until the client sends something; false if the connection is to be closed.
-async fn wait_for_request(conn: &Conn, served: u64) -> bool {
-    conn.timer.set_after(conn.idle_timeout());
+/// What came of waiting for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Readable,
+    TooLong,
+    /// The connection broke, or the process drains.
+    Over,
+}
+
+/// Waits until the client sends something.
+async fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> Wait {
+    conn.timer.set_after(length);
     poll_fn(|cx| match conn.stream.poll_readable(cx) {
-        Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
-        Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(false),
+        Poll::Ready(Ok(())) => Poll::Ready(Wait::Readable),
+        Poll::Ready(Err(_)) => Poll::Ready(Wait::Over),
+        Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Wait::TooLong),
         // Who connected and has not been served yet is about to ask.
-        Poll::Pending if served > 0 && conn.worker.phase.get() >= Phase::Draining => Poll::Ready(false),
+        Poll::Pending if served > 0 && conn.worker.phase.get() >= Phase::Draining => Poll::Ready(Wait::Over),
         Poll::Pending => Poll::Pending,
     })
     .await
 }
 
-/// Serves exchanges until nothing more has come.
+/// Serves exchanges until nothing more has come for a while.
 async fn exchanges(conn: &Conn, served: &mut u64) -> After {
     let mut input = conn.worker.spare.buffer();
     loop {
         let after = exchange(conn, &mut input).await;
         *served += 1;
-        if after != After::Keep || input.is_empty() {
+        if after != After::Keep {
             return after;
+        }
+        if input.is_empty() {
+            let (idle, warm) = (conn.idle_timeout(), WARM.min(conn.idle_timeout()));
+            match wait_for_request(conn, *served, warm).await {
+                Wait::Readable => {}
+                Wait::TooLong if warm < idle => return After::Keep,
+                Wait::TooLong | Wait::Over => return After::Close,
+            }
         }
     }
 }
@@ -82,11 +104,16 @@ pub(crate) enum NoHead {
     Bad(ProxyError),
 }
 
-/// Reads a request head into `input`; returns its length.
-pub(crate) async fn read_head(conn: &Conn, listener: &Listener, input: &mut Buffer) -> Result<usize, NoHead> {
+/// Reads a request head into `input` and parses it; returns its length.
+pub(crate) async fn read_head(
+    conn: &Conn,
+    listener: &Listener,
+    input: &mut Buffer,
+    request: &mut RequestHead,
+) -> Result<usize, NoHead> {
     let limit = listener.limits.header_bytes;
     let deadline = clock::now() + listener.timeouts.header;
-    let (mut scanned, mut leading, mut line_seen) = (0, 0, false);
+    let (mut scanned, mut leading, mut line_seen, mut tried) = (0, 0, false, false);
     loop {
         while input.filled().starts_with(b"\r\n") && scanned <= 2 {
             input.consume(2);
@@ -96,7 +123,15 @@ pub(crate) async fn read_head(conn: &Conn, listener: &Listener, input: &mut Buff
         if leading > MOST_LEADING_BYTES {
             return Err(NoHead::Bad(Cause::ClientBadRequestLine.into()));
         }
-        match find_end(input.filled(), &mut scanned) {
+        // A head usually comes whole and is parsed at once. One that does not is parsed again only when its end has been
+        // seen: however it trickles in, it is parsed twice at most.
+        let mut end = if tried { find_end(input.filled(), &mut scanned) } else { HeadEnd::Missing };
+        if matches!(end, HeadEnd::At(_)) || !tried && !input.is_empty() {
+            let length = request.parse(input.filled(), listener.limits.headers).map_err(NoHead::Bad)?;
+            end = length.map_or_else(|| find_end(input.filled(), &mut scanned), HeadEnd::At);
+            tried = true;
+        }
+        match end {
             HeadEnd::At(length) if length <= limit => return Ok(length),
             HeadEnd::BadLineEnd => return Err(NoHead::Bad(Cause::ClientBadLineEnd.into())),
             HeadEnd::Missing if input.len() < limit => {}

@@ -80,7 +80,7 @@ pub(crate) fn write_request(
 /// True for a field line of a request that goes on as it is.
 fn passes(line: &Line, head: &[u8], edits: &HeaderEdits, trusted: bool) -> bool {
     let passes = match line.kind {
-        Name::Other | Name::Date | Name::Server => true,
+        Name::Other => true,
         Name::ForwardedProto | Name::ForwardedHost | Name::OtherForwarded => trusted,
         _ => false,
     };
