@@ -1,9 +1,11 @@
 //! Active health checks: what is asked, and the state machine that decides from the answers.
 
+mod schedule;
 mod state;
 
 use std::sync::Arc;
 
+pub use schedule::{first_probe, next_probe};
 pub use state::{Change, Event, HealthState};
 
 use crate::time::Millis;

@@ -122,3 +122,6 @@ pub struct Respond {
     /// Header fields beside Content-Length and Date.
     pub headers: Vec<(Arc<str>, Arc<str>)>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,6 @@
-//! Buffers that are borrowed from the worker while bytes are on the way, and given back when a connection is idle.
+//! Buffers that are borrowed from the worker while bytes are on the way: taken when there is something to read, given
+//! back as soon as the last byte is used. A worker that keeps up works in the same few buffers all the time, and they
+//! stay in its cache.
 
 use std::{cell::RefCell, ops::Range, rc::Rc};
 
@@ -6,7 +8,7 @@ use std::{cell::RefCell, ops::Range, rc::Rc};
 pub(crate) const SMALL: usize = 16 * 1024;
 /// What a buffer grows to when a transfer keeps filling it.
 pub(crate) const LARGE: usize = 64 * 1024;
-/// Buffers kept of each size.
+/// Spare buffers kept of each size.
 const KEPT: usize = 64;
 
 /// The spare buffers of one worker.
@@ -17,10 +19,14 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// A buffer, empty.
-    pub(crate) fn take(self: &Rc<Self>) -> Buffer {
-        let data = self.small.borrow_mut().pop().unwrap_or_else(|| vec![0; SMALL]);
-        Buffer { data, start: 0, end: 0, home: self.clone() }
+    /// A buffer, empty; it takes up no room until something is read into it.
+    pub(crate) fn buffer(self: &Rc<Self>) -> Buffer {
+        Buffer { data: Vec::new(), start: 0, end: 0, large: false, home: self.clone() }
+    }
+
+    fn take(&self, large: bool) -> Vec<u8> {
+        let (list, size) = if large { (&self.large, LARGE) } else { (&self.small, SMALL) };
+        list.borrow_mut().pop().unwrap_or_else(|| vec![0; size])
     }
 
     fn give(&self, data: Vec<u8>) {
@@ -36,12 +42,14 @@ impl Spare {
     }
 }
 
-/// Bytes that came and are not yet used, with room for more behind them.
+/// Bytes that came and are not yet used, with room for more behind them. Holds memory only while it holds bytes.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     data: Vec<u8>,
     start: usize,
     end: usize,
+    /// It has grown: the next memory it takes is large at once.
+    large: bool,
     home: Rc<Spare>,
 }
 
@@ -85,6 +93,9 @@ impl Buffer {
     /// Room behind what came. Moves it to the front first if that makes more room.
     #[inline]
     pub(crate) fn space(&mut self) -> &mut [u8] {
+        if self.data.is_empty() {
+            self.data = self.home.take(self.large);
+        }
         if self.start > 0 {
             if self.start == self.end {
                 (self.start, self.end) = (0, 0);
@@ -99,7 +110,7 @@ impl Buffer {
     /// True if [`Buffer::space`] has room.
     #[inline]
     pub(crate) fn has_space(&self) -> bool {
-        self.len() < self.data.len()
+        self.data.is_empty() || self.len() < self.data.len()
     }
 
     /// Says that so many bytes were put into [`Buffer::space`].
@@ -116,6 +127,15 @@ impl Buffer {
         self.start += count;
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
+            self.release();
+        }
+    }
+
+    /// Gives the memory back if nothing is in it.
+    #[inline]
+    pub(crate) fn release(&mut self) {
+        if self.start == self.end && !self.data.is_empty() {
+            self.home.give(std::mem::take(&mut self.data));
         }
     }
 
@@ -124,11 +144,8 @@ impl Buffer {
         if self.data.len() >= size {
             return;
         }
-        let mut data = if size <= LARGE {
-            self.home.large.borrow_mut().pop().unwrap_or_else(|| vec![0; LARGE])
-        } else {
-            vec![0; size]
-        };
+        self.large = true;
+        let mut data = if size <= LARGE { self.home.take(true) } else { vec![0; size] };
         let len = self.len();
         data[..len].copy_from_slice(self.filled());
         self.home.give(std::mem::replace(&mut self.data, data));

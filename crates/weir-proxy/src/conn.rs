@@ -3,7 +3,7 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
 
 use tokio::net::TcpStream;
-use weir_model::{listener::Listener, status::ListenerCounters};
+use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
 
 use crate::{
     io::Stream,
@@ -55,6 +55,12 @@ impl Conn {
     #[inline]
     pub(crate) fn counters<'l>(&self, listener: &'l Listener) -> &'l ListenerCounters {
         listener.status.shards.of(self.worker.index)
+    }
+
+    /// How long the listener lets a connection be idle.
+    #[inline]
+    pub(crate) fn idle_timeout(&self) -> Millis {
+        self.listener.borrow().timeouts.idle
     }
 
     /// The listener as it was last seen.

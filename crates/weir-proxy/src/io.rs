@@ -11,7 +11,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::{io::Interest, net::TcpStream};
+
+use crate::buffer::Buffer;
 
 /// A stream of bytes.
 #[derive(Debug)]
@@ -40,13 +43,19 @@ impl Stream {
         self.tcp.poll_read_ready(cx)
     }
 
-    /// Reads what is there; 0 is the end of the stream.
+    /// Reads what is there into a buffer; 0 is the end of the stream. The buffer takes up memory only once there is
+    /// something to read.
     #[inline]
-    pub(crate) fn poll_read(&self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.tcp.poll_read_ready(cx))?;
-            if let Some(result) = self.read_now(into) {
-                return Poll::Ready(result);
+            match self.read_now(buffer.space()) {
+                Some(Ok(count)) => {
+                    buffer.filled_by(count);
+                    return Poll::Ready(Ok(count));
+                }
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => buffer.release(),
             }
         }
     }
@@ -55,7 +64,7 @@ impl Stream {
     pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
         let mut taken = None;
         let result = self.tcp.try_io(Interest::READABLE, || {
-            let count = rustix::io::read(&self.tcp, &mut *into)?;
+            let (count, _) = rustix::net::recv(&self.tcp, &mut *into, RecvFlags::empty())?;
             taken = Some(count);
             if count > 0 && count < into.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
@@ -67,11 +76,7 @@ impl Stream {
     pub(crate) fn is_silent(&self, certain: bool) -> bool {
         let mut byte = [0u8; 1];
         if certain {
-            let peeked = rustix::net::recv(
-                &self.tcp,
-                &mut byte,
-                rustix::net::RecvFlags::PEEK | rustix::net::RecvFlags::DONTWAIT,
-            );
+            let peeked = rustix::net::recv(&self.tcp, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
             return matches!(peeked, Err(rustix::io::Errno::AGAIN));
         }
         let result = self.tcp.try_io(Interest::READABLE, || Ok(rustix::io::read(&self.tcp, &mut byte)?));
@@ -86,7 +91,7 @@ impl Stream {
             let mut taken = None;
             let result = self.tcp.try_io(Interest::WRITABLE, || {
                 let (count, all) = match from {
-                    [one] => (rustix::io::write(&self.tcp, one)?, one.len()),
+                    [one] => (rustix::net::send(&self.tcp, one, SendFlags::NOSIGNAL)?, one.len()),
                     many => {
                         (rustix::io::writev(&self.tcp, many)?, many.iter().map(|slice| slice.len()).sum())
                     }

@@ -115,9 +115,9 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
 }
 
 async fn carry(conn: &Conn, listener: &Listener, joined: Joined) -> Result<(), ProxyError> {
-    let backend = &joined.upstream.stream;
+    let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
     let Carried { to_backend, to_client, end } =
-        relay(conn, backend, listener.timeouts.idle, None, None).await;
+        relay(conn, backend, listener.timeouts.idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.counters(listener);
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);

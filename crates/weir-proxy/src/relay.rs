@@ -3,14 +3,13 @@
 use std::{
     future::poll_fn,
     io::{self, IoSlice},
-    rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use weir_model::time::Millis;
 
 use crate::{
-    buffer::{Buffer, LARGE, Spare},
+    buffer::{Buffer, LARGE},
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
@@ -26,14 +25,12 @@ pub(crate) struct Carried {
 }
 
 /// One direction. It holds a buffer only while bytes are in it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Direction {
-    buffer: Option<Buffer>,
+    buffer: Buffer,
     carried: u64,
     ended: bool,
     finished: bool,
-    /// The last read filled its buffer: the next one gets a larger one.
-    bulky: bool,
 }
 
 /// Which end failed.
@@ -43,47 +40,29 @@ enum Broken {
 }
 
 impl Direction {
-    fn new(early: Option<Buffer>) -> Self {
-        Self { buffer: early.filter(|buffer| !buffer.is_empty()), ..Self::default() }
+    fn new(buffer: Buffer) -> Self {
+        Self { buffer, carried: 0, ended: false, finished: false }
     }
 
     /// Moves what can be moved; ready once the source has ended and the sink has been told.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &Stream,
-        to: &Stream,
-        spare: &Rc<Spare>,
-    ) -> Poll<Result<(), Broken>> {
+    fn poll(&mut self, cx: &mut Context<'_>, from: &Stream, to: &Stream) -> Poll<Result<(), Broken>> {
         while !self.finished {
-            if let Some(buffer) = &mut self.buffer {
-                while !buffer.is_empty() {
-                    let slices = [IoSlice::new(buffer.filled())];
-                    let count = ready!(to.poll_write(cx, &slices)).map_err(Broken::Sink)?;
-                    buffer.consume(count);
-                    self.carried += count as u64;
-                }
-                self.buffer = None;
+            while !self.buffer.is_empty() {
+                let slices = [IoSlice::new(self.buffer.filled())];
+                let count = ready!(to.poll_write(cx, &slices)).map_err(Broken::Sink)?;
+                self.buffer.consume(count);
+                self.carried += count as u64;
             }
             if self.ended {
                 to.finish();
                 self.finished = true;
                 break;
             }
-            ready!(from.poll_readable(cx)).map_err(Broken::Source)?;
-            let mut buffer = spare.take();
-            if self.bulky {
-                buffer.grow(LARGE);
-            }
-            match from.read_now(buffer.space()) {
-                None => {}
-                Some(Ok(0)) => self.ended = true,
-                Some(Ok(count)) => {
-                    buffer.filled_by(count);
-                    self.bulky = !buffer.has_space();
-                    self.buffer = Some(buffer);
-                }
-                Some(Err(error)) => return Poll::Ready(Err(Broken::Source(error))),
+            match ready!(from.poll_fill(cx, &mut self.buffer)).map_err(Broken::Source)? {
+                0 => self.ended = true,
+                // Filled to the brim: worth fewer, larger transfers from here on.
+                _ if !self.buffer.has_space() => self.buffer.grow(LARGE),
+                _ => {}
             }
         }
         Poll::Ready(Ok(()))
@@ -96,22 +75,21 @@ pub(crate) async fn relay(
     conn: &Conn,
     backend: &Stream,
     idle: Millis,
-    early_from_client: Option<Buffer>,
-    early_from_backend: Option<Buffer>,
+    early_from_client: Buffer,
+    early_from_backend: Buffer,
 ) -> Carried {
     let mut up = Direction::new(early_from_client);
     let mut down = Direction::new(early_from_backend);
     let (mut carried, mut moved_at) = (0, clock::now());
-    let spare = &conn.worker.spare;
     let end = poll_fn(|cx| {
-        let upward = up.poll(cx, &conn.stream, backend, spare);
+        let upward = up.poll(cx, &conn.stream, backend);
         if let Poll::Ready(Err(broken)) = upward {
             return Poll::Ready(Err(match broken {
                 Broken::Source(error) => ProxyError::from_client(&error),
                 Broken::Sink(error) => ProxyError::from_backend(&error),
             }));
         }
-        let downward = down.poll(cx, backend, &conn.stream, spare);
+        let downward = down.poll(cx, backend, &conn.stream);
         if let Poll::Ready(Err(broken)) = downward {
             return Poll::Ready(Err(match broken {
                 Broken::Source(error) => ProxyError::from_backend(&error),

@@ -10,20 +10,25 @@ pub struct File {
 }
 
 impl File {
-    /// A line without its line break, counted from 1. Lines end as in YAML: LF, CR LF or a single CR.
+    /// A line without its line break, counted from 1.
     pub fn line(&self, number: u32) -> Option<&str> {
-        let mut rest = self.text.as_str();
-        for _ in 1..number {
-            rest = after_line(rest)?;
-        }
-        (number > 0).then(|| rest.split(['\n', '\r']).next().unwrap_or(rest))
+        lines(&self.text).nth(number.checked_sub(1)? as usize)
     }
 }
 
-fn after_line(text: &str) -> Option<&str> {
-    let end = text.find(['\n', '\r'])?;
-    let rest = &text[end..];
-    rest.strip_prefix("\r\n").or_else(|| rest.get(1..))
+/// The lines of a text, ended as in YAML: by LF, CR LF or a single CR.
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let Some(end) = text.find(['\n', '\r']) else {
+            rest = None;
+            return Some(text);
+        };
+        let after = &text[end..];
+        rest = after.strip_prefix("\r\n").or_else(|| after.get(1..));
+        Some(&text[..end])
+    })
 }
 
 /// All files of a configuration; [`weir_model::problem::Span::file`] is an index into them.
@@ -40,6 +45,13 @@ impl Files {
     /// The file of this number.
     pub fn file(&self, number: u16) -> Option<&File> {
         self.0.get(usize::from(number))
+    }
+
+    /// Gives every file the name that `name` makes of its own.
+    pub fn rename(&mut self, name: impl Fn(&str) -> String) {
+        for file in &mut self.0 {
+            file.name = name(&file.name);
+        }
     }
 
     /// All files in order of reading.

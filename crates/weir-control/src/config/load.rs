@@ -10,7 +10,7 @@ use weir_model::{
     problem::{Problem, Span},
 };
 
-use super::{Files, Loaded, Refusal, read, yaml};
+use super::{Files, Loaded, Refusal, files::lines, read, yaml};
 
 /// Larger files are refused unread: nobody writes them, but somebody may point at a disk image.
 const LARGEST: u64 = 64 << 20;
@@ -41,9 +41,14 @@ pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8]) {
         loaded.problems.push(Problem::error(span, "the file is not UTF-8 text", remedy));
         return broken(&mut loaded.draft);
     }
-    match yaml::parse(&text, file, &mut loaded.problems) {
-        Some(root) => read::read(&root, &mut loaded.draft, &mut loaded.problems),
-        None => broken(&mut loaded.draft),
+    let before = loaded.problems.len();
+    let root = yaml::parse(&text, file, &mut loaded.problems);
+    if loaded.problems.len() > before {
+        // Keys may have been lost, with whole listeners and pools in them.
+        broken(&mut loaded.draft);
+    }
+    if let Some(root) = root {
+        read::read(&root, &mut loaded.draft, &mut loaded.problems);
     }
 }
 
@@ -55,8 +60,8 @@ fn broken(draft: &mut Draft) {
 /// The place right behind a text that is valid.
 fn place_of(before: &[u8], file: u16) -> Span {
     let text = String::from_utf8_lossy(before);
-    let line = text.lines().count().max(1) + usize::from(text.ends_with('\n'));
-    let column = text.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    let line = lines(&text).count();
+    let column = lines(&text).last().map_or(0, |last| last.chars().count()) + 1;
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     Span { file, line: number(line), column: number(column), length: 1 }
 }

@@ -78,7 +78,8 @@ impl Reader {
         match &node.value {
             Value::Map(entries) => Some(Fields::check(self, entries, keys)),
             _ => {
-                self.expected(&format!("{} as a map of keys and values", keys.what), node);
+                let cause = format!("expected {} as a map, found {}", keys.what, found(node));
+                self.error(node.span, cause, format!("its keys are {}", fields::listed(keys.ready)));
                 None
             }
         }

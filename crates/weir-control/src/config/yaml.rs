@@ -10,6 +10,8 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle, Tag};
 use weir_model::problem::{Located, Problem, Span};
 
+use super::files::lines;
+
 /// Nodes that aliases may add in all. Ten lines of aliases of aliases would otherwise become billions of nodes.
 const ALIASED_NODES: usize = 200_000;
 /// Nothing in the language is nested nearly as deep; it bounds every recursion over nodes.
@@ -223,7 +225,7 @@ impl<'t> Builder<'t, '_> {
         let length = if one_line {
             mark.end.col().saturating_sub(mark.start.col())
         } else {
-            let first = mark.slice(self.text).and_then(|slice| slice.lines().next());
+            let first = mark.slice(self.text).and_then(|slice| lines(slice).next());
             first.map_or(1, |line| line.trim_end().chars().count())
         };
         Span {

@@ -70,7 +70,7 @@ pub enum ProbeDraft {
     /// It accepts a connection.
     Tcp,
     /// It answers a request as expected.
-    Http(HttpProbeDraft),
+    Http(Box<HttpProbeDraft>),
 }
 
 /// An unchecked HTTP probe; see [`crate::health::HttpProbe`].

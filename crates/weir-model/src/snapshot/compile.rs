@@ -3,6 +3,7 @@
 //! Every problem is collected; a value that is wrong is left out and compiling goes on. Nothing is said about what
 //! may be missing because the reader could not read it (`broken` in the draft), so that one mistake is one problem.
 
+mod action;
 mod address;
 mod condition;
 mod header;
@@ -10,6 +11,7 @@ mod listener;
 mod name;
 mod overlap;
 mod pool;
+mod rewrite;
 mod route;
 mod shadow;
 mod usage;
@@ -107,6 +109,11 @@ fn by_name<'d, T>(
 ) -> BTreeMap<&'d str, &'d T> {
     let mut sorted: BTreeMap<&str, (&Text, &T)> = BTreeMap::new();
     for (name, item) in named {
+        // Names stand in metrics, log lines and the paths of the admin API.
+        if name.value.is_empty() || name.value.contains(|c: char| c.is_control() || c == '/') {
+            let cause = format!("`{}` is not a name for a {kind}", name.value);
+            problems.push(Problem::error(name.span, cause, "names are not empty and hold no `/`"));
+        }
         if let Some((first, _)) = sorted.get(name.value.as_str()) {
             let cause = format!("there are two {kind}s named `{}`", name.value);
             let problem = Problem::error(name.span, cause, "rename or remove one of them");
@@ -150,7 +157,7 @@ fn within<N: Copy + Into<u64>>(
     if range.contains(&setting.value.into()) {
         return Some(setting.value);
     }
-    let cause = format!("{what} is {}, outside {} to {}", setting.value.into(), range.start(), range.end());
+    let cause = format!("{what} cannot be {}", setting.value.into());
     problems.push(Problem::error(
         setting.span,
         cause,

@@ -42,7 +42,7 @@ impl Exchange<'_> {
         let mut download = Pump::new(lead, body, framing.chunked, u64::MAX);
         let outcome = self.carry(input, pool, upload, &mut link, &mut download).await;
         self.conn.counters(&self.listener).bytes_out.add(download.written);
-        self.scratch.to_client = download.into_lead();
+        self.scratch.to_client = download.into_head();
         match outcome {
             Ok(()) => {
                 self.put_back(pool, upload, link);
@@ -150,10 +150,9 @@ impl Exchange<'_> {
             }
             Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
         }
-        let early = std::mem::replace(input, conn.worker.spare.take());
+        let early = std::mem::replace(input, conn.worker.spare.buffer());
         let carried =
-            relay(conn, &link.upstream.stream, self.listener.timeouts.tunnel, Some(early), Some(link.answer))
-                .await;
+            relay(conn, &link.upstream.stream, self.listener.timeouts.tunnel, early, link.answer).await;
         let Carried { to_backend, to_client, end } = carried;
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);

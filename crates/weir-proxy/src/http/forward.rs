@@ -3,12 +3,19 @@
 
 use std::{future::poll_fn, io::ErrorKind, rc::Rc, task::Poll};
 
-use weir_model::{pool::PoolIndex, status::PoolStatus, time::Moment};
+use weir_model::{
+    pool::PoolIndex,
+    route::HeaderEdits,
+    status::PoolStatus,
+    time::{Millis, Moment},
+};
 
 use super::{
+    chunked::ChunkDecoder,
     exchange::{Ended, Exchange},
     lines::{HeadEnd, find_end},
     pump::{Pump, Stop, Waiting},
+    request::BodyLength,
     serve::After,
     write::{Framing, write_response},
 };
@@ -72,7 +79,7 @@ impl Exchange<'_> {
             Err(error) => return self.give_up(input, error, true).await,
         };
         let request = &self.scratch.request;
-        let chunked = request.body == super::request::BodyLength::Chunked;
+        let chunked = request.body == BodyLength::Chunked;
         let lead = std::mem::take(&mut self.scratch.to_backend);
         let mut upload = Upload {
             pump: Pump::new(lead, request.body, chunked, self.listener.limits.body),
@@ -82,7 +89,7 @@ impl Exchange<'_> {
         };
         let ended = self.attempts(input, &pool, &mut upload).await;
         self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
-        self.scratch.to_backend = upload.pump.into_lead();
+        self.scratch.to_backend = upload.pump.into_head();
         drop(permit);
         pool.wake_waiting();
         ended
@@ -157,7 +164,7 @@ impl Exchange<'_> {
 
     /// The end of an exchange that no backend answered.
     async fn give_up(&mut self, input: &mut Buffer, error: ProxyError, unsent: bool) -> Ended {
-        let after = if unsent || self.scratch.request.body == super::request::BodyLength::None {
+        let after = if unsent || self.scratch.request.body == BodyLength::None {
             self.after_own_answer(input)
         } else {
             After::Linger
@@ -188,7 +195,7 @@ impl Exchange<'_> {
                 .await
                 .map_err(unsent)?,
         };
-        let answer = conn.worker.spare.take();
+        let answer = conn.worker.spare.buffer();
         let mut link = Link { upstream, answer, _permit: permit };
         match self.await_head(input, pool, upload, &mut link).await {
             Ok(head) => Ok((link, head)),
@@ -214,6 +221,7 @@ impl Exchange<'_> {
                     let head = link.answer.part(0..length);
                     self.scratch.response.judge(head, self.to_head)?;
                     if self.scratch.response.status >= 200 || self.scratch.response.status == 101 {
+                        judge_body(self.scratch.response.body, &link.answer.filled()[length..])?;
                         return Ok(length);
                     }
                     interim += 1;
@@ -263,22 +271,18 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(())) | Poll::Pending => {}
                 }
             }
-            match link.upstream.stream.poll_read(cx, link.answer.space()) {
+            match link.upstream.stream.poll_fill(cx, &mut link.answer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
-                Poll::Ready(Ok(count)) => {
-                    link.answer.filled_by(count);
-                    return Poll::Ready(Ok(()));
-                }
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_backend(&error))),
                 Poll::Pending => {}
             }
             if upload.is_over() && !self.half_closed && input.has_space() {
-                match conn.stream.poll_read(cx, input.space()) {
+                match conn.stream.poll_fill(cx, input) {
                     // The client has said all it will say; it may well wait for the answer.
                     Poll::Ready(Ok(0)) => self.half_closed = true,
-                    Poll::Ready(Ok(count)) => input.filled_by(count),
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_client(&error))),
-                    Poll::Pending => {}
+                    Poll::Ready(Ok(_)) | Poll::Pending => {}
                 }
             }
             let (deadline, cause) = self.deadline(upload, pool, begun);
@@ -300,7 +304,7 @@ impl Exchange<'_> {
         if timeouts.body_min_rate == 0 {
             return idle;
         }
-        let window_end = upload.window + weir_model::time::Millis(RATE_WINDOW_MS);
+        let window_end = upload.window + Millis(RATE_WINDOW_MS);
         if clock::now() >= window_end {
             let taken = pump.taken - upload.window_taken;
             if taken < timeouts.body_min_rate * RATE_WINDOW_MS / 1000 {
@@ -308,10 +312,10 @@ impl Exchange<'_> {
             }
             (upload.window, upload.window_taken) = (clock::now(), pump.taken);
         }
-        let window_end = upload.window + weir_model::time::Millis(RATE_WINDOW_MS);
+        let window_end = upload.window + Millis(RATE_WINDOW_MS);
         // At the end of the window this is asked again.
         if window_end < idle.0 {
-            (window_end.max(clock::now() + weir_model::time::Millis(1)), Cause::ClientBodyTooSlow)
+            (window_end.max(clock::now() + Millis(1)), Cause::ClientBodyTooSlow)
         } else {
             idle
         }
@@ -329,13 +333,7 @@ impl Exchange<'_> {
         out.clear();
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
         let head = link.answer.part(0..length);
-        write_response(
-            out,
-            head,
-            &self.scratch.response,
-            &weir_model::route::HeaderEdits::default(),
-            framing,
-        );
+        write_response(out, head, &self.scratch.response, &HeaderEdits::default(), framing);
         let conn = self.conn;
         match conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await {
             Ok(Ok(())) => Ok(()),
@@ -343,6 +341,14 @@ impl Exchange<'_> {
             Err(_) => Err(Cause::ClientTimeoutSend.into()),
         }
     }
+}
+
+/// What has come of the body together with the head is judged before the client sees anything of either.
+fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
+    if body == BodyLength::Chunked && !bytes.is_empty() && ChunkDecoder::default().check(bytes).is_err() {
+        return Err(Cause::BackendBadChunk.into());
+    }
+    Ok(())
 }
 
 /// Why the client's body could not be passed on.

@@ -38,6 +38,9 @@ impl From<BadChunk> for Stop {
     }
 }
 
+/// Content up to this size is copied behind its head: one plain write costs less than a gathering one.
+const COPIED: usize = 4096;
+
 /// What a pump that cannot go on waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -64,8 +67,10 @@ pub(crate) struct Pump {
     chunked: bool,
     /// Content that may still come.
     allowance: u64,
-    /// Written before the content that is staged: the head, or the size line of a chunk.
+    /// Written before the content that is staged: the head, and behind it the size line of a chunk.
     lead: Vec<u8>,
+    /// How long the head is; it stays in `lead` to the end.
+    head: usize,
     lead_sent: usize,
     /// Content at the front of the buffer that is to be written.
     content: usize,
@@ -97,6 +102,7 @@ impl Pump {
             rest,
             chunked,
             allowance,
+            head: lead.len(),
             lead,
             lead_sent: 0,
             content: 0,
@@ -110,9 +116,9 @@ impl Pump {
         }
     }
 
-    /// Gives the room of the head back for the next one.
-    pub(crate) fn into_lead(mut self) -> Vec<u8> {
-        self.lead.clear();
+    /// Gives the head back, and its room for the next one.
+    pub(crate) fn into_head(mut self) -> Vec<u8> {
+        self.lead.truncate(self.head);
         self.lead
     }
 
@@ -128,6 +134,7 @@ impl Pump {
 
     /// Starts the message again on another connection.
     pub(crate) fn restart(&mut self) {
+        self.lead.truncate(self.head);
         self.lead_sent = 0;
         self.written = 0;
         self.moved_at = clock::now();
@@ -173,7 +180,7 @@ impl Pump {
         source: &Stream,
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Stop>> {
-        let count = ready!(source.poll_read(cx, buffer.space())).map_err(Stop::Source)?;
+        let count = ready!(source.poll_fill(cx, buffer)).map_err(Stop::Source)?;
         self.moved_at = clock::now();
         if count == 0 {
             if !matches!(self.rest, Rest::UntilClose) {
@@ -182,7 +189,6 @@ impl Pump {
             self.end(b"");
             return Poll::Ready(Ok(()));
         }
-        buffer.filled_by(count);
         if !buffer.has_space() {
             // It was filled to the brim: worth fewer, larger transfers from here on.
             buffer.grow(LARGE);
@@ -216,14 +222,19 @@ impl Pump {
         self.taken += content as u64;
         self.allowance = self.allowance.checked_sub(content as u64).ok_or(Stop::TooLarge)?;
         if content > 0 && self.chunked {
-            self.lead_is_sent();
+            self.clear_behind_head();
             write_size(&mut self.lead, content);
             self.tail.extend_from_slice(b"\r\n");
+        }
+        let copied = content > 0 && content <= COPIED && self.lead_sent < self.lead.len();
+        if copied {
+            self.lead.extend_from_slice(buffer.part(0..content));
+            self.lead.append(&mut self.tail);
         }
         if ended {
             self.end(&trailers);
         }
-        if content == 0 {
+        if copied || content == 0 {
             buffer.consume(used);
         } else {
             (self.content, self.spent) = (content, used - content);
@@ -231,11 +242,11 @@ impl Pump {
         Ok(())
     }
 
-    /// A head that has been written makes room for the size line.
-    fn lead_is_sent(&mut self) {
+    /// What was written behind the head makes room for more.
+    fn clear_behind_head(&mut self) {
         if self.lead_sent == self.lead.len() {
-            self.lead.clear();
-            self.lead_sent = 0;
+            self.lead.truncate(self.head);
+            self.lead_sent = self.head;
         }
     }
 

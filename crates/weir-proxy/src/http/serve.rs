@@ -51,7 +51,7 @@ pub(crate) async fn serve(conn: Conn) {
 
 /// Waits until the client sends something; false if the connection is to be closed.
 async fn wait_for_request(conn: &Conn, served: u64) -> bool {
-    conn.timer.set_after(conn.known_listener().timeouts.idle);
+    conn.timer.set_after(conn.idle_timeout());
     poll_fn(|cx| match conn.stream.poll_readable(cx) {
         Poll::Ready(readable) => Poll::Ready(readable.is_ok()),
         Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(false),
@@ -64,7 +64,7 @@ async fn wait_for_request(conn: &Conn, served: u64) -> bool {
 
 /// Serves exchanges until nothing more has come.
 async fn exchanges(conn: &Conn, served: &mut u64) -> After {
-    let mut input = conn.worker.spare.take();
+    let mut input = conn.worker.spare.buffer();
     loop {
         let after = exchange(conn, &mut input).await;
         *served += 1;
@@ -109,14 +109,14 @@ pub(crate) async fn read_head(conn: &Conn, listener: &Listener, input: &mut Buff
             input.grow((input.len() + 1).max(limit));
         }
         conn.timer.set(deadline);
-        let read = poll_fn(|cx| match conn.stream.poll_read(cx, input.space()) {
+        let read = poll_fn(|cx| match conn.stream.poll_fill(cx, input) {
             Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
             other => other,
         });
         match read.await {
             Ok(0) | Err(_) if input.is_empty() && leading == 0 => return Err(NoHead::Closed),
             Ok(0) => return Err(NoHead::Bad(ProxyError::with(Cause::ClientAborted, "in the request head"))),
-            Ok(count) => input.filled_by(count),
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::TimedOut => {
                 return Err(NoHead::Bad(Cause::ClientTimeoutHeader.into()));
             }
@@ -136,10 +136,16 @@ fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
 fn judge_start(bytes: &[u8]) -> Result<bool, ProxyError> {
     let bad = || Err(Cause::ClientBadRequestLine.into());
     let is_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if bytes.first().is_some_and(|byte| !is_method(byte) && *byte != b'\r') {
+    if bytes.first().is_some_and(|byte| !is_method(byte) && *byte != b'\r')
+        || bytes.len() > 1 && bytes[0] == b'\r' && bytes[1] != b'\n'
+    {
         return bad();
     }
-    let Some(end) = memchr::memchr(b'\r', bytes) else { return Ok(false) };
+    let end = match memchr::memchr(b'\r', bytes) {
+        // A line end before the first line may be arriving.
+        None | Some(0) => return Ok(false),
+        Some(end) => end,
+    };
     let Some(space) = memchr::memrchr(b' ', &bytes[..end]) else { return bad() };
     if bytes[space + 1..end].starts_with(b"HTTP/") { Ok(true) } else { bad() }
 }
@@ -148,17 +154,36 @@ fn judge_start(bytes: &[u8]) -> Result<bool, ProxyError> {
 /// might never see the answer (RFC 9112 section 9.6).
 async fn linger(conn: &Conn) {
     conn.stream.finish();
-    let mut room = conn.worker.spare.take();
+    let mut room = conn.worker.spare.buffer();
     conn.timer.set_after(Millis::secs(2));
     let mut left = MOST_LINGER;
     while left > 0 {
-        let read = poll_fn(|cx| match conn.stream.poll_read(cx, room.space()) {
+        let read = poll_fn(|cx| match conn.stream.poll_fill(cx, &mut room) {
             Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Ok(0)),
             other => other,
         });
         match read.await {
             Ok(0) | Err(_) => return,
-            Ok(count) => left = left.saturating_sub(count),
+            Ok(count) => {
+                room.consume(count);
+                left = left.saturating_sub(count);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_output<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = size_of_output(serve);
+        println!("idle connection: {size} bytes");
+        assert!(size <= 512, "{size} bytes");
     }
 }

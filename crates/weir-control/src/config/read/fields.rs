@@ -100,11 +100,12 @@ fn unknown(entry: &Entry, before: Option<&Entry>, keys: &'static Keys) -> Proble
     } else if let Some(elsewhere) = elsewhere {
         format!("`{key}` belongs in {}", elsewhere.what)
     } else {
-        format!("here are: {}", listed(keys.ready))
+        format!("the keys here are {}", listed(keys.ready))
     };
     Problem::error(entry.key.span, cause, remedy)
 }
 
-fn listed(words: &[&str]) -> String {
+/// Words as they are shown in a sentence.
+pub(super) fn listed(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,7 @@ pub(super) struct Keys {
 macro_rules! keys {
     ($($name:ident = $what:literal, $ready:expr, $later:expr;)+) => {
         $(pub(super) static $name: Keys = Keys { what: $what, ready: &$ready, later: &$later };)+
-        /// All of them, nearest to the user's hand first: it is where a misplaced key is looked for.
+        /// All of them in the order of nesting, so that neighbours here are neighbours in a file.
         static ALL: &[&Keys] = &[$(&$name),+];
     };
 }
@@ -31,6 +31,12 @@ keys! {
         "kernel", "errors", "rate_limit", "forwarding", "interface", "xdp", "tracking", "fragments", "clamp_mss",
         "manage_address", "protect", "nat_source",
     ];
+    TIMEOUTS = "the `timeouts` of a listener", [
+        "header", "idle", "body_idle", "body_min_rate", "send_idle", "tunnel",
+    ], ["handshake"];
+    LISTENER_LIMITS = "the `limits` of a listener", ["header_bytes", "headers", "body"], [
+        "streams", "flows", "enforce",
+    ];
     ROUTE = "a route", [
         "name", "match", "pool", "split", "redirect", "respond", "rewrite", "request_headers", "response_headers",
     ], [
@@ -40,6 +46,13 @@ keys! {
     MATCH = "the match of a route", [
         "host", "path", "method", "headers", "query", "cookies", "source", "not",
     ], ["sni", "alpn", "client_cert", "grpc", "body"];
+    TEXT = "the comparison of a text", ["exact", "prefix", "regex", "present"], [];
+    ARM = "an arm of a split", ["pool", "weight"], [];
+    REDIRECT = "a redirect", ["scheme", "host", "port", "path", "path_prefix", "code"], [];
+    RESPOND = "a fixed response", ["status", "body", "headers"], [];
+    REWRITE = "a rewrite", ["path", "path_prefix", "path_regex", "host"], [];
+    PATH_REGEX = "the `path_regex` of a rewrite", ["from", "to"], [];
+    EDITS = "edits of header fields", ["set", "add", "remove"], [];
     POOL = "a pool", [
         "balance", "backends", "health", "connect_timeout", "response_timeout", "stream_idle", "keepalive", "limits",
     ], [
@@ -54,31 +67,20 @@ keys! {
         "path", "host", "method", "headers", "expect", "body",
     ], [];
     TCP_PROBE = "the `tcp` of a health check", [], [];
-    TIMEOUTS = "the `timeouts` of a listener", [
-        "header", "idle", "body_idle", "body_min_rate", "send_idle", "tunnel",
-    ], ["handshake"];
-    LISTENER_LIMITS = "the `limits` of a listener", ["header_bytes", "headers", "body"], [
-        "streams", "flows", "enforce",
-    ];
-    POOL_LIMITS = "the `limits` of a pool", ["connections", "pending", "requests", "queue_timeout"], ["enforce"];
     KEEPALIVE = "the `keepalive` of a pool", ["idle", "max_idle", "max_requests", "max_age"], [];
+    POOL_LIMITS = "the `limits` of a pool", ["connections", "pending", "requests", "queue_timeout"], ["enforce"];
     BALANCE = "the long form of `balance`", ["policy"], ["key", "bounded_load"];
-    ARM = "an arm of a split", ["pool", "weight"], [];
-    REDIRECT = "a redirect", ["scheme", "host", "port", "path", "path_prefix", "code"], [];
-    RESPOND = "a fixed response", ["status", "body", "headers"], [];
-    REWRITE = "a rewrite", ["path", "path_prefix", "path_regex", "host"], [];
-    PATH_REGEX = "the `path_regex` of a rewrite", ["from", "to"], [];
-    EDITS = "edits of header fields", ["set", "add", "remove"], [];
-    TEXT = "the comparison of a text", ["exact", "prefix", "regex", "present"], [];
     ADMIN = "`admin`", ["bind"], ["token_file"];
     WORKERS = "the long form of `workers`", ["count", "pin"], [];
     SHUTDOWN = "`shutdown`", ["announce", "drain"], [];
 }
 
-/// Another map that has this key.
+/// Another map that has this key: the nearest one, where it was probably meant to stand.
 pub(super) fn with(key: &str, here: &'static Keys) -> Option<&'static Keys> {
     let has = |keys: &Keys| keys.ready.contains(&key) || keys.later.contains(&key);
-    ALL.iter().copied().find(|keys| !std::ptr::eq(*keys, here) && has(keys))
+    let place = ALL.iter().position(|keys| std::ptr::eq(*keys, here))?;
+    let others = ALL.iter().enumerate().filter(|(index, keys)| *index != place && has(keys));
+    others.min_by_key(|(index, _)| index.abs_diff(place)).map(|(_, keys)| *keys)
 }
 
 #[cfg(test)]

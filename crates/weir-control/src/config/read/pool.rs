@@ -91,7 +91,7 @@ fn health(reader: &mut Reader, fields: &Fields<'_>) -> HealthDraft {
     if let Some(entry) = fields.entry("http") {
         let mut probe = http_probe(reader, &entry.value);
         probe.span = entry.key.span;
-        probes.push(Located::new(ProbeDraft::Http(probe), entry.key.span));
+        probes.push(Located::new(ProbeDraft::Http(Box::new(probe)), entry.key.span));
     }
     if let Some(entry) = fields.entry("tcp") {
         if !matches!(entry.value.value, Value::Empty) {

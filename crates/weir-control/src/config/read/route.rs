@@ -97,15 +97,15 @@ fn actions(reader: &mut Reader, fields: &Fields<'_>) -> Vec<Located<ActionDraft>
         let arms = nodes.iter().filter_map(|node| arm(reader, node)).collect();
         actions.push(Located::new(ActionDraft::Split(arms), entry.key.span));
     }
-    if let Some(entry) = fields.entry("redirect") {
-        if let Some(redirect) = redirect(reader, &entry.value) {
-            actions.push(Located::new(ActionDraft::Redirect(redirect), entry.key.span));
-        }
+    if let Some(entry) = fields.entry("redirect")
+        && let Some(redirect) = redirect(reader, &entry.value)
+    {
+        actions.push(Located::new(ActionDraft::Redirect(redirect), entry.key.span));
     }
-    if let Some(entry) = fields.entry("respond") {
-        if let Some(respond) = respond(reader, &entry.value) {
-            actions.push(Located::new(ActionDraft::Respond(respond), entry.key.span));
-        }
+    if let Some(entry) = fields.entry("respond")
+        && let Some(respond) = respond(reader, &entry.value)
+    {
+        actions.push(Located::new(ActionDraft::Respond(respond), entry.key.span));
     }
     actions.sort_by_key(|action| action.span);
     actions

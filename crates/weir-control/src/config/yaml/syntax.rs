@@ -3,6 +3,8 @@
 use granit_parser::{ErrorKind, ScanError};
 use weir_model::problem::{Problem, Span};
 
+use super::lines;
+
 /// The problem behind a parser's error.
 pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
     let marker = error.marker();
@@ -37,7 +39,11 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
         | ErrorKind::ExpectedBlockSequenceEntry
         | ErrorKind::MappingKeyNotAllowed
         | ErrorKind::BlockSequenceEntryNotAllowed
-        | ErrorKind::SimpleKeyExpected => return indentation(text, at),
+        | ErrorKind::SimpleKeyExpected => {
+            let cause = "this line is indented differently from its neighbours";
+            let remedy = "let all keys of one map, and all `-` of one list, begin in the same column";
+            return bracket(text, at, cause, remedy);
+        }
         ErrorKind::UnclosedQuotedScalar
         | ErrorKind::InvalidQuotedScalarIndent
         | ErrorKind::DocumentIndicatorInQuotedScalar => {
@@ -58,10 +64,10 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
         | ErrorKind::UnexpectedEofFlowSequence
         | ErrorKind::MisplacedFlowCollectionEnd
         | ErrorKind::MismatchedFlowCollectionEnd { .. }
-        | ErrorKind::InvalidFlowScalarIndent => (
-            "the brackets do not fit together".into(),
-            "each `[` and `{` needs its own closing one, and a comma between values",
-        ),
+        | ErrorKind::InvalidFlowScalarIndent => {
+            let remedy = "each `[` and `{` needs its own closing one, and a comma between values";
+            return bracket(text, at, "the brackets do not fit together", remedy);
+        }
         ErrorKind::RecursionLimitExceeded => return *super::too_deep(at),
         _ => (format!("this is not YAML: {}", error.info()), "see the line and the one above it"),
     };
@@ -70,8 +76,8 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
 
 /// The parser marks the text before a tab; the tab itself is what has to go.
 fn tab(text: &str, at: Span) -> Span {
-    let lines = (1u32..).zip(text.lines()).skip_while(|(line, _)| *line < at.line).take(2);
-    for (line, content) in lines {
+    let near = (1u32..).zip(lines(text)).skip_while(|(line, _)| *line < at.line).take(2);
+    for (line, content) in near {
         let skipped = if line == at.line { at.column.saturating_sub(1) as usize } else { 0 };
         if let Some(offset) = content.chars().skip(skipped).position(|character| character == '\t') {
             return Span { line, column: super::number(skipped + offset + 1), ..at };
@@ -80,13 +86,13 @@ fn tab(text: &str, at: Span) -> Span {
     at
 }
 
-fn indentation(text: &str, at: Span) -> Problem {
-    let line = text.lines().nth(at.line.saturating_sub(1) as usize).unwrap_or_default();
+/// Something behind `]` is most often an IPv6 address without quotes; anything else is the problem given.
+fn bracket(text: &str, at: Span, cause: &str, remedy: &str) -> Problem {
+    let line = lines(text).nth(at.line.saturating_sub(1) as usize).unwrap_or_default();
     let before: String = line.chars().take(at.column.saturating_sub(1) as usize).collect();
-    if before.trim_start().ends_with(']') {
+    if before.trim_end().ends_with("::]") {
         let cause = "something follows a closing bracket";
         return Problem::error(at, cause, "an address that begins with `[` needs quotes: `\"[::]:443\"`");
     }
-    let cause = "this line is indented differently from its neighbours";
-    Problem::error(at, cause, "let all keys of one map, and all `-` of one list, begin in the same column")
+    Problem::error(at, cause, remedy)
 }

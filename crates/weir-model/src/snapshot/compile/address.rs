@@ -16,7 +16,8 @@ pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
     if text.value.starts_with("unix:") {
         return Err(Problem::not_yet(text.span, "binding to a unix socket"));
     }
-    if let Some(port) = text.value.strip_prefix(':') {
+    let port = text.value.strip_prefix(':').filter(|port| !port.contains(':'));
+    if let Some(port) = port {
         let port = bind_port(text, port)?;
         let bind = |address| Bind { address: SocketAddr::new(address, port), either_family: true };
         return Ok(vec![bind(Ipv4Addr::UNSPECIFIED.into()), bind(Ipv6Addr::UNSPECIFIED.into())]);
@@ -82,7 +83,8 @@ pub(super) fn endpoint(text: &Text) -> Result<Endpoint, Problem> {
     if text.value.contains("://") {
         return refuse("write `HOST:PORT` without a scheme and a path".into());
     }
-    if text.value.parse::<IpAddr>().is_ok() || is_name(&text.value) {
+    let is_host = is_name(&text.value) && !looks_like_ipv4(&text.value);
+    if text.value.parse::<IpAddr>().is_ok() || is_host {
         return refuse(format!("add a port: `{}`", with_port(&text.value, "8080")));
     }
     match text.value.rsplit_once(':') {

@@ -11,8 +11,10 @@ use crate::{
 /// Whose header fields are edited.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Message {
-    /// The request to a backend, or a probe.
+    /// The request to a backend.
     Request,
+    /// A probe of a backend.
+    Probe,
     /// The response to a client.
     Response,
 }
@@ -53,9 +55,11 @@ pub(super) fn writable_name(text: &Text, message: Message) -> Result<Arc<str>, P
         "transfer-encoding" | "content-length" => {
             refuse("frames the message and is written by weir itself", "remove it")
         }
-        "host" if message == Message::Request => {
-            refuse("is not edited like the others", "use `rewrite: { host: … }`")
-        }
+        "host" => match message {
+            Message::Request => refuse("is not edited like the others", "use `rewrite: { host: … }`"),
+            Message::Probe => refuse("has a key of its own", "use `host` beside `headers`"),
+            Message::Response => Ok(name),
+        },
         _ => Ok(name),
     }
 }

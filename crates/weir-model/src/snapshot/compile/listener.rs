@@ -88,6 +88,9 @@ fn refuse_http_keys(draft: &ListenerDraft, problems: &mut Vec<Problem>) {
         span("limits.body", limits.body.as_ref().map(|setting| setting.span)),
         span("trusted_proxies", draft.trusted_proxies.as_ref().map(|setting| setting.span)),
     ];
+    if let Some(send_idle) = &timeouts.send_idle {
+        problems.push(Problem::not_yet(send_idle.span, "`send_idle` for `protocol: tcp`"));
+    }
     for (key, span) in given.into_iter().flatten() {
         let cause = format!("`{key}` has no meaning for `protocol: tcp`, which knows no requests");
         problems.push(Problem::error(span, cause, "remove it, or use `protocol: http`"));

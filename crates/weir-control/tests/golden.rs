@@ -1,0 +1,73 @@
+//! Golden files: `tests/golden/good/*.yaml` with the compiled snapshot beside it (`*.snapshot`), and
+//! `tests/golden/bad/*.yaml` with exactly what users are told (`*.errors`).
+//!
+//! `UPDATE_GOLDEN=1 cargo test -p weir-control --test golden` writes what is the case now; read the diff.
+#![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
+
+#[path = "golden/mutate.rs"]
+mod mutate;
+#[path = "golden/text.rs"]
+mod text;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use weir_control::config::{self, Style};
+use weir_model::status::Registry;
+
+fn golden(kind: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(kind);
+    let entries = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<_> =
+        entries.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no golden files in {}", root.display());
+    paths
+}
+
+/// What weir makes of a file: a snapshot with its warnings, or its errors.
+fn outcome(path: &Path) -> Result<String, String> {
+    let name = path.file_name().unwrap().to_str().unwrap();
+    // Bytes and not text: one of the files is not UTF-8 on purpose.
+    let mut loaded = config::load(path).unwrap_or_else(|refusal| panic!("{}", refusal.render(Style::Plain)));
+    loaded.files.rename(|_| name.to_owned());
+    match config::compile(loaded, 1, &mut Registry::new(1)) {
+        Ok(compiled) => Ok(text::of(&compiled.snapshot) + &compiled.report.render(Style::Plain)),
+        Err(refusal) => Err(refusal.render(Style::Plain)),
+    }
+}
+
+fn compare(path: &Path, end: &str, actual: &str, failures: &mut Vec<String>) {
+    let golden = path.with_extension(end);
+    if env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&golden, actual).unwrap();
+    } else if fs::read_to_string(&golden).unwrap_or_default() != actual {
+        failures.push(format!("{} differs; now:\n{actual}", golden.display()));
+    }
+}
+
+#[test]
+fn good_files_compile_to_their_snapshots() {
+    let mut failures = Vec::new();
+    for path in golden("good") {
+        match outcome(&path) {
+            Ok(actual) => compare(&path, "snapshot", &actual, &mut failures),
+            Err(errors) => failures.push(format!("{} is refused:\n{errors}", path.display())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn bad_files_are_refused_in_these_words() {
+    let mut failures = Vec::new();
+    for path in golden("bad") {
+        match outcome(&path) {
+            Ok(_) => failures.push(format!("{} is accepted", path.display())),
+            Err(actual) => compare(&path, "errors", &actual, &mut failures),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

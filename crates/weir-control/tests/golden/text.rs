@@ -1,0 +1,163 @@
+//! A snapshot as text, without counters and other things that differ between runs.
+
+use std::fmt::Write as _;
+
+use weir_model::{
+    health::{HealthCheck, Probe},
+    listener::Listener,
+    pool::Pool,
+    route::{Action, Condition, HeaderEdits, Matcher, RewritePath, Route},
+    snapshot::Snapshot,
+    time::Millis,
+};
+
+/// The whole snapshot.
+pub(crate) fn of(snapshot: &Snapshot) -> String {
+    let mut out = format!("{:?}\n", snapshot.process);
+    snapshot.listeners.iter().for_each(|each| listener(&mut out, each, snapshot));
+    snapshot.pools.iter().for_each(|each| pool(&mut out, each));
+    out
+}
+
+macro_rules! line {
+    ($out:expr, $($format:tt)+) => { writeln!($out, $($format)+).unwrap() };
+}
+
+fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
+    line!(out, "listener {} {:?}", listener.name, listener.protocol);
+    for bind in &listener.binds {
+        line!(out, "  bind {}{}", bind.address, if bind.either_family { " (either family)" } else { "" });
+    }
+    line!(out, "  {:?}", listener.timeouts);
+    line!(out, "  {:?}", listener.limits);
+    if !listener.trusted_proxies.is_empty() {
+        line!(out, "  trusted {:?}", listener.trusted_proxies.0);
+    }
+    for each in listener.routes.routes() {
+        route(out, each, snapshot);
+    }
+}
+
+fn route(out: &mut String, route: &Route, snapshot: &Snapshot) {
+    let pool = |index: usize| snapshot.pools[index].name.to_string();
+    line!(out, "  route {}", route.name);
+    for each in &route.conditions {
+        line!(out, "    when {}", condition(each));
+    }
+    match &route.action {
+        Action::Pool(index) => line!(out, "    pool {}", pool(*index)),
+        Action::Split(split) => {
+            let arms: Vec<_> =
+                split.arms.iter().map(|(index, weight)| format!("{} {weight}", pool(*index))).collect();
+            line!(out, "    split {}", arms.join(", "));
+        }
+        Action::Redirect(redirect) => line!(
+            out,
+            "    redirect {} scheme {:?} host {:?} port {:?} path {}",
+            redirect.code,
+            redirect.scheme,
+            redirect.host,
+            redirect.port,
+            path(&redirect.path)
+        ),
+        Action::Respond(respond) => line!(
+            out,
+            "    respond {} {:?} {:?}",
+            respond.status,
+            String::from_utf8_lossy(&respond.body),
+            respond.headers
+        ),
+    }
+    if let Some(rewrite) = &route.rewrite {
+        line!(out, "    rewrite path {} host {:?}", path(&rewrite.path), rewrite.host);
+    }
+    edits(out, "request", &route.request_headers);
+    edits(out, "response", &route.response_headers);
+}
+
+fn edits(out: &mut String, which: &str, edits: &HeaderEdits) {
+    if !edits.is_empty() {
+        line!(out, "    {which} set {:?} add {:?} remove {:?}", edits.set, edits.add, edits.remove);
+    }
+}
+
+fn path(path: &RewritePath) -> String {
+    match path {
+        RewritePath::Keep => "kept".into(),
+        RewritePath::Whole(whole) => format!("= {whole}"),
+        RewritePath::Prefix { from, to } => format!("{from}/* -> {to}"),
+        RewritePath::Regex { from, to } => format!("~{from} -> {to}"),
+    }
+}
+
+fn condition(condition: &Condition) -> String {
+    condition.matchers.iter().map(matcher).collect::<Vec<_>>().join(" and ")
+}
+
+fn matcher(matcher: &Matcher) -> String {
+    fn any<T: ToString>(items: &[T]) -> String {
+        items.iter().map(T::to_string).collect::<Vec<_>>().join(" | ")
+    }
+    match matcher {
+        Matcher::Host(hosts) => format!("host {}", any(hosts)),
+        Matcher::Path(paths) => format!("path {}", any(paths)),
+        Matcher::Method(methods) => format!("method {}", any(methods)),
+        Matcher::Header(name, texts) => format!("header {name} {}", any(texts)),
+        Matcher::Query(name, texts) => format!("query {name} {}", any(texts)),
+        Matcher::Cookie(name, texts) => format!("cookie {name} {}", any(texts)),
+        Matcher::Source(networks) => format!("source {}", any(&networks.0)),
+        Matcher::Not(conditions) => {
+            format!("not ({})", conditions.iter().map(condition).collect::<Vec<_>>().join(" or "))
+        }
+    }
+}
+
+fn pool(out: &mut String, pool: &Pool) {
+    line!(out, "pool {} {}", pool.name, pool.balance.word());
+    for backend in &pool.backends {
+        let health = backend.status.health().word();
+        line!(out, "  backend {} {:?} weight {} {health}", backend.name, backend.endpoint, backend.weight);
+    }
+    if let Some(check) = &pool.health {
+        health(out, check);
+    }
+    line!(
+        out,
+        "  connect {} response {} stream idle {}",
+        time(pool.connect_timeout),
+        time(pool.response_timeout),
+        time(pool.stream_idle)
+    );
+    line!(out, "  {:?}", pool.keepalive);
+    line!(out, "  {:?}", pool.limits);
+}
+
+fn health(out: &mut String, check: &HealthCheck) {
+    match &check.probe {
+        Probe::Tcp => line!(out, "  health tcp"),
+        Probe::Http(http) => line!(
+            out,
+            "  health {} {} host {:?} {:?} expect {:?} body {:?}",
+            http.method,
+            http.path,
+            http.host,
+            http.headers,
+            http.expect,
+            http.body
+        ),
+    }
+    line!(
+        out,
+        "    every {} within {} fall {} rise {} port {:?} initially {}",
+        time(check.interval),
+        time(check.timeout),
+        check.fall,
+        check.rise,
+        check.port,
+        if check.initially_up { "up" } else { "unknown" }
+    );
+}
+
+fn time(length: Millis) -> String {
+    if length.is_none() { "none".into() } else { format!("{}ms", length.0) }
+}
