@@ -12,6 +12,20 @@ use crate::support::Setup;
 const POST: &str = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nabcd";
 
 #[test]
+fn a_backend_that_refuses_connections_costs_no_request() {
+    let backend = FakeBackend::echo();
+    let refusing = Refusing::new();
+    let weir = Setup::http(&[refusing.address(), backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..10 {
+        assert_eq!(client.get("/").status(), 200);
+        // Nothing was sent to the one that refused, so any method may go elsewhere.
+        assert_eq!(client.send(POST).final_response("POST").status(), 200);
+    }
+    assert_eq!(backend.requests().len(), 20);
+}
+
+#[test]
 fn where_all_refuse_the_answer_is_502_and_the_connection_goes_on() {
     let refusing = [Refusing::new(), Refusing::new()];
     let weir = Setup::http(&[refusing[0].address(), refusing[1].address()]).start();
