@@ -1,5 +1,7 @@
 //! The whole balancer in process: real sockets on port 0, backends and clients of the test kit.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
+
 #[path = "../support/app.rs"]
 mod support;
 
