@@ -2,9 +2,11 @@
 
 mod answer;
 mod connection;
+mod refusing;
 
 pub use answer::Answer;
 pub use connection::Connection;
+pub use refusing::{BlackHole, Refusing};
 
 use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -80,16 +82,6 @@ impl FakeBackend {
             thread::spawn(move || accept(&listener, &log, &stopped, &Arc::new(serve)))
         };
         Self { address, log, stopped, acceptor: Some(acceptor) }
-    }
-
-    /// An address where nobody listens.
-    ///
-    /// # Panics
-    /// If no port can be bound at all.
-    pub fn refused() -> SocketAddr {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-        let address = listener.and_then(|listener| listener.local_addr());
-        address.unwrap_or_else(|error| panic!("no free port: {error}"))
     }
 
     /// Where it listens.

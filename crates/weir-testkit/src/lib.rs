@@ -9,7 +9,7 @@ mod client;
 mod message;
 mod wire;
 
-pub use backend::{Answer, Connection, FakeBackend};
+pub use backend::{Answer, BlackHole, Connection, FakeBackend, Refusing};
 pub use client::RawClient;
 pub use message::Message;
 pub use wire::End;

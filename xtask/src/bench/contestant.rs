@@ -236,7 +236,8 @@ impl Running {
                 Ok(bytes) => return Ok(bytes),
                 Err(error) if Instant::now() > deadline || !self.alive() => {
                     let said = fs::read_to_string(&self.output).unwrap_or_default();
-                    bail!("no answer at {address} ({error:#}); it said: {}", said.trim());
+                    let last: Vec<_> = said.lines().rev().take(3).collect();
+                    bail!("no answer at {address} ({error:#}); it said last: {}", last.join(" / "));
                 }
                 Err(_) => thread::sleep(Duration::from_millis(50)),
             }

@@ -3,6 +3,8 @@
 //! The bytes are in `data/http1-cases.json`. What each must lead to stands beside its id in `requests.rs` and
 //! `answers.rs`, so that a reader sees the judgement without running anything.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
+
 mod answers;
 mod cases;
 mod requests;

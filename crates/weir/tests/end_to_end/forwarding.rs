@@ -1,0 +1,97 @@
+//! What the backend and the client see of each other's header fields.
+
+use weir_testkit::{Answer, FakeBackend, Message, RawClient};
+
+use crate::support::Setup;
+
+/// Sends a request through a weir of its own and returns what the backend saw.
+fn forwarded(listener: &[&str], request: &str) -> Message {
+    let backend = FakeBackend::echo();
+    let setup = Setup::http(&[backend.address()]);
+    let weir = listener.iter().fold(setup, |setup, line| setup.listener(line)).start();
+    let response = RawClient::connect(weir.address()).send(request).final_response("GET");
+    assert_eq!(response.status(), 200, "{request}");
+    backend.only_request()
+}
+
+#[test]
+fn the_request_arrives_as_it_was_sent() {
+    let seen = forwarded(
+        &[],
+        "GET /a/b?c=d&e=%20 HTTP/1.1\r\nHost: A.test:8080\r\nX-One: 1\r\nx-one: 2\r\nCookie: a=b\r\nEmpty:\r\n\r\n",
+    );
+    assert_eq!(seen.start, "GET /a/b?c=d&e=%20 HTTP/1.1");
+    assert_eq!(seen.all("host"), ["A.test:8080"]);
+    assert_eq!(seen.all("x-one"), ["1", "2"]);
+    assert_eq!((seen.header("cookie"), seen.header("empty")), (Some("a=b"), Some("")));
+}
+
+#[test]
+fn what_belongs_to_the_clients_hop_stays_on_it() {
+    let seen = forwarded(
+        &[],
+        "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, X-Mine, close-not\r\nX-Mine: 1\r\n\
+         Close-Not: 2\r\nKeep-Alive: 5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: x\r\nTE: gzip\r\n\
+         X-Yours: 3\r\n\r\n",
+    );
+    for gone in ["x-mine", "close-not", "keep-alive", "proxy-connection", "proxy-authorization", "te"] {
+        assert!(!seen.has(gone), "{gone}: {seen}");
+    }
+    assert_eq!(seen.header("x-yours"), Some("3"));
+}
+
+#[test]
+fn what_belongs_to_the_backends_hop_stays_on_it() {
+    let answer = "HTTP/1.1 200 OK\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: timeout=5\r\nX-Yours: 2\r\n\
+                  Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nok";
+    let backend = FakeBackend::answering(Answer::bytes(answer));
+    let weir = Setup::http(&[backend.address()]).start();
+    let response = RawClient::connect(weir.address()).get("/");
+    assert!(!response.has("x-mine") && !response.has("keep-alive"), "{response}");
+    assert_eq!(response.header("x-yours"), Some("2"));
+    assert_eq!(response.all("set-cookie"), ["a=1", "b=2"]);
+}
+
+#[test]
+fn the_absolute_form_becomes_a_path_and_its_host_wins() {
+    let seen = forwarded(&[], "GET http://b.test:81/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!((seen.target(), seen.all("host")), ("/x?y", vec!["b.test:81"]));
+    let seen = forwarded(&[], "GET http://b.test HTTP/1.1\r\nHost: b.test\r\n\r\n");
+    assert_eq!((seen.target(), seen.all("host")), ("/", vec!["b.test"]));
+}
+
+#[test]
+fn the_forwarded_fields_of_a_stranger_are_replaced() {
+    let seen = forwarded(
+        &[],
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\n\
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\r\n",
+    );
+    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
+    assert_eq!(seen.all("x-forwarded-host"), ["a.test"]);
+    assert!(!seen.has("x-real-ip") && !seen.has("forwarded"), "{seen}");
+}
+
+#[test]
+fn the_forwarded_fields_of_a_trusted_proxy_are_kept_and_added_to() {
+    let seen = forwarded(
+        &["trusted_proxies: [127.0.0.0/8]"],
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nX-Forwarded-Proto: https\r\n\
+         X-Forwarded-Host: shop.test\r\n\r\n",
+    );
+    let fields = seen.all("x-forwarded-for").join(",");
+    let addresses: Vec<_> = fields.split(',').map(str::trim).collect();
+    assert_eq!(addresses, ["192.0.2.7", "10.0.0.1", "127.0.0.1"]);
+    assert_eq!(seen.all("x-forwarded-proto"), ["https"]);
+    assert_eq!(seen.all("x-forwarded-host"), ["shop.test"]);
+}
+
+#[test]
+fn a_proxy_that_is_not_trusted_is_a_stranger() {
+    let seen = forwarded(
+        &["trusted_proxies: [10.0.0.0/8]"],
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n",
+    );
+    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
+}

@@ -1,0 +1,18 @@
+//! The whole balancer in process: real sockets on port 0, backends and clients of the test kit.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
+
+#[path = "../support/app.rs"]
+mod support;
+
+mod abort;
+mod forwarding;
+mod framing;
+mod interim;
+mod limits;
+mod pressure;
+mod retry;
+mod reuse;
+mod tcp;
+mod timeouts;
+mod upgrade;

@@ -1,0 +1,143 @@
+//! Connections that are kept: the client's, the backend's, and requests in a row on one of them.
+
+use weir_testkit::{Answer, End, FakeBackend, Message, RawClient, wait_until};
+
+use crate::support::Setup;
+
+fn targets(requests: &[Message]) -> Vec<&str> {
+    requests.iter().map(Message::target).collect()
+}
+
+#[test]
+fn requests_on_one_connection_share_one_connection_to_the_backend() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    for target in ["/1", "/2", "/3"] {
+        assert_eq!(client.get(target).status(), 200);
+    }
+    assert_eq!(targets(&backend.requests()), ["/1", "/2", "/3"]);
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_connection_to_the_backend_goes_from_client_to_client() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    for _ in 0..5 {
+        assert_eq!(RawClient::connect(weir.address()).get("/").status(), 200);
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn a_client_that_says_close_is_closed_and_the_backend_is_kept() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    for _ in 0..2 {
+        let mut client = RawClient::connect(weir.address());
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n");
+        let response = client.final_response("GET");
+        assert!(response.complete && response.lists("connection", "close"), "{response}");
+        assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));
+    }
+    assert_eq!(backend.accepted(), 1);
+}
+
+#[test]
+fn http_1_0_is_closed_unless_it_asks_to_be_kept() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET /closed HTTP/1.0\r\n\r\n");
+    assert_eq!(client.final_response("GET").status(), 200);
+    assert!(client.closed());
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..2 {
+        client.send("GET /kept HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+        let response = client.final_response("GET");
+        assert!(response.status() == 200 && response.lists("connection", "keep-alive"), "{response}");
+    }
+    assert_eq!(targets(&backend.requests()), ["/closed", "/kept", "/kept"]);
+}
+
+#[test]
+fn a_backend_that_says_close_is_connected_anew() {
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let backend = FakeBackend::answering(Answer::bytes(answer).then_close());
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..3 {
+        let response = client.get("/");
+        assert_eq!(response.text(), "ok");
+        assert!(!response.has("connection"), "the backend's wish is not the client's: {response}");
+    }
+    assert_eq!(backend.accepted(), 3);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    let request = |n: usize| match n % 3 {
+        0 => format!("GET /{n} HTTP/1.1\r\nHost: a.test\r\n\r\n"),
+        1 => format!("POST /{n} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nabcd"),
+        _ => format!(
+            "POST /{n} HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+        ),
+    };
+    client.send((0..50).map(request).collect::<String>());
+    for n in 0..50 {
+        let text = client.final_response("GET").text();
+        assert!(text.contains(&format!(" /{n} HTTP/1.1\r\n")), "{n}: {text}");
+    }
+    assert_eq!((backend.requests().len(), backend.accepted()), (50, 1));
+}
+
+#[test]
+fn a_pipeline_ends_with_the_request_that_says_close() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    client.send(
+        "GET /1 HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\nGET /2 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+    );
+    assert_eq!(client.final_response("GET").status(), 200);
+    assert!(client.response("GET").is_none());
+    assert_eq!(targets(&backend.requests()), ["/1"]);
+}
+
+#[test]
+fn max_requests_and_max_idle_are_kept_to() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).pool("keepalive: { max_requests: 2, max_idle: 1 }").start();
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..6 {
+        assert_eq!(client.get("/").status(), 200);
+    }
+    assert_eq!(backend.accepted(), 3);
+    let mut clients: Vec<_> = (0..4).map(|_| RawClient::connect(weir.address())).collect();
+    for client in &mut clients {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    clients.iter_mut().for_each(|client| assert_eq!(client.final_response("GET").status(), 200));
+    wait_until("at most one idle connection is left", || backend.open() <= 1);
+}
+
+#[test]
+fn a_kept_connection_that_the_backend_closed_is_never_the_clients_problem() {
+    // Each connection is closed after its answer without a word about it.
+    let backend = FakeBackend::answering(Answer::ok("ok").then_close());
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    for round in 0..20 {
+        for method in ["GET", "POST"] {
+            client.send(format!("{method} /{round} HTTP/1.1\r\nHost: a.test\r\nContent-Length: 2\r\n\r\nab"));
+            let response = client.final_response(method);
+            assert_eq!((response.status(), response.text().as_str()), (200, "ok"), "{method} {round}");
+            wait_until("the backend has closed", || backend.open() == 0);
+        }
+    }
+    assert_eq!(backend.requests().len(), 40);
+}
