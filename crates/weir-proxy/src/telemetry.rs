@@ -2,5 +2,5 @@
 
 mod journal;
 
-pub(crate) use journal::Failure;
-pub use journal::{Journal, Level, LogLine, journal};
+pub(crate) use journal::{Failure, Journal};
+pub use journal::{Level, LogLine, Voice, journal};

@@ -6,7 +6,10 @@ use std::{
     io,
     net::TcpListener,
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::{
@@ -26,7 +29,7 @@ use crate::{
     clock,
     http::Scratch,
     listener,
-    telemetry::Journal,
+    telemetry::{Journal, Voice},
     timer::{TICK, Wheel},
 };
 
@@ -57,7 +60,9 @@ pub struct Setup {
     /// What the process is doing.
     pub phase: watch::Receiver<Phase>,
     /// Where failures are reported.
-    pub journal: Journal,
+    pub voice: Voice,
+    /// When it last turned its timer wheel, in milliseconds since the start of the process: proof of life.
+    pub beat: Arc<AtomicU64>,
 }
 
 /// The state of a worker.
@@ -73,6 +78,10 @@ pub(crate) struct Worker {
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
     pub(crate) journal: Journal,
+    #[expect(
+        clippy::vec_box,
+        reason = "an exchange's future holds the pointer; moving the contents would cost more"
+    )]
     scratch: RefCell<Vec<Box<Scratch>>>,
 }
 
@@ -108,7 +117,7 @@ impl Worker {
             seed: RefCell::new(Seed::new(seed)),
             phase: Cell::new(Phase::Running),
             open: Cell::new(0),
-            journal: setup.journal.clone(),
+            journal: Journal::new(setup.voice.clone()),
             scratch: RefCell::default(),
         })
     }
@@ -181,7 +190,7 @@ pub fn run(setup: Setup) -> io::Result<()> {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             tokio::task::spawn_local(listener::accept(worker.clone(), name, socket, setup.phase.clone()));
         }
-        tokio::task::spawn_local(tick(worker.clone()));
+        tokio::task::spawn_local(tick(worker.clone(), setup.beat));
         follow(&worker, setup.phase).await;
         Ok(())
     })
@@ -216,13 +225,14 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
 }
 
 /// Turns the timer wheel, and looks after connections that wait to be used again.
-async fn tick(worker: Rc<Worker>) {
+async fn tick(worker: Rc<Worker>, beat: Arc<AtomicU64>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut count = 0u64;
     loop {
         ticks.tick().await;
         clock::refresh();
+        beat.store(clock::now().0, Ordering::Relaxed);
         worker.wheel.advance();
         count += 1;
         let view = worker.view();

@@ -27,7 +27,7 @@ use weir_model::{
     time::Millis,
 };
 use weir_proxy::{
-    telemetry::{Journal, Level},
+    telemetry::{Level, Voice},
     worker::Phase,
 };
 
@@ -37,7 +37,7 @@ use crate::{
 };
 use control::Control;
 use listeners::Bound;
-use workers::Workers;
+use workers::{Beats, Workers};
 
 /// A running weir. Dropping it stops at once; [`App::shutdown`] drains first.
 pub struct App {
@@ -46,7 +46,7 @@ pub struct App {
     phase: watch::Sender<Phase>,
     workers: Workers,
     control: Control,
-    journal: Journal,
+    voice: Voice,
     // Last: it writes what the others still have to say.
     _log: LogWriter,
 }
@@ -71,7 +71,7 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_text_with_log(text: &str, log: Sink) -> Result<Self> {
-        Self::start(config::from_text("weir.yaml", text), log)
+        Self::start(config::from_text("weir.yaml", text), "text".to_owned(), log)
     }
 
     /// Starts from a file or a directory of files.
@@ -80,31 +80,32 @@ impl App {
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_path(path: &Path, log: Sink) -> Result<Self> {
         let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        Self::start(loaded, log)
+        Self::start(loaded, path.display().to_string(), log)
     }
 
-    fn start(loaded: Loaded, log: Sink) -> Result<Self> {
+    fn start(loaded: Loaded, source: String, log: Sink) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
         let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        let (journal, lines) = weir_proxy::telemetry::journal();
+        let (voice, lines) = weir_proxy::telemetry::journal();
         let log = LogWriter::start(lines, log).context("the log writer could not be started")?;
         if report.counts().1 > 0 {
-            journal.say(Level::Warn, report.render(Style::Plain).trim_end().to_owned());
+            voice.say(Level::Warn, report.render(Style::Plain).trim_end().to_owned());
         }
 
         let count = registry.workers();
         let bound = listeners::bind_all(&snapshot, count)?;
         let cell = Arc::new(SnapshotCell::new(snapshot));
         let (phase, _) = watch::channel(Phase::Running);
-        let control = Control::start(cell.clone(), journal.clone(), phase.subscribe())?;
-        let workers = Workers::start(&cell, &bound, count, &phase, &journal)?;
+        let beats = Beats::new(count);
+        let control = Control::start(cell.clone(), voice.clone(), phase.subscribe(), beats.clone(), source)?;
+        let workers = Workers::start(&cell, &bound, count, &phase, &voice, &beats)?;
         for bound in &bound {
             let text = format!("listener={} bound to {}", bound.listener, bound.address);
-            journal.say(Level::Info, text);
+            voice.say(Level::Info, text);
         }
-        Ok(Self { cell, bound: RwLock::new(bound), phase, workers, control, journal, _log: log })
+        Ok(Self { cell, bound: RwLock::new(bound), phase, workers, control, voice, _log: log })
     }
 
     /// The first address that a listener is bound to.
@@ -144,11 +145,11 @@ impl App {
     pub fn shutdown(mut self, hurry: &dyn Fn() -> bool) -> u64 {
         let process = self.cell.load().process.clone();
         self.phase.send_replace(Phase::Announcing);
-        wait(process.shutdown_announce, || hurry());
+        wait(process.shutdown_announce, hurry);
         self.phase.send_replace(Phase::Draining);
         wait(process.shutdown_drain, || hurry() || self.workers.are_done());
         let cut = self.open_connections();
-        self.journal.say(Level::Info, format!("stopped; {cut} connections were cut"));
+        self.voice.say(Level::Info, format!("stopped; {cut} connections were cut"));
         self.stop();
         cut
     }

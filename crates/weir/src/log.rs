@@ -75,7 +75,7 @@ impl Drop for LogWriter {
 }
 
 /// RFC 3339 in UTC with milliseconds. Days to a date as in Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-fn timestamp((seconds, micros): (u64, u32)) -> String {
+pub(crate) fn timestamp((seconds, micros): (u64, u32)) -> String {
     let days = (seconds / 86_400) as i64 + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);

@@ -147,8 +147,9 @@ impl Exchange<'_> {
         }
     }
 
-    /// One retry: on a failed connect always; after the request was sent only while nothing of an answer had come, and
-    /// only what may be asked twice. A connection that went stale between requests costs no budget.
+    /// One retry: on a failed connect always, since no backend has done any work yet; after the request was sent only
+    /// what may be asked twice, only while nothing of an answer had come, and only as far as the pool's budget goes. A
+    /// connection that went stale between requests is not a failure of the backend and costs no budget.
     fn may_retry(
         &self,
         failed: &Failed,
@@ -157,8 +158,10 @@ impl Exchange<'_> {
         stale: bool,
         retried: bool,
     ) -> bool {
-        let again =
-            failed.unsent || (failed.silent && upload.pump.can_restart() && self.scratch.request.idempotent);
+        if failed.unsent {
+            return !retried;
+        }
+        let again = failed.silent && upload.pump.can_restart() && self.scratch.request.idempotent;
         again && (stale || (!retried && status.retry_budget.try_retry(clock::now())))
     }
 

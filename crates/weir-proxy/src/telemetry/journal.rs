@@ -41,11 +41,37 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// A worker's end of the process log.
-#[derive(Debug)]
-pub struct Journal {
+/// Says things to the process log; any thread may hold one.
+#[derive(Debug, Clone)]
+pub struct Voice {
     queue: SyncSender<LogLine>,
     dropped: Arc<AtomicU64>,
+}
+
+impl Voice {
+    /// Says something once. A full queue drops it and counts that.
+    pub fn say(&self, level: Level, text: String) {
+        if self.queue.try_send(LogLine { at: clock::wall(), level, text }).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lines lost because the writer was slow.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// The two ends of a process log. Whoever holds the receiver writes; it ends when the last voice has gone.
+pub fn journal() -> (Voice, Receiver<LogLine>) {
+    let (queue, receiver) = sync_channel(QUEUE);
+    (Voice { queue, dropped: Arc::default() }, receiver)
+}
+
+/// A worker's way to report failures: a voice that does not repeat itself too often.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    voice: Voice,
     windows: RefCell<Vec<Window>>,
 }
 
@@ -54,18 +80,6 @@ struct Window {
     second: u64,
     said: u32,
     held_back: u64,
-}
-
-impl Clone for Journal {
-    fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), dropped: self.dropped.clone(), windows: RefCell::default() }
-    }
-}
-
-/// The two ends of a process log. Whoever holds the receiver writes; a full queue drops lines and counts them.
-pub fn journal() -> (Journal, Receiver<LogLine>) {
-    let (queue, receiver) = sync_channel(QUEUE);
-    (Journal { queue, dropped: Arc::default(), windows: RefCell::default() }, receiver)
 }
 
 /// What is known about a failed exchange or connection.
@@ -84,16 +98,13 @@ pub(crate) struct Failure<'a> {
 }
 
 impl Journal {
-    /// Says something once.
-    pub fn say(&self, level: Level, text: String) {
-        if self.queue.try_send(LogLine { at: clock::wall(), level, text }).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+    pub(crate) fn new(voice: Voice) -> Self {
+        Self { voice, windows: RefCell::default() }
     }
 
-    /// Lines lost because the writer was slow.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+    /// Says something once.
+    pub(crate) fn say(&self, level: Level, text: String) {
+        self.voice.say(level, text);
     }
 
     /// How many lines of this cause were held back since the last one, if another may be said now.

@@ -1,11 +1,40 @@
 //! The control thread: checks, names and operators, on a runtime of its own.
 
-use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
-use weir_model::snapshot::SnapshotCell;
-use weir_proxy::{telemetry::Journal, worker::Phase};
+use weir_control::{
+    admin::{self, Admin, Origin},
+    health::{self, Prober},
+};
+use weir_model::{health::HealthCheck, snapshot::SnapshotCell};
+use weir_proxy::{
+    clock,
+    telemetry::{Level, Voice},
+    worker::Phase,
+};
+
+use super::workers::Beats;
+use crate::log::timestamp;
+
+/// The path's probe code, as the checks ask for it.
+struct Probes;
+
+impl Prober for Probes {
+    fn probe(
+        &self,
+        check: &HealthCheck,
+        address: SocketAddr,
+        host: &str,
+    ) -> impl Future<Output = Result<String, String>> + Send {
+        weir_proxy::health::probe(check, address, host)
+    }
+}
 
 /// The control thread.
 #[derive(Debug)]
@@ -17,17 +46,47 @@ pub(super) struct Control {
 impl Control {
     pub(super) fn start(
         cell: Arc<SnapshotCell>,
-        journal: Journal,
+        voice: Voice,
         mut phase: watch::Receiver<Phase>,
+        beats: Beats,
+        source: String,
     ) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no control runtime")?;
-        let _ = (cell, journal);
+        let socket = cell.load().process.admin.map(bind).transpose()?;
+        let address = socket.as_ref().map(TcpListener::local_addr).transpose()?;
+        let origin = Origin { loaded_at: timestamp(clock::wall()), source };
+        let admin = Admin {
+            cell: cell.clone(),
+            version: env!("CARGO_PKG_VERSION"),
+            origin: Arc::new(move || origin.clone()),
+            readiness: {
+                let phase = phase.clone();
+                Arc::new(move || match (*phase.borrow(), beats.stuck()) {
+                    (Phase::Running, None) => Ok(()),
+                    (Phase::Running, Some(worker)) => Err(format!("worker {worker} does not answer")),
+                    _ => Err("weir is shutting down".to_owned()),
+                })
+            },
+        };
+        let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(async {
-                let _ = phase.wait_for(|phase| *phase == Phase::Stopped).await;
+                let operators = async {
+                    if let Some(Ok(socket)) = socket.map(tokio::net::TcpListener::from_std) {
+                        let _ = admin::serve(socket, admin).await;
+                    }
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+                    () = health::run(cell, Probes, log, clock::read) => {}
+                    () = operators => {}
+                }
             });
+            // A look-up that hangs must not hold up the end of the process.
+            runtime.shutdown_background();
         });
-        Ok(Self { thread: Some(thread.context("the control thread could not be started")?), admin: None })
+        Ok(Self { thread: Some(thread.context("the control thread could not be started")?), admin: address })
     }
 
     pub(super) const fn admin_address(&self) -> Option<SocketAddr> {
@@ -39,4 +98,11 @@ impl Control {
             let _ = thread.join();
         }
     }
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener> {
+    let socket =
+        TcpListener::bind(address).with_context(|| format!("`admin` cannot be bound to {address}"))?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }

@@ -1,23 +1,53 @@
 //! The threads of the data path.
 
-use std::{io, sync::Arc, thread::JoinHandle};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::watch;
-use weir_model::snapshot::SnapshotCell;
+use weir_model::{
+    snapshot::SnapshotCell,
+    time::{Millis, Moment},
+};
 use weir_proxy::{
-    telemetry::{Journal, Level},
+    clock,
+    telemetry::{Level, Voice},
     worker::{self, Phase, Setup},
 };
 
 use super::listeners::Bound;
 
+/// How long a worker may be silent before it counts as stuck.
+const SILENCE: Millis = Millis::secs(3);
+
+/// The workers' proof of life.
+#[derive(Debug, Clone)]
+pub(super) struct Beats(Arc<[Arc<AtomicU64>]>);
+
+impl Beats {
+    pub(super) fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| Arc::new(clock::read().0.into())).collect())
+    }
+
+    /// The first worker that has not been heard of for a while.
+    pub(super) fn stuck(&self) -> Option<usize> {
+        let now = clock::read();
+        self.0.iter().position(|beat| now.since(Moment(beat.load(Ordering::Relaxed))) > SILENCE)
+    }
+}
+
 /// The threads of the data path.
 #[derive(Debug)]
 pub(super) struct Workers {
     threads: Vec<JoinHandle<io::Result<()>>>,
-    journal: Journal,
+    voice: Voice,
 }
 
 impl Workers {
@@ -26,9 +56,10 @@ impl Workers {
         bound: &[Bound],
         count: usize,
         phase: &watch::Sender<Phase>,
-        journal: &Journal,
+        voice: &Voice,
+        beats: &Beats,
     ) -> Result<Self> {
-        let mut workers = Self { threads: Vec::new(), journal: journal.clone() };
+        let mut workers = Self { threads: Vec::new(), voice: voice.clone() };
         let pin = cell.load().process.pin;
         for index in 0..count {
             // A copy of each socket: the process keeps the originals open as long as the bind lives.
@@ -44,7 +75,8 @@ impl Workers {
                 cell: cell.clone(),
                 sockets,
                 phase: phase.subscribe(),
-                journal: journal.clone(),
+                voice: voice.clone(),
+                beat: beats.0[index].clone(),
             };
             let thread = std::thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {
                 if pin {
@@ -67,8 +99,8 @@ impl Workers {
         for thread in self.threads.drain(..) {
             match thread.join() {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => self.journal.say(Level::Warn, format!("a worker ended: {error}")),
-                Err(_) => self.journal.say(Level::Warn, "a worker panicked".to_owned()),
+                Ok(Err(error)) => self.voice.say(Level::Warn, format!("a worker ended: {error}")),
+                Err(_) => self.voice.say(Level::Warn, "a worker panicked".to_owned()),
             }
         }
     }
