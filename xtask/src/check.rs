@@ -14,27 +14,16 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{repository, tally::Tally};
 
-/// One cargo command: what it is called, its arguments, and how to get it if it is a tool of its own.
-struct Step {
-    name: &'static str,
-    arguments: &'static [&'static str],
-    install: Option<&'static str>,
-}
+/// One command: what it is called, the program and its arguments.
+type Step = (&'static str, &'static str, &'static [&'static str]);
 
 const STEPS: [Step; 5] = [
-    Step { name: "fmt", arguments: &["fmt", "--all", "--check"], install: None },
-    Step {
-        name: "clippy",
-        arguments: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-        install: None,
-    },
-    Step { name: "doc", arguments: &["doc", "--workspace", "--no-deps", "--locked"], install: None },
-    Step {
-        name: "deny",
-        arguments: &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
-        install: Some("cargo install cargo-deny --locked"),
-    },
-    Step { name: "machete", arguments: &["machete"], install: Some("cargo install cargo-machete --locked") },
+    ("fmt", "cargo", &["fmt", "--all", "--check"]),
+    ("clippy", "cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    ("doc", "cargo", &["doc", "--workspace", "--no-deps", "--locked"]),
+    ("deny", "cargo-deny", &["--log-level", "error", "check", "bans", "licenses", "sources"]),
+    // Not through cargo: it misreads its arguments where cargo's variables are set.
+    ("machete", "cargo-machete", &[]),
 ];
 
 /// Runs every step, also after one has failed.
@@ -42,35 +31,31 @@ pub(crate) fn run(tally: &mut Tally) {
     tally.step("edges", || edges::run().map(|()| 1));
     tally.step("sizes", || sizes::run().map(|()| 1));
     tally.step("docs", || docs::run().map(|()| 1));
-    for Step { name, arguments, install } in &STEPS {
-        tally.step(name, || cargo(arguments, *install).map(|()| 1));
+    for (name, program, arguments) in STEPS {
+        tally.step(name, || succeed(program, arguments).map(|()| 1));
     }
     tally.step("test", test);
 }
 
-fn cargo(arguments: &[&str], install: Option<&str>) -> Result<()> {
-    if let Some(install) = install {
-        let known = Command::new("cargo").args([arguments[0], "--version"]).output()?.status.success();
-        if !known {
-            bail!("cargo {} is not installed; {install}", arguments[0]);
-        }
-    }
-    let status = command(arguments).status().context("cargo cannot be started")?;
+fn succeed(program: &str, arguments: &[&str]) -> Result<()> {
+    let status = command(program, arguments).status().with_context(|| {
+        format!("{program} cannot be started; cargo install --locked cargo-deny cargo-machete")
+    })?;
     if !status.success() {
-        bail!("cargo {} failed", arguments.join(" "));
+        bail!("{program} {} failed", arguments.join(" "));
     }
     Ok(())
 }
 
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(arguments).current_dir(repository()).env("RUSTDOCFLAGS", "-D warnings");
     command
 }
 
 /// Runs all tests, shows what they print, and counts them.
 fn test() -> Result<usize> {
-    let mut child = command(&["test", "--workspace", "--locked", "--no-fail-fast"])
+    let mut child = command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"])
         .stdout(Stdio::piped())
         .spawn()
         .context("cargo cannot be started")?;
