@@ -48,6 +48,8 @@ const STEP: Duration = Duration::from_millis(100);
 /// From one table to the next: on a terminal, and elsewhere.
 const REDRAW: Millis = Millis(500);
 const REPRINT: Millis = Millis::secs(2);
+/// How often weir may fail to start.
+const ATTEMPTS: usize = 3;
 /// The first checks take milliseconds; on a machine that is very busy, longer.
 const FIRST_CHECKS: Millis = Millis::secs(5);
 
@@ -67,10 +69,13 @@ fn is_broken_pipe(error: &io::Error) -> bool {
 fn perform(length: Millis, requests: &StopRequests) -> Result<()> {
     let mut screen = Screen::new();
     let backends = Backends::start()?;
-    let config = config::text(&backends)?;
     let events = Events::default();
-    let app = App::from_text_with_log(&config, events.sink())?;
+    let (config, app) = start_app(&backends, &events)?;
     screen.print(&introduction::introduction(&config, &app, screen.style))?;
+    if screen.is_terminal {
+        // Elsewhere the frame, which begins with one, stays.
+        screen.print("\n")?;
+    }
 
     let snapshot = app.snapshot();
     wait_for_checks(&snapshot, requests);
@@ -87,6 +92,19 @@ fn perform(length: Millis, requests: &StopRequests) -> Result<()> {
     };
     show.until(start + length, requests, &traffic)?;
     end(show, app, traffic, requests)
+}
+
+/// Starts weir. Ports that were free a moment ago may be taken by now, by another demo for example.
+fn start_app(backends: &Backends, events: &Events) -> Result<(String, App)> {
+    let mut last = None;
+    for _ in 0..ATTEMPTS {
+        let config = config::text(backends)?;
+        match App::from_text_with_log(&config, events.sink()) {
+            Ok(app) => return Ok((config, app)),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.context("no attempt was made")?)
 }
 
 /// Clients that came earlier would find nobody.
@@ -118,6 +136,7 @@ fn end(mut show: Show, app: App, traffic: Traffic, requests: &StopRequests) -> R
     show.tell_events()?;
     let Show { start, table, story, mut screen, .. } = show;
     let summary = Summary {
+        width: screen.width(),
         start,
         end,
         drained_for,
@@ -176,7 +195,7 @@ impl Show {
         if events.is_empty() {
             return Ok(());
         }
-        let lines = events.iter().map(|event| event.line(self.start, self.screen.style));
+        let lines = events.iter().map(|event| event.text(self.start, self.screen.width(), self.screen.style));
         self.screen.print(&lines.collect::<String>())
     }
 }

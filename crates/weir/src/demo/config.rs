@@ -15,7 +15,7 @@ pub(super) fn text(backends: &Backends) -> Result<String> {
     let [app, api, echo] = [&backends.app, &backends.api, &backends.echo].map(list);
     Ok(format!(
         "\
-# weir.yaml: all that weir was told. Saved as a file it passes `weir check` and runs with `weir run`.
+# weir.yaml: saved as a file, this passes `weir check` and works with `weir run`
 listeners:
   web:
     bind: {web}
@@ -39,7 +39,7 @@ pools:
 {app}
     health: {{ http: /healthz, interval: 1s, fall: 3, rise: 2 }}
   api:
-    balance: least_conn                # to the least busy: a slow backend gets less
+    balance: least_conn                # the least busy: slow ones get less
     backends:
 {api}
     health: {{ http: /healthz, interval: 1s }}

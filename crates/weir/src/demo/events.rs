@@ -64,8 +64,8 @@ impl Events {
 }
 
 impl Event {
-    /// As a line.
-    pub(super) fn line(&self, start: Moment, style: Style) -> String {
+    /// As a line, or as several if it is wider than `width`.
+    pub(super) fn text(&self, start: Moment, width: Option<usize>, style: Style) -> String {
         let (by, colour) = match self.by {
             By::Demo => ("demo", Paint::Yellow),
             By::Weir(Level::Warn) => ("weir", Paint::Red),
@@ -73,6 +73,39 @@ impl Event {
             By::Weir(Level::Info) => ("weir", Paint::Green),
         };
         let at = seconds(self.at.since(start));
-        format!("{at:>8}  {}  {}\n", paint(style, colour, by), self.text)
+        let margin = format!("\n{:MARGIN$}", "");
+        let lines = wrap(&self.text, width.map(|width| width - MARGIN)).join(&margin);
+        format!("{at:>8}  {}  {lines}\n", paint(style, colour, by))
+    }
+}
+
+/// What stands before the text of an event.
+const MARGIN: usize = 16;
+
+/// Lines of at most so many characters, as long as no word is longer.
+fn wrap(text: &str, width: Option<usize>) -> Vec<String> {
+    let Some(width) = width else { return vec![text.to_owned()] };
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_wrapped_between_words() {
+        assert_eq!(wrap("one two three", None), ["one two three"]);
+        assert_eq!(wrap("one two three", Some(7)), ["one two", "three"]);
+        assert_eq!(wrap("one two three", Some(2)), ["one", "two", "three"]);
     }
 }

@@ -13,7 +13,7 @@ use crate::app::App;
 /// The text, with the configuration as it runs.
 pub(super) fn introduction(config: &str, app: &App, style: Style) -> String {
     let (web, lines) = (app.address("web"), app.address("lines"));
-    let title = "weir demo: weir, with clients before it and backends behind it, all in this process";
+    let title = "weir demo: clients, weir and backends in one process";
     let mut text = paint(style, Paint::Bold, title);
     let (wide_web, wide_lines) = (web.to_string(), lines.to_string());
     // Writing to a String cannot fail.
@@ -21,12 +21,13 @@ pub(super) fn introduction(config: &str, app: &App, style: Style) -> String {
         text,
         "
 
-  clients -- HTTP --> web   {wide_web:<15} --+-- /api/* --> api   api-1, api-slow
-                                            +-- others --> app   app-1, {ZOMBIE}
-  clients -- TCP ---> lines {wide_lines:<15} -----------------> echo  echo-1, echo-2
+  clients - HTTP -> web   {wide_web:<15} -+-- /api/* -> api  api-1, api-slow
+                                           +-- others -> app  app-1, {ZOMBIE}
+  clients - TCP --> lines {wide_lines:<15} --------------> echo echo-1, echo-2
 
-After 3 s {ZOMBIE} breaks: its port stays open, but every answer is 500. The health
-check notices, and weir takes it out. After 12 s it is repaired, and weir takes it back.
+After 3 s {ZOMBIE} breaks: its port stays open, but every answer is 500. The
+health check notices, and weir takes it out. After 12 s it is repaired, and weir
+takes it back.
 
 This is what weir was told:
 

@@ -19,6 +19,8 @@ use super::{
 
 /// Everything that there is to say.
 pub(super) struct Summary<'a> {
+    /// Columns that there are, if it matters.
+    pub(super) width: Option<usize>,
     pub(super) start: Moment,
     /// When the end began.
     pub(super) end: Moment,
@@ -32,21 +34,24 @@ pub(super) struct Summary<'a> {
 }
 
 impl Summary<'_> {
-    /// As text. Without a terminal's width: nothing is clipped.
+    /// As text.
     pub(super) fn text(&self, style: Style) -> String {
         let mut lines = vec![String::new()];
         let title = format!("Summary after {}", seconds(self.end.since(self.start)));
         lines.push(paint(style, Paint::Bold, &title));
         lines.push(String::new());
-        lines.extend(self.table.lines(Over::All, None, style));
+        lines.extend(self.table.lines(Over::All, self.width, style));
         lines.push(String::new());
         lines.extend(self.clients());
         lines.extend(self.zombie());
         lines.push(format!(
-            "end      drained for {}; {} connections had to be cut",
+            "end      drained for {}; connections that had to be cut: {}",
             seconds(self.drained_for),
             self.cut
         ));
+        lines.push(String::new());
+        lines.push("Next: put your own backends into the configuration above, save it, and run".to_owned());
+        lines.push("      weir check -c weir.yaml && weir run -c weir.yaml".to_owned());
         lines.join("\n") + "\n"
     }
 
@@ -90,14 +95,14 @@ impl Summary<'_> {
             return vec!["zombie   had no time to break: that takes 3 seconds".to_owned()];
         };
         let at = |moment: Moment| seconds(moment.since(self.start));
-        let mut lines = vec![match &chapter.out {
-            Some((out, why)) => format!(
-                "zombie   broke at {}, was taken out {} later: {why}",
-                at(chapter.broke),
-                seconds(out.since(chapter.broke))
-            ),
-            None => format!("zombie   broke at {}, and was still in at the end", at(chapter.broke)),
-        }];
+        let mut lines = Vec::new();
+        let broke = format!("zombie   broke at {}", at(chapter.broke));
+        if let Some((out, why)) = &chapter.out {
+            lines.push(format!("{broke}, was taken out {} later:", seconds(out.since(chapter.broke))));
+            lines.push(indented(why));
+        } else {
+            lines.push(format!("{broke}, and was still in at the end"));
+        }
         if let Some(repaired) = chapter.repaired {
             let back = chapter.back.map(|back| format!("was back {} later", seconds(back.since(repaired))));
             let back = back.unwrap_or_else(|| "was not yet back at the end".to_owned());

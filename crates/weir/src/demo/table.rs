@@ -18,7 +18,7 @@ use super::screen::{Paint, paint};
 /// Rates and latencies are those of so long ago until now.
 const WINDOW: Millis = Millis::secs(3);
 
-const TITLES: &str = "pool  backend     health   requests  failed   req/s  active  p50 ms  p99 ms  why";
+const TITLES: &str = "pool  backend    health  requests failed  req/s active p50 ms p99 ms  why";
 
 /// The backends of a running weir, and what they did.
 #[derive(Debug)]
@@ -70,6 +70,13 @@ impl Figures {
     }
 }
 
+impl Figures {
+    /// Requests that came to nothing good.
+    const fn failed(&self) -> u64 {
+        self.server_errors + self.errors
+    }
+}
+
 impl Table {
     /// Begins to observe.
     pub(super) fn new(snapshot: Arc<Snapshot>, now: Moment) -> Self {
@@ -117,32 +124,39 @@ impl Table {
             Over::All => &self.first,
         };
         let seconds = now.at.since(then.at).0.max(1) as f64 / 1000.0;
-        let mut lines = vec![paint(style, Paint::Bold, &clip(TITLES, width))];
+        let mut lines = vec![paint(style, Paint::Bold, TITLES)];
         let figures = now.figures.iter().zip(&then.figures).zip(&self.turns);
         for ((pool, backend), ((now, then), (_, old_error))) in backends(&self.snapshot).zip(figures) {
-            let health = backend.status.health();
-            let failed = now.server_errors + now.errors;
-            let rate = (now.requests - then.requests) as f64 / seconds;
-            let latency = now.latency.since(&then.latency);
-            let active = backend.status.active.load(Ordering::Relaxed);
-            let left = format!("{pool:<6}{:<12}", backend.name);
-            let fails = format!("{failed:>8}");
-            let right = format!(
-                "{rate:>8.1}{active:>8}{:>8}{:>8}  ",
-                millis(latency.quantile(0.5)),
-                millis(latency.quantile(0.99))
-            );
-            let requests = format!("{:>10}", now.requests);
-            let word = format!("{:<7}", health.word());
-            let before = left.len() + word.len() + requests.len() + fails.len() + right.len();
-            let why =
-                clip(&why(backend, old_error.as_ref()), width.map(|width| width.saturating_sub(before)));
-            let fails_now = now.server_errors + now.errors > then.server_errors + then.errors;
-            let fails = if fails_now { paint(style, Paint::Red, &fails) } else { fails };
-            lines.push(left + &paint(style, colour(health), &word) + &requests + &fails + &right + &why);
+            let error = new_error(backend, old_error.as_ref());
+            let matters = error.is_some() || backend.status.health() != Health::Up;
+            let why = error.unwrap_or_else(|| backend.status.reason());
+            let fits = width.is_none_or(|width| TITLES.len() - "why".len() + why.chars().count() <= width);
+            let row = row(pool, backend, now, then, seconds, style);
+            lines.push(row + if fits { &why } else { "" });
+            if !fits && matters {
+                lines.push(clip(&format!("{:17}^ {why}", ""), width));
+            }
         }
         lines
     }
+}
+
+/// One backend, up to the reason of its health.
+fn row(pool: &str, backend: &Backend, now: &Figures, then: &Figures, seconds: f64, style: Style) -> String {
+    let (health, latency) = (backend.status.health(), now.latency.since(&then.latency));
+    let failed = format!("{:>7}", now.failed());
+    let fails = now.failed() > then.failed();
+    format!(
+        "{pool:<6}{:<11}{}{:>8}{}{:>7.1}{:>7}{:>7}{:>7}  ",
+        backend.name,
+        paint(style, colour(health), &format!("{:<8}", health.word())),
+        now.requests,
+        if fails { paint(style, Paint::Red, &failed) } else { failed },
+        (now.requests - then.requests) as f64 / seconds,
+        backend.status.active.load(Ordering::Relaxed),
+        millis(latency.quantile(0.5)),
+        millis(latency.quantile(0.99)),
+    )
 }
 
 fn sample(snapshot: &Snapshot, at: Moment) -> Sample {
@@ -154,12 +168,10 @@ fn backends(snapshot: &Snapshot) -> impl Iterator<Item = (&str, &Backend)> {
     snapshot.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| (&*pool.name, backend)))
 }
 
-/// The reason of its health; or, while it is up, what has gone wrong since.
-fn why(backend: &Backend, old_error: Option<&Arc<str>>) -> Arc<str> {
-    let status = &backend.status;
-    let is_old = |error: &Arc<str>| old_error.is_some_and(|old| Arc::ptr_eq(old, error));
-    let new_error = status.last_error().filter(|error| !is_old(error));
-    new_error.filter(|_| status.health() == Health::Up).unwrap_or_else(|| status.reason())
+/// What has gone wrong with a backend that is up, since it is.
+fn new_error(backend: &Backend, old: Option<&Arc<str>>) -> Option<Arc<str>> {
+    let error = backend.status.last_error().filter(|_| backend.status.health() == Health::Up)?;
+    (!old.is_some_and(|old| Arc::ptr_eq(old, &error))).then_some(error)
 }
 
 const fn colour(health: Health) -> Paint {
@@ -227,12 +239,13 @@ pools: { app: { backends: [{ name: one, address: \"10.0.0.1:80\" }], health: { h
         table.observe(Moment(9000));
         let lately = table.lines(Over::Lately, Some(100), Style::Plain).remove(1);
         assert!(lately.contains(" 0.0 ") && lately.ends_with("health check: answered 500"), "{lately}");
-        let all = table.lines(Over::All, Some(80), Style::Plain).remove(1);
-        assert!(all.contains(" 12.9 ") && all.chars().count() == 80 && all.ends_with('…'), "{all}");
+        let all = table.lines(Over::All, Some(80), Style::Plain);
+        assert!(all[1].contains(" 12.9 ") && !all[1].contains("answered"), "{all:?}");
+        assert!(all[2].trim() == "^ health check: answered 500", "{all:?}");
 
         status.set_health(Health::Up, "answered 200 again", Moment(9500));
         table.observe(Moment(9600));
         let row = table.lines(Over::Lately, None, Style::Colour).remove(1);
-        assert!(row.ends_with("answered 200 again") && row.contains("\x1b[32mup     \x1b[0m"), "{row}");
+        assert!(row.ends_with("answered 200 again") && row.contains("\x1b[32mup      \x1b[0m"), "{row}");
     }
 }

@@ -18,14 +18,15 @@ use tokio::{
     runtime::Builder,
     sync::watch,
     task::JoinSet,
-    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout},
+    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 
 /// Connections that carry requests, and how often each of them is used: 320 requests per second.
 const CONNECTIONS: u32 = 16;
-const PERIOD: Duration = Duration::from_millis(50);
-/// Clients that talk lines over TCP.
+const REQUEST_EVERY: Duration = Duration::from_millis(50);
+/// Clients that talk lines over TCP, and how often each of them opens a connection.
 const TALKERS: u32 = 4;
+const CONNECT_EVERY: Duration = Duration::from_millis(500);
 /// Beyond this an answer does not come any more.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -77,11 +78,7 @@ impl fmt::Display for Tally {
         for (code, count) in &self.answered {
             write!(f, "{count} x {code}, ")?;
         }
-        write!(
-            f,
-            "{} without an answer; {} of {} TCP lines came back",
-            self.unanswered, self.lines_back, self.lines
-        )
+        write!(f, "{} unanswered; TCP lines {} of {}", self.unanswered, self.lines_back, self.lines)
     }
 }
 
@@ -114,12 +111,10 @@ impl Traffic {
             runtime.block_on(async {
                 let mut clients = JoinSet::new();
                 for number in 0..CONNECTIONS {
-                    let pace = pace(number, CONNECTIONS, PERIOD);
-                    clients.spawn(http::client(number, web, pace, stopped.clone(), shared.clone()));
+                    clients.spawn(http::client(number, web, stopped.clone(), shared.clone()));
                 }
                 for number in 0..TALKERS {
-                    let pace = pace(number, TALKERS, lines::PERIOD);
-                    clients.spawn(lines::client(lines, pace, stopped.clone(), shared.clone()));
+                    clients.spawn(lines::client(number, lines, stopped.clone(), shared.clone()));
                 }
                 clients.join_all().await;
             });
@@ -158,8 +153,9 @@ impl Drop for Traffic {
 }
 
 /// The ticks of one client among several: spread over the period, so that all together are even.
-fn pace(number: u32, clients: u32, period: Duration) -> Interval {
-    let mut ticks = interval_at(Instant::now() + period * number / clients, period);
+async fn pace(number: u32, clients: u32, period: Duration) -> Interval {
+    sleep(period * number / clients).await;
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     ticks
 }

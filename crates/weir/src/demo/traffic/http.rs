@@ -6,11 +6,10 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     sync::watch,
-    time::Interval,
 };
 use weir_model::balance::Seed;
 
-use super::{Counts, goes_on, patiently};
+use super::{CONNECTIONS, Counts, REQUEST_EVERY, goes_on, pace, patiently};
 
 /// What is asked for: three in five are pages.
 const TARGETS: [&str; 5] = ["/", "/shop/42", "/basket", "/api/orders", "/api/users/7"];
@@ -19,12 +18,12 @@ const TARGETS: [&str; 5] = ["/", "/shop/42", "/basket", "/api/orders", "/api/use
 pub(super) async fn client(
     number: u32,
     address: SocketAddr,
-    mut pace: Interval,
     mut stopped: watch::Receiver<bool>,
     counts: Counts,
 ) {
     let mut seed = Seed::new(u64::from(number));
     let mut connection = None;
+    let mut pace = pace(number, CONNECTIONS, REQUEST_EVERY).await;
     while goes_on(&mut pace, &mut stopped).await {
         let target = TARGETS[seed.below(TARGETS.len() as u64) as usize];
         let answer = patiently(ask(&mut connection, address, target)).await;

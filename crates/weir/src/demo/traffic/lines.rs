@@ -6,13 +6,11 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
     sync::watch,
-    time::{Interval, sleep},
+    time::sleep,
 };
 
-use super::{Counts, goes_on, patiently};
+use super::{CONNECT_EVERY, Counts, TALKERS, goes_on, pace, patiently};
 
-/// From the start of one connection to the start of the next.
-pub(super) const PERIOD: Duration = Duration::from_millis(500);
 /// Lines per connection, and the pause behind each.
 const LINES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(60);
@@ -20,11 +18,12 @@ const PAUSE: Duration = Duration::from_millis(60);
 /// Opens a connection at every tick. One that is open says all its lines, even when nothing new is to be begun:
 /// that is what draining is for.
 pub(super) async fn client(
+    number: u32,
     address: SocketAddr,
-    mut pace: Interval,
     mut stopped: watch::Receiver<bool>,
     counts: Counts,
 ) {
+    let mut pace = pace(number, TALKERS, CONNECT_EVERY).await;
     while goes_on(&mut pace, &mut stopped).await {
         talk(address, &counts).await;
         counts.update(|tally| tally.sessions += 1);
