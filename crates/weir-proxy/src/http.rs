@@ -1,4 +1,4 @@
-//! Requests: HTTP/1.1 on both sides, with our own codec on top of `httparse`.
+//! Requests: HTTP/1.1 on both sides, with our own codec.
 //!
 //! A head stays where it was read; what is sent is written once, edits included, and goes out together with the first
 //! bytes of the body. Bodies are never held: one buffer per direction, and nothing is read that cannot be written.
@@ -7,6 +7,7 @@
 mod chunked;
 mod lines;
 mod names;
+mod parse;
 mod request;
 mod response;
 mod target;

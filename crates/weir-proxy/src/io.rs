@@ -87,7 +87,7 @@ impl Stream {
     #[inline]
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.tcp.poll_write_ready(cx))?;
+            // Writing is nearly always possible: it is tried first, and waited for only if it was not.
             let mut taken = None;
             let result = self.tcp.try_io(Interest::WRITABLE, || {
                 let (count, all) = match from {
@@ -102,6 +102,7 @@ impl Stream {
             if let Some(result) = outcome(taken, result) {
                 return Poll::Ready(result);
             }
+            ready!(self.tcp.poll_write_ready(cx))?;
         }
     }
 

@@ -1,8 +1,8 @@
 //! Where a head ends, and where its lines are.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::ops::Range;
 
-use super::names::{Name, classify};
+use super::names::Name;
 
 /// A range of bytes in a head.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,56 +57,6 @@ pub(crate) fn find_end(bytes: &[u8], scanned: &mut usize) -> HeadEnd {
     }
     *scanned = bytes.len();
     HeadEnd::Missing
-}
-
-/// Room for parsed fields: on the stack up to the usual limit.
-pub(crate) const ON_STACK: usize = 128;
-
-/// Calls `parse` with room for `count` fields.
-pub(crate) fn with_room<'h, T>(
-    count: usize,
-    parse: impl FnOnce(&mut [MaybeUninit<httparse::Header<'h>>]) -> T,
-) -> T {
-    if count <= ON_STACK {
-        parse(&mut [const { MaybeUninit::uninit() }; ON_STACK][..count])
-    } else {
-        let mut room = Vec::new();
-        room.resize_with(count, MaybeUninit::uninit);
-        parse(&mut room)
-    }
-}
-
-/// A line ends with LF alone (RFC 9112 section 2.2 lets a recipient accept that; what two parties read differently, we
-/// refuse).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BareLineFeed;
-
-/// Notes where the parsed fields are in `head`, which ends with its empty line.
-pub(crate) fn note(
-    head: &[u8],
-    fields: &[httparse::Header<'_>],
-    lines: &mut Vec<Line>,
-) -> Result<(), BareLineFeed> {
-    lines.clear();
-    lines.reserve(fields.len());
-    let ends_well = |end: u32| end >= 2 && head[end as usize - 2] == b'\r';
-    let underscores = memchr::memchr(b'_', head).is_some();
-    let end = head.len() as u32 - 2;
-    let mut fine = head.ends_with(b"\r\n");
-    for (index, field) in fields.iter().enumerate() {
-        let name = Span::within(head, field.name.as_bytes());
-        // The line before this one ends here, be it a field or the first line.
-        fine &= ends_well(name.start);
-        let next = fields.get(index + 1).map_or(end, |next| Span::within(head, next.name.as_bytes()).start);
-        let whole = Span { start: name.start, end: next };
-        // An empty value may be a static slice outside the head.
-        let value = match field.value {
-            [] => Span { start: next - 2, end: next - 2 },
-            value => Span::within(head, value),
-        };
-        lines.push(Line { whole, name, value, kind: classify(field.name.as_bytes(), underscores) });
-    }
-    if fine && ends_well(end) { Ok(()) } else { Err(BareLineFeed) }
 }
 
 /// Copies lines to `out` while `keep` says so; neighbours are copied in one piece.

@@ -23,13 +23,12 @@ pub(crate) enum Name {
     Underscore,
 }
 
-/// What the field of this name is to us. Names compare without case. `underscores` is false if no name has one, which
-/// spares looking.
+/// What the field of this name is to us. Names compare without case.
 #[inline]
-pub(crate) fn classify(name: &[u8], underscores: bool) -> Name {
+pub(crate) fn classify(name: &[u8]) -> Name {
     let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     // The length and the first letter rule out nearly every name without a comparison.
-    let kind = match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
+    match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
         (2, b't') if is("te") => Name::Hop,
         (4, b'h') if is("host") => Name::Host,
         (6, b'e') if is("expect") => Name::Expect,
@@ -48,8 +47,7 @@ pub(crate) fn classify(name: &[u8], underscores: bool) -> Name {
         (18, b'p') if is("proxy-authenticate") => Name::Hop,
         (19, b'p') if is("proxy-authorization") => Name::Hop,
         _ => Name::Other,
-    };
-    if kind == Name::Other && underscores && name.contains(&b'_') { Name::Underscore } else { kind }
+    }
 }
 
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,
@@ -69,8 +67,7 @@ pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {
         "location",
         "www-authenticate",
     ];
-    classify(name, true) != Name::Other
-        || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    classify(name) != Name::Other || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The members of a comma-separated list, without white space around them and without empty ones

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use weir_model::{listener::ListenerLimits, route::RequestFacts};
 
 use super::{
-    lines::{Line, Span, note, with_room},
+    lines::{Line, Span},
     names::{Name, members},
+    parse::{BadHead, fields, request_line},
     target,
 };
 use crate::error::{Cause, ProxyError};
@@ -83,25 +84,11 @@ impl RequestHead {
         };
         self.host.clear();
         self.nominated.clear();
-        with_room(most, |room| {
-            let mut request = httparse::Request::new(&mut []);
-            let length = match request.parse_with_uninit_headers(bytes, room) {
-                Ok(httparse::Status::Complete(length)) => length,
-                Ok(httparse::Status::Partial) => return Ok(None),
-                Err(error) => return Err(explain(error, bytes)),
-            };
-            // A complete parse has all three.
-            let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version)
-            else {
-                return Err(ProxyError::new(Cause::ClientBadRequestLine));
-            };
-            self.method = Span::within(bytes, method.as_bytes());
-            self.target = Span::within(bytes, target.as_bytes());
-            self.http10 = version == 0;
-            let head = &bytes[..length];
-            note(head, request.headers, &mut self.lines).map_err(|_| Cause::ClientBadLineEnd)?;
-            Ok(Some(length))
-        })
+        let Some(line) = request_line(bytes).map_err(|bad| refusal(bad, bytes))? else { return Ok(None) };
+        self.method = line.method;
+        self.target = line.target;
+        self.http10 = line.http10;
+        fields(bytes, line.end, most, &mut self.lines).map_err(|bad| refusal(bad, bytes))
     }
 
     /// Judges `head`, which was parsed before.
@@ -251,32 +238,19 @@ pub(crate) fn parse_length(value: &[u8]) -> Result<u64, ProxyError> {
 }
 
 /// What the parser found, in our words.
-fn explain(error: httparse::Error, head: &[u8]) -> ProxyError {
-    match error {
-        httparse::Error::TooManyHeaders => Cause::ClientTooManyHeaders.into(),
-        httparse::Error::HeaderName => ProxyError::with(Cause::ClientBadHeader, "a name that is not a token"),
-        httparse::Error::HeaderValue => {
-            ProxyError::with(Cause::ClientBadHeader, "a value with a forbidden byte")
+pub(crate) fn refusal(bad: BadHead, bytes: &[u8]) -> ProxyError {
+    match bad {
+        BadHead::TooMany => Cause::ClientTooManyHeaders.into(),
+        BadHead::Name => ProxyError::with(Cause::ClientBadHeader, "a name that is not a token"),
+        BadHead::Value => ProxyError::with(Cause::ClientBadHeader, "a value with a forbidden byte"),
+        BadHead::LineEnd => Cause::ClientBadLineEnd.into(),
+        BadHead::Version => Cause::ClientBadVersion.into(),
+        BadHead::Target => ProxyError::with(Cause::ClientBadTarget, "a byte that has to be percent-encoded"),
+        BadHead::FirstLine if bytes.first() == Some(&0x16) => {
+            ProxyError::with(Cause::ClientBadRequestLine, "it looks like TLS")
         }
-        httparse::Error::Version if is_other_version(head) => Cause::ClientBadVersion.into(),
-        httparse::Error::Token => {
-            let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
-            let target = line.split(|byte| *byte == b' ').nth(1);
-            let odd = target.is_some_and(|target| target.iter().any(|byte| *byte <= b' ' || *byte >= 0x7f));
-            if odd { Cause::ClientBadTarget.into() } else { Cause::ClientBadRequestLine.into() }
-        }
-        _ => Cause::ClientBadRequestLine.into(),
+        BadHead::FirstLine | BadHead::Status => Cause::ClientBadRequestLine.into(),
     }
-}
-
-/// `HTTP/` and a version of one digit, a dot and one digit that is not 1.0 or 1.1.
-fn is_other_version(head: &[u8]) -> bool {
-    let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
-    let mut words = line.split(|byte| *byte == b' ');
-    let version = words.nth(2);
-    words.next().is_none()
-        && matches!(version, Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
-            if major.is_ascii_digit() && minor.is_ascii_digit())
 }
 
 /// What routes may ask about a request.

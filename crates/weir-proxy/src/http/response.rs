@@ -1,14 +1,15 @@
 //! The head of a backend's response: parsed, and judged as strictly as a request.
 
 use super::{
-    lines::{Line, ON_STACK, Span, note, with_room},
+    lines::{Line, Span},
     names::{Name, members},
+    parse::{BadHead, fields, status_line},
     request::{BodyLength, parse_length},
 };
 use crate::error::{Cause, ProxyError};
 
-/// Fields that a response may have; as many as there is room for on the stack.
-const MOST_FIELDS: usize = ON_STACK;
+/// Fields that a response may have.
+const MOST_FIELDS: usize = 256;
 
 /// A judged response head.
 #[derive(Debug, Default)]
@@ -43,34 +44,10 @@ impl ResponseHead {
 
     /// Returns the length, and whether it is HTTP/1.0.
     fn parse(&mut self, bytes: &[u8]) -> Result<Option<(usize, bool)>, ProxyError> {
-        let bad = |detail| Err(ProxyError::with(Cause::BackendBadResponse, detail));
-        with_room(MOST_FIELDS, |room| {
-            let mut response = httparse::Response::new(&mut []);
-            let config = httparse::ParserConfig::default();
-            let length = match config.parse_response_with_uninit_headers(&mut response, bytes, room) {
-                Ok(httparse::Status::Complete(length)) => length,
-                Ok(httparse::Status::Partial) => return Ok(None),
-                Err(httparse::Error::TooManyHeaders) => {
-                    return Err(ProxyError::with(
-                        Cause::BackendHeaderTooLarge,
-                        "more than 128 header fields",
-                    ));
-                }
-                Err(httparse::Error::Status) => return bad("a malformed status line"),
-                Err(_) => return bad("a malformed head"),
-            };
-            let Some(status) = response.code.filter(|code| (100..600).contains(code)) else {
-                return bad("a status outside 100 to 599");
-            };
-            self.status = status;
-            let reason = response.reason.unwrap_or_default();
-            self.reason =
-                if reason.is_empty() { Span::default() } else { Span::within(bytes, reason.as_bytes()) };
-            if note(&bytes[..length], response.headers, &mut self.lines).is_err() {
-                return bad("a line that ends without CR LF");
-            }
-            Ok(Some((length, response.version == Some(0))))
-        })
+        let Some(line) = status_line(bytes).map_err(refusal)? else { return Ok(None) };
+        (self.status, self.reason) = (line.status, line.reason);
+        let end = fields(bytes, line.end, MOST_FIELDS, &mut self.lines).map_err(refusal)?;
+        Ok(end.map(|end| (end, line.http10)))
     }
 
     fn judge_fields(&mut self, head: &[u8], http10: bool, to_head: bool) -> Result<(), ProxyError> {
@@ -142,4 +119,21 @@ impl ResponseHead {
         protocols.peek().is_some()
             && protocols.all(|protocol| members(asked).any(|wish| wish.eq_ignore_ascii_case(protocol)))
     }
+}
+
+/// What the parser found, in our words.
+fn refusal(bad: BadHead) -> ProxyError {
+    let detail = match bad {
+        BadHead::TooMany => {
+            return ProxyError::with(Cause::BackendHeaderTooLarge, "more than 256 header fields");
+        }
+        BadHead::FirstLine | BadHead::Target | BadHead::Version => {
+            "it does not begin with a status line of HTTP/1.x"
+        }
+        BadHead::Status => "a status that is not a number from 100 to 599",
+        BadHead::Name => "a field name that is not a token",
+        BadHead::Value => "a field value with a forbidden byte",
+        BadHead::LineEnd => "a line that ends without CR LF",
+    };
+    ProxyError::with(Cause::BackendBadResponse, detail)
 }

@@ -7,7 +7,8 @@ use weir_model::{listener::Listener, time::Millis};
 use super::{
     exchange::exchange,
     lines::{HeadEnd, find_end},
-    request::RequestHead,
+    parse::request_line,
+    request::{RequestHead, refusal},
 };
 use crate::{
     buffer::Buffer,
@@ -126,7 +127,7 @@ pub(crate) async fn read_head(
         // A head usually comes whole and is parsed at once. One that does not is parsed again only when its end has been
         // seen: however it trickles in, it is parsed twice at most.
         let mut end = if tried { find_end(input.filled(), &mut scanned) } else { HeadEnd::Missing };
-        if matches!(end, HeadEnd::At(_)) || !tried && !input.is_empty() {
+        if matches!(end, HeadEnd::At(_)) || !tried && !matches!(input.filled(), b"" | b"\r") {
             let length = request.parse(input.filled(), listener.limits.headers).map_err(NoHead::Bad)?;
             end = length.map_or_else(|| find_end(input.filled(), &mut scanned), HeadEnd::At);
             tried = true;
@@ -137,8 +138,10 @@ pub(crate) async fn read_head(
             HeadEnd::Missing if input.len() < limit => {}
             HeadEnd::At(_) | HeadEnd::Missing => return Err(NoHead::Bad(too_large(input.filled(), limit))),
         }
-        if !line_seen {
-            line_seen = judge_start(input.filled()).map_err(NoHead::Bad)?;
+        if !line_seen && memchr::memchr(b'\n', input.filled()).is_some() {
+            // What can never become a request is refused at its first line, without waiting for the rest.
+            request_line(input.filled()).map_err(|bad| NoHead::Bad(refusal(bad, input.filled())))?;
+            line_seen = true;
         }
         if !input.has_space() {
             input.grow((input.len() + 1).max(limit));
@@ -164,25 +167,6 @@ pub(crate) async fn read_head(
 fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
     let line = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit)]);
     if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
-}
-
-/// Refuses early what can never become a request, instead of waiting for the rest of it. True once the first line is
-/// complete and looks like one.
-fn judge_start(bytes: &[u8]) -> Result<bool, ProxyError> {
-    let bad = || Err(Cause::ClientBadRequestLine.into());
-    let is_method = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
-    if bytes.first().is_some_and(|byte| !is_method(byte) && *byte != b'\r')
-        || bytes.len() > 1 && bytes[0] == b'\r' && bytes[1] != b'\n'
-    {
-        return bad();
-    }
-    let end = match memchr::memchr(b'\r', bytes) {
-        // A line end before the first line may be arriving.
-        None | Some(0) => return Ok(false),
-        Some(end) => end,
-    };
-    let Some(space) = memchr::memrchr(b' ', &bytes[..end]) else { return bad() };
-    if bytes[space + 1..end].starts_with(b"HTTP/") { Ok(true) } else { bad() }
 }
 
 /// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client

@@ -9,6 +9,18 @@ const fn plain(byte: u8) -> bool {
     byte > b' ' && byte < 0x7f && byte != b'#'
 }
 
+/// Bytes of a host name as it is used: letters, digits and `-._~%`.
+const HOST: [bool; 256] = {
+    let mut host = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        host[byte] =
+            matches!(byte as u8, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'.' | b'_' | b'~' | b'%');
+        byte += 1;
+    }
+    host
+};
+
 /// The parts of a target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target<'a> {
@@ -78,24 +90,26 @@ pub(crate) fn host_of(authority: &[u8], host: &mut Vec<u8>) -> Result<(), ProxyE
     } else {
         let end = memchr::memchr(b':', authority).unwrap_or(authority.len());
         let name = &authority[..end];
-        let fine =
-            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'%');
-        if name.is_empty() || !name.iter().all(fine) {
+        if name.is_empty() || !name.iter().all(|byte| HOST[*byte as usize]) {
             return bad();
         }
         (name, &authority[end..])
     };
     let port_is_fine = match port {
         [] | [b':'] => true,
-        [b':', digits @ ..] => std::str::from_utf8(digits).is_ok_and(|digits| {
-            digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok()
-        }),
+        [b':', digits @ ..] => {
+            let number =
+                |sum: u32, byte: &u8| byte.is_ascii_digit().then(|| sum * 10 + u32::from(byte - b'0'));
+            digits.len() <= 5 && digits.iter().try_fold(0, number).is_some_and(|port| port <= 65_535)
+        }
         _ => false,
     };
     if !port_is_fine {
         return bad();
     }
-    host.extend(name.iter().map(u8::to_ascii_lowercase));
+    let from = host.len();
+    host.extend_from_slice(name);
+    host[from..].make_ascii_lowercase();
     Ok(())
 }
 
