@@ -231,7 +231,7 @@ pools: { app: { backends: [{ name: one, address: \"10.0.0.1:80\" }], health: { h
         table.observe(Moment(2000));
         let row = table.lines(Over::Lately, None, Style::Plain).remove(1);
         let words: Vec<_> = row.split_whitespace().collect();
-        assert_eq!(words, ["app", "one", "up", "100", "0", "100.0", "0", "5.1", "5.1", "answered", "200"]);
+        assert_eq!(words, ["app", "one", "up", "100", "0", "100.0", "0", "4.1", "4.1", "answered", "200"]);
 
         (0..3).for_each(|_| shard.codes.count(500));
         status.set_last_error("health check: answered 500");
