@@ -13,6 +13,7 @@ mod limits;
 mod pressure;
 mod retry;
 mod reuse;
+mod start;
 mod tcp;
 mod timeouts;
 mod upgrade;
