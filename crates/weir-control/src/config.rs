@@ -18,6 +18,7 @@ use weir_model::{
     problem::{Problem, Severity},
     snapshot::{self, Snapshot},
     status::Registry,
+    time::Millis,
 };
 
 pub use files::{File, Files};
@@ -74,6 +75,14 @@ pub fn from_text(name: &str, text: &str) -> Loaded {
     let mut loaded = Loaded { draft: Draft::default(), files: Files::default(), problems: Vec::new() };
     load::add(&mut loaded, name, text.as_bytes());
     loaded
+}
+
+/// A duration as the language writes it: `250ms`, `5s`, `2m`, `1h`. For the command line, which has to speak the same.
+///
+/// # Errors
+/// What to write instead.
+pub fn duration(text: &str) -> Result<Millis, String> {
+    read::parse_duration(text)
 }
 
 /// Compiles what was read. Problems of reading and of compiling are reported together.

@@ -1,6 +1,11 @@
 //! The facts of one client connection.
 
-use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
 
 use tokio::net::TcpStream;
 use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
@@ -19,6 +24,8 @@ pub(crate) struct Conn {
     pub(crate) timer: Timer,
     pub(crate) worker: Rc<Worker>,
     listener: RefCell<Arc<Listener>>,
+    /// The generation of the snapshot that `listener` is from.
+    generation: Cell<u64>,
 }
 
 impl Conn {
@@ -36,19 +43,21 @@ impl Conn {
             timer: worker.wheel.timer(),
             worker,
             listener: RefCell::new(listener),
+            generation: Cell::new(0),
         }
     }
 
     /// The listener as this view has it; the last known one if it is gone.
     #[inline]
     pub(crate) fn listener(&self, view: &View) -> Arc<Listener> {
-        let mut known = self.listener.borrow_mut();
-        if let Some(current) = view.listener(&known.name)
-            && !Arc::ptr_eq(current, &known)
-        {
-            *known = current.clone();
+        let generation = view.snapshot.generation;
+        if self.generation.replace(generation) != generation {
+            let mut known = self.listener.borrow_mut();
+            if let Some(current) = view.listener(&known.name) {
+                *known = current.clone();
+            }
         }
-        known.clone()
+        self.listener.borrow().clone()
     }
 
     /// This worker's counters of the listener.

@@ -3,6 +3,10 @@
 //! A head stays where it was read; what is sent is written once, edits included, and goes out together with the first
 //! bytes of the body. Bodies are never held: one buffer per direction, and nothing is read that cannot be written.
 
+use std::cell::RefCell;
+
+use request::RequestHead;
+
 // 1. What a message is.
 mod chunked;
 mod lines;
@@ -33,24 +37,47 @@ pub(crate) use {
     response::ResponseHead,
 };
 
-use request::RequestHead;
-
-/// Room for the heads of one exchange, used again for the next.
+/// Room for heads, used again and again: taken while a head is worked on and put back at once, so that a worker works in
+/// the same few cache lines all the time.
 #[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    request: RequestHead,
-    response: ResponseHead,
-    /// The head sent to the backend.
-    to_backend: Vec<u8>,
-    /// The head sent to the client.
-    to_client: Vec<u8>,
-    /// The client's address as text.
-    address: Vec<u8>,
+pub(crate) struct Room {
+    requests: Shelf<Box<RequestHead>>,
+    responses: Shelf<Box<ResponseHead>>,
+    /// Heads as they are sent.
+    texts: Shelf<Vec<u8>>,
 }
 
-impl Scratch {
-    /// True unless an unusual message made it large.
-    pub(crate) fn is_modest(&self) -> bool {
-        self.to_backend.capacity() + self.to_client.capacity() <= 16 * 1024
+/// Things to be used again, the last one put back first.
+#[derive(Debug)]
+struct Shelf<T>(RefCell<Vec<T>>);
+
+impl<T> Default for Shelf<T> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<T: Default> Shelf<T> {
+    /// More than so many are not kept.
+    const MOST: usize = 64;
+
+    fn take(&self) -> T {
+        self.0.borrow_mut().pop().unwrap_or_default()
+    }
+
+    fn give(&self, used: T) {
+        let mut kept = self.0.borrow_mut();
+        if kept.len() < Self::MOST {
+            kept.push(used);
+        }
+    }
+}
+
+impl Room {
+    /// Keeps the room of a text, unless an unusual message made it large.
+    fn give_text(&self, text: Vec<u8>) {
+        if text.capacity() <= 8 * 1024 {
+            self.texts.give(text);
+        }
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     buffer::Spare,
     choose::PoolState,
     clock,
-    http::Scratch,
+    http::Room,
     listener,
     telemetry::{Journal, Voice},
     timer::{TICK, Wheel},
@@ -78,11 +78,8 @@ pub(crate) struct Worker {
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
     pub(crate) journal: Journal,
-    #[expect(
-        clippy::vec_box,
-        reason = "an exchange's future holds the pointer; moving the contents would cost more"
-    )]
-    scratch: RefCell<Vec<Box<Scratch>>>,
+    /// Room for heads.
+    pub(crate) room: Room,
 }
 
 /// One snapshot as a worker sees it, with the state that it keeps for each pool.
@@ -118,7 +115,7 @@ impl Worker {
             phase: Cell::new(Phase::Running),
             open: Cell::new(0),
             journal: Journal::new(setup.voice.clone()),
-            scratch: RefCell::default(),
+            room: Room::default(),
         })
     }
 
@@ -156,19 +153,6 @@ impl Worker {
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
         self.phase.get() >= Phase::Announcing
-    }
-
-    /// Room for the heads of one exchange.
-    pub(crate) fn take_scratch(&self) -> Box<Scratch> {
-        self.scratch.borrow_mut().pop().unwrap_or_default()
-    }
-
-    /// Gives that room back.
-    pub(crate) fn give_scratch(&self, scratch: Box<Scratch>) {
-        let mut kept = self.scratch.borrow_mut();
-        if kept.len() < 64 && scratch.is_modest() {
-            kept.push(scratch);
-        }
     }
 }
 

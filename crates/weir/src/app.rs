@@ -88,8 +88,10 @@ impl App {
         let mut registry = Registry::new(cores);
         let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        let (voice, lines) = weir_proxy::telemetry::journal();
+        let (first_voice, lines) = weir_proxy::telemetry::journal();
         let log = LogWriter::start(lines, log).context("the log writer could not be started")?;
+        // The writer ends with the last voice: where something fails below, the voice has to be dropped first.
+        let voice = first_voice;
         if report.counts().1 > 0 {
             voice.say(Level::Warn, report.render(Style::Plain).trim_end().to_owned());
         }

@@ -1,6 +1,7 @@
 //! The command line: parses, calls, prints; every error is a cause and a remedy.
 
 mod check;
+mod demo;
 mod run;
 
 use std::{
@@ -29,6 +30,9 @@ enum Command {
     /// Serve; SIGTERM or Ctrl-C drains and stops, a second one stops at once
     #[command(after_help = "Example:\n  weir run -c weir.yaml")]
     Run(ConfigArgs),
+    /// Watch weir at work in one process: backends of its own, one of which breaks, traffic, a live table
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::DemoArgs),
     /// Say everything that is wrong with a configuration; exit 1 if there is an error
     #[command(after_help = "Example:\n  weir check -c weir.yaml")]
     Check(ConfigArgs),
@@ -58,6 +62,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: Result<ExitCode> = match cli.command {
         Command::Run(config) => run::run(config.path()),
+        Command::Demo(args) => demo::demo(&args),
         Command::Check(config) => Ok(check::check(config.path())),
     };
     done.unwrap_or_else(|error| {

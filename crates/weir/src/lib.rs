@@ -3,6 +3,7 @@
 pub mod app;
 pub mod cli;
 
+mod demo;
 mod log;
 mod signals;
 mod terminal;

@@ -1,11 +1,31 @@
 //! What the terminal can show.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{IsTerminal as _, stderr, stdout};
 
 use weir_control::config::Style;
 
-/// Colours on a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
+/// How to write to standard error.
 pub(crate) fn style() -> Style {
+    style_of(stderr().is_terminal())
+}
+
+/// How to write to standard output.
+pub(crate) fn stdout_style() -> Style {
+    style_of(stdout().is_terminal())
+}
+
+/// Colours on a terminal, unless NO_COLOR says otherwise (<https://no-color.org>).
+fn style_of(terminal: bool) -> Style {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if stderr().is_terminal() && !plain { Style::Colour } else { Style::Plain }
+    if terminal && !plain { Style::Colour } else { Style::Plain }
+}
+
+/// Columns and rows of the terminal that standard output is, if it is one whose cursor can be moved.
+pub(crate) fn stdout_size() -> Option<(usize, usize)> {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+    if dumb || !stdout().is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stdout()).ok()?;
+    Some((usize::from(size.ws_col), usize::from(size.ws_row)))
 }

@@ -17,6 +17,7 @@ use weir_model::{
 };
 
 use self::fields::Fields;
+pub(super) use self::scalar::parse_duration;
 use super::yaml::{Node, Value};
 
 /// Adds what one file says to the draft.

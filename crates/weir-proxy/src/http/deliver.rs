@@ -6,9 +6,10 @@ use weir_model::time::Moment;
 
 use super::{
     exchange::{Ended, Exchange},
-    forward::{Link, Upload, client_stop},
+    forward::{Answer, Link, Upload, client_stop},
     pump::{Pump, Stop, Waiting},
     request::BodyLength,
+    response::ResponseHead,
     serve::After,
     write::{Framing, write_response},
 };
@@ -21,31 +22,36 @@ use crate::{
 };
 
 impl Exchange<'_> {
-    /// Delivers the answer whose head, `length` bytes long, stands in the link's buffer.
+    /// Delivers the answer whose head stands in the link's buffer.
     pub(crate) async fn deliver(
         &mut self,
         input: &mut Buffer,
         pool: &Rc<PoolState>,
         upload: &mut Upload,
         mut link: Link,
-        length: usize,
+        answer: Answer,
     ) -> Ended {
-        if self.scratch.response.status == 101 {
-            return self.tunnel(input, link, length).await;
+        if answer.response.status == 101 {
+            return self.tunnel(input, link, answer).await;
         }
-        let close =
-            !self.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.worker.is_leaving();
-        let (framing, body) = self.framing(close);
-        let lead = self.write_head(&link, length, framing);
+        let Answer { response, length } = answer;
+        let close = !self.asked.keep_alive
+            || self.half_closed
+            || !upload.pump.is_done()
+            || self.conn.worker.is_leaving();
+        let (framing, body) = self.framing(&response, close);
+        let lead = self.write_head(&link, &response, length, framing);
         link.answer.consume(length);
-        self.status = self.scratch.response.status;
+        self.status = response.status;
+        let keep_alive = response.keep_alive;
+        self.conn.worker.room.responses.give(response);
         let mut download = Pump::new(lead, body, framing.chunked, u64::MAX);
         let outcome = self.carry(input, pool, upload, &mut link, &mut download).await;
         self.conn.counters(&self.listener).bytes_out.add(download.written);
-        self.scratch.to_client = download.into_head();
+        self.conn.worker.room.give_text(download.into_head());
         match outcome {
             Ok(()) => {
-                self.put_back(pool, upload, link);
+                self.put_back(pool, upload, link, keep_alive);
                 let after = match (framing.close, upload.is_over()) {
                     (false, true) => After::Keep,
                     (true, true) if upload.pump.is_done() => After::Close,
@@ -63,21 +69,21 @@ impl Exchange<'_> {
     }
 
     /// How the answer is framed for this client, and how it is delimited where it comes from.
-    fn framing(&self, close: bool) -> (Framing, BodyLength) {
-        let body = self.scratch.response.body;
+    fn framing(&self, response: &ResponseHead, close: bool) -> (Framing, BodyLength) {
+        let body = response.body;
         let unknown = matches!(body, BodyLength::Chunked | BodyLength::UntilClose);
-        let chunked = unknown && !self.http10;
-        let close = close || (unknown && self.http10);
-        (Framing { chunked, close, say_keep_alive: self.http10 && !close }, body)
+        let chunked = unknown && !self.asked.http10;
+        let close = close || (unknown && self.asked.http10);
+        (Framing { chunked, close, say_keep_alive: self.asked.http10 && !close }, body)
     }
 
-    fn write_head(&mut self, link: &Link, length: usize, framing: Framing) -> Vec<u8> {
-        let mut lead = std::mem::take(&mut self.scratch.to_client);
+    fn write_head(&self, link: &Link, response: &ResponseHead, length: usize, framing: Framing) -> Vec<u8> {
+        let mut lead = self.conn.worker.room.texts.take();
         lead.clear();
         let head = link.answer.part(0..length);
         let none = weir_model::route::HeaderEdits::default();
         let edits = self.route.as_ref().map_or(&none, |route| &route.response_headers);
-        write_response(&mut lead, head, &self.scratch.response, edits, framing);
+        write_response(&mut lead, head, response, edits, framing);
         lead
     }
 
@@ -118,10 +124,10 @@ impl Exchange<'_> {
     }
 
     /// Keeps the connection to the backend, if the exchange left it as it found it.
-    fn put_back(&self, pool: &PoolState, upload: &Upload, link: Link) {
+    fn put_back(&self, pool: &PoolState, upload: &Upload, link: Link, keep_alive: bool) {
         let Link { mut upstream, answer, .. } = link;
         // Bytes beyond the answer belong to nobody: whoever got this connection next would read them as theirs.
-        if self.scratch.response.keep_alive && upload.pump.is_done() && answer.is_empty() {
+        if keep_alive && upload.pump.is_done() && answer.is_empty() {
             upstream.requests += 1;
             if let Some(backend) = self.backend {
                 pool.idle.give(&pool.pool, backend, upstream);
@@ -130,19 +136,21 @@ impl Exchange<'_> {
     }
 
     /// After a validated 101 both sides talk past us.
-    async fn tunnel(&mut self, input: &mut Buffer, mut link: Link, length: usize) -> Ended {
+    async fn tunnel(&mut self, input: &mut Buffer, mut link: Link, answer: Answer) -> Ended {
+        let Answer { response, length } = answer;
         let head = link.answer.part(0..length);
-        let asked = self.asked_upgrade.as_deref();
-        if !self.scratch.response.is_switch_to(head, asked) {
+        let asked = self.asked.upgrade.as_deref();
+        if !response.is_switch_to(head, asked) {
             return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
         }
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
-        let lead = self.write_head(&link, length, framing);
+        let lead = self.write_head(&link, &response, length, framing);
         link.answer.consume(length);
+        self.conn.worker.room.responses.give(response);
         self.status = 101;
         let conn = self.conn;
         let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
-        self.scratch.to_client = lead;
+        conn.worker.room.give_text(lead);
         match sent {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

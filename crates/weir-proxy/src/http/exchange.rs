@@ -9,11 +9,10 @@ use weir_model::{
 };
 
 use super::{
-    Scratch,
     chunked::ChunkDecoder,
     lines::Span,
     names::{Name, members},
-    reply,
+    reply::{self, AddressText},
     request::{BodyLength, Facts, RequestHead},
     serve::{After, NoHead, read_head},
     write::{Client, write_request},
@@ -33,22 +32,35 @@ pub(crate) struct Exchange<'c> {
     pub(crate) view: Rc<View>,
     pub(crate) listener: Arc<Listener>,
     pub(crate) route: Option<Arc<Route>>,
-    pub(crate) scratch: Box<Scratch>,
+    /// What the backend gets, or the fields of our own answer.
+    pub(crate) text: Vec<u8>,
+    pub(crate) asked: Asked,
     /// When its head was there, in microseconds.
     pub(crate) started: u64,
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
     pub(crate) pool: Option<PoolIndex>,
     pub(crate) backend: Option<usize>,
-    pub(crate) to_head: bool,
-    pub(crate) http10: bool,
-    pub(crate) keep_alive: bool,
     /// The client has ended its direction and may still wait for the answer.
     pub(crate) half_closed: bool,
-    /// The protocol it asked to switch to.
-    pub(crate) asked_upgrade: Option<Vec<u8>>,
     /// What the client was told; 0 until then.
     pub(crate) status: u16,
+}
+
+/// What has to be known of a request after its head has been sent on.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// Its method is HEAD.
+    pub(crate) head: bool,
+    /// The client speaks HTTP/1.0.
+    pub(crate) http10: bool,
+    pub(crate) keep_alive: bool,
+    /// The same request may be sent twice.
+    pub(crate) idempotent: bool,
+    pub(crate) expects_continue: bool,
+    pub(crate) body: BodyLength,
+    /// The protocol it asked to switch to.
+    pub(crate) upgrade: Option<Vec<u8>>,
 }
 
 /// How an exchange ended.
@@ -75,43 +87,43 @@ enum Plan {
 pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     let view = conn.worker.view();
     let listener = conn.listener(&view);
-    let mut scratch = conn.worker.take_scratch();
-    let head = match read_head(conn, &listener, input, &mut scratch.request).await {
-        Ok(length) => Ok(length),
-        Err(NoHead::Closed) => {
-            conn.worker.give_scratch(scratch);
-            return After::Close;
-        }
-        Err(NoHead::Bad(error)) => Err(error),
-    };
+    let room = &conn.worker.room;
+    let mut request = room.requests.take();
+    let head = read_head(conn, &listener, input, &mut request).await;
+    if matches!(head, Err(NoHead::Closed)) {
+        room.requests.give(request);
+        return After::Close;
+    }
     let mut exchange = Exchange {
         conn,
         view,
         listener,
         route: None,
-        scratch,
+        text: room.texts.take(),
+        asked: Asked::default(),
         started: clock::micros(),
         request_line: Vec::new(),
         pool: None,
         backend: None,
-        to_head: false,
-        http10: false,
-        keep_alive: false,
         half_closed: false,
-        asked_upgrade: None,
         status: 0,
     };
-    let ended = match head {
-        Ok(length) => exchange.serve(input, length).await,
-        Err(error) => exchange.refuse(error, After::Linger).await,
+    let plan = match head {
+        Ok(length) => {
+            let plan = exchange.decide(input, length, &mut request);
+            input.consume(length);
+            plan
+        }
+        Err(NoHead::Bad(error)) => Err(error),
+        Err(NoHead::Closed) => Err(Cause::ClientAborted.into()),
     };
+    room.requests.give(request);
+    let ended = exchange.carry_out(plan, input).await;
     exchange.record(ended)
 }
 
 impl<'c> Exchange<'c> {
-    async fn serve(&mut self, input: &mut Buffer, length: usize) -> Ended {
-        let plan = self.decide(input, length);
-        input.consume(length);
+    async fn carry_out(&mut self, plan: Result<Plan, ProxyError>, input: &mut Buffer) -> Ended {
         match plan {
             Ok(Plan::Forward(pool)) => self.forward(input, pool).await,
             Ok(Plan::Answer) => self.answer(input).await,
@@ -125,16 +137,25 @@ impl<'c> Exchange<'c> {
     }
 
     /// Judges the head and what has already come of the body, and finds the route. Nothing has been sent to anybody
-    /// before this has said yes. Leaves what the backend will get, or the fields of our own answer, in the scratch.
-    fn decide(&mut self, input: &mut Buffer, length: usize) -> Result<Plan, ProxyError> {
-        let Scratch { request, to_backend, address, .. } = &mut *self.scratch;
+    /// before this has said yes. Leaves what the backend will get, or the fields of our own answer, in `text`.
+    fn decide(
+        &mut self,
+        input: &Buffer,
+        length: usize,
+        request: &mut RequestHead,
+    ) -> Result<Plan, ProxyError> {
         let head = input.part(0..length);
         let judged = request.judge(head, &self.listener.limits);
-        self.to_head = request.method.of(head) == b"HEAD";
-        self.http10 = request.http10;
+        self.asked = Asked {
+            head: request.method.of(head) == b"HEAD",
+            http10: request.http10,
+            keep_alive: request.keep_alive,
+            idempotent: request.idempotent,
+            expects_continue: request.expects_continue,
+            body: request.body,
+            upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
+        };
         judged.inspect_err(|_| self.request_line = first_line(head))?;
-        self.keep_alive = request.keep_alive;
-        self.asked_upgrade = request.upgrade.map(|asked| asked.of(head).to_vec());
         let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
@@ -148,15 +169,15 @@ impl<'c> Exchange<'c> {
             Action::Split(split) => Plan::Forward(split.pick(self.conn.worker.draw())),
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
-        to_backend.clear();
+        self.text.clear();
         if let Plan::Forward(_) = plan {
-            reply::write_address(address, self.conn.peer.ip());
+            let address = AddressText::new(self.conn.peer.ip());
             let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
-            let client = Client { address, local: local.as_bytes(), trusted };
+            let client = Client { address: &address, local: local.as_bytes(), trusted };
             let expect = request.expects_continue && body.is_empty();
-            write_request(to_backend, head, request, &route, client, expect);
+            write_request(&mut self.text, head, request, &route, client, expect);
         } else {
-            reply::write_answer(to_backend, head, request, &route);
+            reply::write_answer(&mut self.text, head, request, &route);
         }
         self.route = Some(route);
         self.request_line.clear();
@@ -181,8 +202,7 @@ impl<'c> Exchange<'c> {
         if let Some(error) = &ended.error {
             self.report(error);
         }
-        let scratch = std::mem::take(&mut self.scratch);
-        worker.give_scratch(scratch);
+        worker.room.give_text(std::mem::take(&mut self.text));
         ended.after
     }
 
@@ -195,7 +215,7 @@ impl<'c> Exchange<'c> {
             backend.status.set_last_error(&error.to_string());
         }
         // The request line of an exchange that got as far as a backend stands in what was sent there.
-        let sent = self.scratch.to_backend.as_slice();
+        let sent = self.text.as_slice();
         let line = if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
         worker.journal.fail(Failure {
             error,

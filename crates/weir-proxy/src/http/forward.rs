@@ -16,6 +16,7 @@ use super::{
     lines::{HeadEnd, find_end},
     pump::{Pump, Stop, Waiting},
     request::BodyLength,
+    response::ResponseHead,
     serve::After,
     write::{Framing, write_response},
 };
@@ -59,6 +60,13 @@ pub(crate) struct Link {
     _permit: Option<Permit>,
 }
 
+/// The head of a final response.
+pub(crate) struct Answer {
+    pub(crate) response: Box<ResponseHead>,
+    /// Its length in the link's buffer.
+    pub(crate) length: usize,
+}
+
 /// Why there is no head of an answer.
 struct Failed {
     error: ProxyError,
@@ -78,18 +86,17 @@ impl Exchange<'_> {
             Ok(permit) => permit,
             Err(error) => return self.give_up(input, error, true).await,
         };
-        let request = &self.scratch.request;
-        let chunked = request.body == BodyLength::Chunked;
-        let lead = std::mem::take(&mut self.scratch.to_backend);
+        let body = self.asked.body;
+        let lead = std::mem::take(&mut self.text);
         let mut upload = Upload {
-            pump: Pump::new(lead, request.body, chunked, self.listener.limits.body),
+            pump: Pump::new(lead, body, body == BodyLength::Chunked, self.listener.limits.body),
             cut: false,
             window: clock::now(),
             window_taken: 0,
         };
         let ended = self.attempts(input, &pool, &mut upload).await;
         self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
-        self.scratch.to_backend = upload.pump.into_head();
+        self.text = upload.pump.into_head();
         drop(permit);
         pool.wake_waiting();
         ended
@@ -98,7 +105,7 @@ impl Exchange<'_> {
     async fn attempts(&mut self, input: &mut Buffer, pool: &Rc<PoolState>, upload: &mut Upload) -> Ended {
         let conn = self.conn;
         let (mut tried, mut retried, mut stale) = (Vec::new(), false, false);
-        if self.scratch.request.expects_continue && !input.is_empty() {
+        if self.asked.expects_continue && !input.is_empty() {
             // The body is here already: the backend need not be asked whether it is wanted.
             let told = conn.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
             if let Ok(Err(error)) = conn.timer.limit(self.listener.timeouts.send_idle, told).await {
@@ -118,11 +125,11 @@ impl Exchange<'_> {
             let _in_flight = InFlight::new(&pool.pool.backends[backend].status);
             let asked = clock::micros();
             let failed = match self.ask(input, pool, backend, upload, stale).await {
-                Ok((link, head)) => {
+                Ok((link, answer)) => {
                     let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
-                    counters.codes.count(self.scratch.response.status);
+                    counters.codes.count(answer.response.status);
                     counters.latency.record(clock::micros().saturating_sub(asked));
-                    return self.deliver(input, pool, upload, link, head).await;
+                    return self.deliver(input, pool, upload, link, answer).await;
                 }
                 Err((failed, reused)) => {
                     stale = reused && failed.silent && !stale;
@@ -161,13 +168,13 @@ impl Exchange<'_> {
         if failed.unsent {
             return !retried;
         }
-        let again = failed.silent && upload.pump.can_restart() && self.scratch.request.idempotent;
+        let again = failed.silent && upload.pump.can_restart() && self.asked.idempotent;
         again && (stale || (!retried && status.retry_budget.try_retry(clock::now())))
     }
 
     /// The end of an exchange that no backend answered.
     async fn give_up(&mut self, input: &mut Buffer, error: ProxyError, unsent: bool) -> Ended {
-        let after = if unsent || self.scratch.request.body == BodyLength::None {
+        let after = if unsent || self.asked.body == BodyLength::None {
             self.after_own_answer(input)
         } else {
             After::Linger
@@ -184,11 +191,11 @@ impl Exchange<'_> {
         backend: usize,
         upload: &mut Upload,
         fresh: bool,
-    ) -> Result<(Link, usize), (Failed, bool)> {
+    ) -> Result<(Link, Answer), (Failed, bool)> {
         let conn = self.conn;
         let unsent = |error| (Failed { error, silent: true, unsent: true }, false);
         // What could not be sent again is not sent on a connection that may be gone.
-        let certain = !self.scratch.request.idempotent;
+        let certain = !self.asked.idempotent;
         let permit = pool.gate.connection(&pool.pool, &conn.timer).await.map_err(unsent)?;
         let kept = if fresh { None } else { pool.idle.take(&pool.pool, backend, certain) };
         let reused = kept.is_some();
@@ -201,7 +208,7 @@ impl Exchange<'_> {
         let answer = conn.worker.spare.buffer();
         let mut link = Link { upstream, answer, _permit: permit };
         match self.await_head(input, pool, upload, &mut link).await {
-            Ok(head) => Ok((link, head)),
+            Ok(answer) => Ok((link, answer)),
             Err(error) => {
                 let silent = link.answer.is_empty();
                 Err((Failed { error, silent, unsent: false }, reused))
@@ -216,7 +223,8 @@ impl Exchange<'_> {
         pool: &Rc<PoolState>,
         upload: &mut Upload,
         link: &mut Link,
-    ) -> Result<usize, ProxyError> {
+    ) -> Result<Answer, ProxyError> {
+        let mut response = None;
         let (mut scanned, mut interim, mut tried) = (0, 0, false);
         loop {
             // As with requests: parsed when it comes, and again only when its end has been seen.
@@ -224,16 +232,18 @@ impl Exchange<'_> {
             let end = if tried { find_end(bytes, &mut scanned) } else { HeadEnd::Missing };
             let mut head = None;
             if matches!(end, HeadEnd::At(_)) || !tried && !bytes.is_empty() {
-                head = self.scratch.response.judge(bytes, self.to_head)?;
+                let response = response.get_or_insert_with(|| self.conn.worker.room.responses.take());
+                head = response.judge(bytes, self.asked.head)?;
                 tried = true;
             }
-            if let Some(length) = head {
-                if self.scratch.response.status >= 200 || self.scratch.response.status == 101 {
-                    judge_body(self.scratch.response.body, &bytes[length..])?;
-                    return Ok(length);
+            if let Some((length, judged)) = head.zip(response.take()) {
+                if judged.status >= 200 || judged.status == 101 {
+                    judge_body(judged.body, &bytes[length..])?;
+                    return Ok(Answer { response: judged, length });
                 }
                 interim += 1;
-                self.pass_interim(link, length, interim).await?;
+                self.pass_interim(link, &judged, length, interim).await?;
+                self.conn.worker.room.responses.give(judged);
                 link.answer.consume(length);
                 (scanned, tried) = (0, false);
                 continue;
@@ -325,20 +335,28 @@ impl Exchange<'_> {
     }
 
     /// Passes an interim response on (RFC 9110 section 15.2).
-    async fn pass_interim(&mut self, link: &Link, length: usize, count: usize) -> Result<(), ProxyError> {
+    async fn pass_interim(
+        &mut self,
+        link: &Link,
+        response: &ResponseHead,
+        length: usize,
+        count: usize,
+    ) -> Result<(), ProxyError> {
         if count > TOO_MANY_INTERIM {
             return Err(ProxyError::with(Cause::BackendBadResponse, "more than 100 interim responses"));
         }
-        if count > MOST_INTERIM || self.http10 {
+        if count > MOST_INTERIM || self.asked.http10 {
             return Ok(());
         }
-        let out = &mut self.scratch.to_client;
+        let mut out = self.conn.worker.room.texts.take();
         out.clear();
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
         let head = link.answer.part(0..length);
-        write_response(out, head, &self.scratch.response, &HeaderEdits::default(), framing);
+        write_response(&mut out, head, response, &HeaderEdits::default(), framing);
         let conn = self.conn;
-        match conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await {
+        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&out)).await;
+        conn.worker.room.give_text(out);
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(ProxyError::from_client(&error)),
             Err(_) => Err(Cause::ClientTimeoutSend.into()),

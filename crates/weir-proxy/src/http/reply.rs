@@ -47,20 +47,41 @@ pub(crate) const fn reason(status: u16) -> &'static str {
     }
 }
 
-/// Writes an address as text, in place of what was there.
-pub(crate) fn write_address(out: &mut Vec<u8>, address: IpAddr) {
-    out.clear();
-    match address.to_canonical() {
-        IpAddr::V4(address) => {
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                out.extend_from_slice(itoa::Buffer::new().format(octet).as_bytes());
+/// An address as text.
+pub(crate) struct AddressText {
+    text: [u8; 45],
+    length: usize,
+}
+
+impl AddressText {
+    pub(crate) fn new(address: IpAddr) -> Self {
+        let mut text = [0; 45];
+        let mut out = &mut text[..];
+        // The longest address is 45 characters: writing cannot fail.
+        let _ = match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let [a, b, c, d] = address.octets();
+                let mut digits = itoa::Buffer::new();
+                let mut put = |octet: u8, end: &[u8]| {
+                    out.write_all(digits.format(octet).as_bytes()).and_then(|()| out.write_all(end))
+                };
+                put(a, b".")
+                    .and_then(|()| put(b, b"."))
+                    .and_then(|()| put(c, b"."))
+                    .and_then(|()| put(d, b""))
             }
-        }
-        // Writing to a Vec cannot fail.
-        IpAddr::V6(address) => drop(write!(out, "{address}")),
+            IpAddr::V6(address) => write!(out, "{address}"),
+        };
+        let length = 45 - out.len();
+        Self { text, length }
+    }
+}
+
+impl std::ops::Deref for AddressText {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.text[..self.length]
     }
 }
 
@@ -149,9 +170,9 @@ impl Exchange<'_> {
             _ => (500, None),
         };
         let after = self.after_own_answer(input);
-        let fields = std::mem::take(&mut self.scratch.to_backend);
+        let fields = std::mem::take(&mut self.text);
         let sent = self.send(status, &fields, body.as_deref().unwrap_or_default(), after).await;
-        self.scratch.to_backend = fields;
+        self.text = fields;
         sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
     }
 
@@ -175,8 +196,8 @@ impl Exchange<'_> {
 
     /// What becomes of the connection when the backend was never asked: a body that has come whole is skipped.
     pub(crate) fn after_own_answer(&self, input: &mut Buffer) -> After {
-        let keep = self.keep_alive && !self.conn.worker.is_leaving();
-        match self.scratch.request.body {
+        let keep = self.asked.keep_alive && !self.conn.worker.is_leaving();
+        match self.asked.body {
             BodyLength::None if keep => After::Keep,
             BodyLength::None => After::Close,
             BodyLength::Length(length) if keep && length <= input.len() as u64 => {
@@ -195,7 +216,8 @@ impl Exchange<'_> {
         body: &[u8],
         after: After,
     ) -> Result<(), ProxyError> {
-        let out = &mut self.scratch.to_client;
+        let mut text = self.conn.worker.room.texts.take();
+        let out = &mut text;
         out.clear();
         write_status(out, status);
         out.extend_from_slice(fields);
@@ -204,17 +226,18 @@ impl Exchange<'_> {
         }
         if after != After::Keep {
             out.extend_from_slice(b"Connection: close\r\n");
-        } else if self.http10 {
+        } else if self.asked.http10 {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         out.extend_from_slice(b"\r\n");
-        if !self.to_head && status != 204 && status != 304 {
+        if !self.asked.head && status != 204 && status != 304 {
             out.extend_from_slice(body);
         }
         self.status = status;
         let conn = self.conn;
         conn.counters(&self.listener).bytes_out.add(out.len() as u64);
         let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await;
+        conn.worker.room.give_text(text);
         match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(ProxyError::from_client(&error)),

@@ -15,6 +15,7 @@ mod pressure;
 mod retry;
 mod reuse;
 mod routes;
+mod start;
 mod tcp;
 mod timeouts;
 mod upgrade;

@@ -143,29 +143,9 @@ impl Reader {
     pub(super) fn delay(&mut self, node: &Node) -> Option<Millis> {
         const WHAT: &str = "a duration";
         let text = self.plain(node, WHAT)?;
-        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-        let (count, unit) = text.split_at(digits);
-        let scale = match unit {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "" if digits > 0 => {
-                return self.refuse(node, WHAT, &format!("add a unit: `{count}s`, `{count}ms`, `{count}m`"));
-            }
-            "none" => return self.refuse(node, WHAT, "there has to be one here"),
-            _ => {
-                return self.refuse(
-                    node,
-                    WHAT,
-                    "write a whole number with `ms`, `s`, `m` or `h`: `250ms`, `5s`",
-                );
-            }
-        };
-        let length = count.parse::<u64>().ok().and_then(|count| count.checked_mul(scale));
-        match length.filter(|length| *length <= LONGEST) {
-            Some(length) => Some(Millis(length)),
-            None => self.refuse(node, WHAT, "the longest is a year, `8760h`; write `none` for no limit"),
+        match parse_duration(text) {
+            Ok(length) => Some(length),
+            Err(remedy) => self.refuse(node, WHAT, &remedy),
         }
     }
 
@@ -226,6 +206,24 @@ impl Reader {
         };
         self.refuse(node, what, &remedy)
     }
+}
+
+/// `250ms`; or what to write instead.
+pub(in crate::config) fn parse_duration(text: &str) -> Result<Millis, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (count, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "" if digits > 0 => return Err(format!("add a unit: `{count}s`, `{count}ms`, `{count}m`")),
+        "none" => return Err("there has to be one here".into()),
+        _ => return Err("write a whole number with `ms`, `s`, `m` or `h`: `250ms`, `5s`".into()),
+    };
+    let length = count.parse::<u64>().ok().and_then(|count| count.checked_mul(scale));
+    let length = length.filter(|length| *length <= LONGEST);
+    length.map(Millis).ok_or_else(|| "the longest is a year, `8760h`; write `none` for no limit".into())
 }
 
 /// `64KiB`; or what is wrong with it.

@@ -1,0 +1,33 @@
+//! Starting, where it fails.
+
+use std::{net::TcpListener, sync::mpsc, thread, time::Duration};
+
+use weir::app::App;
+
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The error of a configuration that cannot be started; in time, or the test fails.
+#[track_caller]
+fn refusal(text: String) -> String {
+    let (said, says) = mpsc::channel();
+    thread::spawn(move || said.send(App::from_text(&text).map(drop)));
+    let started = says.recv_timeout(PATIENCE).expect("it neither starts nor says why not");
+    format!("{:#}", started.expect_err("it started"))
+}
+
+#[test]
+fn a_taken_port_is_an_error() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let pools = "pools: { app: { backends: [127.0.0.1:9] } }";
+    let listener =
+        |bind: &str| format!("listeners: {{ web: {{ bind: {bind}, protocol: http, pool: app }} }}");
+
+    let error = refusal(format!("{}\n{pools}", listener(&format!("\"{address}\""))));
+    assert!(error.contains("`web`") && error.contains(&address.to_string()), "{error}");
+
+    let admin = format!("admin: {{ bind: \"{address}\" }}");
+    let error = refusal(format!("{}\n{pools}\n{admin}", listener("\"127.0.0.1:0\"")));
+    assert!(error.contains("`admin`") && error.contains(&address.to_string()), "{error}");
+}
