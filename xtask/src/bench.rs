@@ -8,16 +8,18 @@ mod idle;
 mod instructions;
 mod machine;
 mod open_loop;
-mod probe;
+pub(crate) mod probe;
 mod report;
 mod same_rate;
 mod saturation;
-mod wrk;
+pub(crate) mod wrk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
+use crate::process;
 use contestant::{Contestant, Work};
 
 const HELP: &str = "\
@@ -36,6 +38,8 @@ cargo xtask bench NAME... [OPTIONS]
   --quick                 2 rounds of 1 second: to try the harness, not to claim anything
 ";
 
+pub(crate) use idle::GOAL as IDLE_GOAL;
+
 /// What was asked for.
 struct Options {
     names: Vec<String>,
@@ -44,6 +48,19 @@ struct Options {
     connections: Vec<usize>,
     idle: usize,
     weir: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            rounds: 5,
+            seconds: 4,
+            connections: vec![64, 512],
+            idle: 9000,
+            weir: PathBuf::new(),
+        }
+    }
 }
 
 /// Runs the benches that the arguments name.
@@ -72,8 +89,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Memory per idle connection of this weir and its peers.
+pub(crate) fn idle_memory(weir: &Path) -> Result<Value> {
+    idle::run(&Options { weir: weir.to_path_buf(), ..Options::default() })
+}
+
 /// Everything that carries requests: at saturation for each number of connections, then at one rate for all.
-fn traffic(work: &[Work], options: &Options, file: &std::path::Path) -> Result<()> {
+fn traffic(work: &[Work], options: &Options, file: &Path) -> Result<()> {
     let backend = contestant::backend()?;
     let mut contestants = Vec::new();
     for spec in contestant::specs(work) {
@@ -104,14 +126,7 @@ fn traffic(work: &[Work], options: &Options, file: &std::path::Path) -> Result<(
 }
 
 fn parse(arguments: &[String]) -> Result<Options> {
-    let mut options = Options {
-        names: Vec::new(),
-        rounds: 5,
-        seconds: 4,
-        connections: vec![64, 512],
-        idle: 9000,
-        weir: PathBuf::new(),
-    };
+    let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
@@ -130,7 +145,11 @@ fn parse(arguments: &[String]) -> Result<Options> {
         }
     }
     if options.weir.as_os_str().is_empty() {
-        options.weir = machine::build_weir()?;
+        let (weir, built) = process::build_weir()?;
+        if !built {
+            println!("weir was not built; the peers run without it");
+        }
+        options.weir = weir;
     }
     Ok(options)
 }

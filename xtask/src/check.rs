@@ -1,82 +1,90 @@
-//! What CI runs, step by step: formatting, lints, tests, documentation, and the rules of the house.
+//! What CI runs before the peers: formatting, lints, tests, documentation, and the rules of the house.
 
 pub(crate) mod docs;
 pub(crate) mod edges;
 pub(crate) mod sizes;
 mod source;
 
-use std::{process::Command, time::Instant};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::repository;
+use crate::{repository, tally::Tally};
 
-/// One cargo command: what it is called, its arguments, and how to get it if it is a tool of its own.
-struct Step {
-    name: &'static str,
-    arguments: &'static [&'static str],
-    install: Option<&'static str>,
-}
+/// One command: what it is called, the program and its arguments.
+type Step = (&'static str, &'static str, &'static [&'static str]);
 
-const STEPS: [Step; 6] = [
-    Step { name: "fmt", arguments: &["fmt", "--all", "--check"], install: None },
-    Step {
-        name: "clippy",
-        arguments: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
-        install: None,
-    },
-    Step { name: "test", arguments: &["test", "--workspace", "--locked"], install: None },
-    Step { name: "doc", arguments: &["doc", "--workspace", "--no-deps", "--locked"], install: None },
-    Step {
-        name: "deny",
-        arguments: &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
-        install: Some("cargo install cargo-deny --locked"),
-    },
-    Step { name: "machete", arguments: &["machete"], install: Some("cargo install cargo-machete --locked") },
+const STEPS: [Step; 5] = [
+    ("fmt", "cargo", &["fmt", "--all", "--check"]),
+    ("clippy", "cargo", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+    ("doc", "cargo", &["doc", "--workspace", "--no-deps", "--locked"]),
+    ("deny", "cargo-deny", &["--log-level", "error", "check", "bans", "licenses", "sources"]),
+    // Not through cargo: it misreads its arguments where cargo's variables are set.
+    ("machete", "cargo-machete", &[]),
 ];
 
-/// Runs every step, also after one has failed, and says at the end which did.
-pub(crate) fn run() -> Result<()> {
-    let mut failed = Vec::new();
-    let mut step = |name: &'static str, work: &dyn Fn() -> Result<()>| {
-        println!("=== {name}");
-        let start = Instant::now();
-        let outcome = work();
-        if let Err(error) = &outcome {
-            println!("{error:#}");
-            failed.push(name);
-        }
-        let word = if outcome.is_ok() { "passed" } else { "FAILED" };
-        println!("=== {name} {word} after {:.0} s", start.elapsed().as_secs_f64());
-    };
-    step("edges", &edges::run);
-    step("sizes", &sizes::run);
-    step("docs", &docs::run);
-    for Step { name, arguments, install } in &STEPS {
-        step(name, &|| cargo(arguments, *install));
+/// Runs every step, also after one has failed.
+pub(crate) fn run(tally: &mut Tally) {
+    tally.step("edges", || edges::run().map(|()| 1));
+    tally.step("sizes", || sizes::run().map(|()| 1));
+    tally.step("docs", || docs::run().map(|()| 1));
+    for (name, program, arguments) in STEPS {
+        tally.step(name, || succeed(program, arguments).map(|()| 1));
     }
-    if !failed.is_empty() {
-        bail!("failed: {}", failed.join(", "));
+    tally.step("test", test);
+}
+
+fn succeed(program: &str, arguments: &[&str]) -> Result<()> {
+    let status = command(program, arguments).status().with_context(|| {
+        format!("{program} cannot be started; cargo install --locked cargo-deny cargo-machete")
+    })?;
+    if !status.success() {
+        bail!("{program} {} failed", arguments.join(" "));
     }
-    println!("everything passed");
     Ok(())
 }
 
-fn cargo(arguments: &[&str], install: Option<&str>) -> Result<()> {
-    if let Some(install) = install {
-        let known = Command::new("cargo").args([arguments[0], "--version"]).output()?.status.success();
-        if !known {
-            bail!("cargo {} is not installed; {install}", arguments[0]);
-        }
-    }
-    let status = Command::new("cargo")
-        .args(arguments)
-        .current_dir(repository())
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .status()
+fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(repository()).env("RUSTDOCFLAGS", "-D warnings");
+    command
+}
+
+/// Runs all tests, shows what they print, and counts them.
+fn test() -> Result<usize> {
+    let mut child = command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"])
+        .stdout(Stdio::piped())
+        .spawn()
         .context("cargo cannot be started")?;
-    if !status.success() {
-        bail!("cargo {} failed", arguments.join(" "));
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut passed = 0;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        passed += passed_in(&line);
     }
-    Ok(())
+    if !child.wait()?.success() {
+        bail!("cargo test failed; {passed} tests passed");
+    }
+    Ok(passed)
+}
+
+/// How many tests a line of a test runner's output reports as passed.
+fn passed_in(line: &str) -> usize {
+    let count = || line.strip_prefix("test result: ")?.split("; ").next()?.split(' ').nth(1)?.parse().ok();
+    count().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passed_in;
+
+    #[test]
+    fn passed_tests_are_counted() {
+        assert_eq!(passed_in("test result: ok. 75 passed; 1 failed; 0 ignored; 0 measured"), 75);
+        assert_eq!(passed_in("test tests::x ... ok"), 0);
+    }
 }

@@ -2,6 +2,9 @@
 
 mod bench;
 mod check;
+mod peers;
+mod process;
+mod tally;
 
 use std::{
     path::{Path, PathBuf},
@@ -11,12 +14,16 @@ use std::{
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  check                              everything that CI runs
+  check                              formatting, lints, tests, and the rules of the house
+  peers [NAME...]                    tests against real peers: nginx, Python, curl, wrk, PostgreSQL, Redis
+  ci                                 both of these: what CI runs
   edges                              the direction of dependence between the crates
   sizes                              sizes of files, module docs
   docs                               paths and symbols that the papers cite
   bench http tcp idle instructions   weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
 ";
+
+use tally::Tally;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -25,7 +32,20 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let outcome = match command.as_str() {
-        "check" => check::run(),
+        "check" => {
+            let mut tally = Tally::default();
+            check::run(&mut tally);
+            tally.finish()
+        }
+        "peers" => {
+            let mut tally = Tally::default();
+            peers::run(rest, &mut tally).and_then(|()| tally.finish())
+        }
+        "ci" => {
+            let mut tally = Tally::default();
+            check::run(&mut tally);
+            peers::run(&[], &mut tally).and_then(|()| tally.finish())
+        }
         "edges" => check::edges::run(),
         "sizes" => check::sizes::run(),
         "docs" => check::docs::run(),

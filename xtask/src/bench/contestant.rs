@@ -1,17 +1,16 @@
 //! The contestants: how each is started, pinned, known to be ready and stopped.
 
 use std::{
-    fs::{self, File},
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
-    time::{Duration, Instant},
+    process::Command,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{machine, probe};
+use crate::process::{Running, folder, nginx};
 
 /// The kind of work a contestant does.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -147,12 +146,6 @@ impl Spec {
     }
 }
 
-fn nginx(file: &Path, folder: &Path) -> Command {
-    let mut command = Command::new("nginx");
-    command.arg("-p").arg(folder).args(["-e", "stderr", "-g", "daemon off;", "-c"]).arg(file);
-    command
-}
-
 /// A running balancer.
 pub(crate) struct Contestant {
     /// What it is.
@@ -174,14 +167,14 @@ impl Contestant {
     pub(crate) fn start_sized(spec: Spec, weir: &Path, small: bool) -> Result<Self> {
         let folder = folder(spec.file)?;
         let command = spec.command(weir, small, &folder)?;
-        let process = Running::start(&command, machine::BALANCER, &folder)?;
-        let response_bytes = process.ready(spec.address())?;
+        let process = start(&command, machine::BALANCER, &folder)?;
+        let response_bytes = answers(&process, spec.address())?;
         Ok(Self { spec, version: spec.version(weir), response_bytes, process })
     }
 
     /// Its main process.
     pub(crate) fn pid(&self) -> u32 {
-        self.process.child.id()
+        self.process.pid()
     }
 }
 
@@ -196,64 +189,22 @@ pub(crate) struct Backend {
 pub(crate) fn backend() -> Result<Backend> {
     let folder = folder("backend")?;
     let file = crate::repository().join("bench/backend.nginx.conf");
-    let process = Running::start(&nginx(&file, &folder), machine::CLIENTS, &folder)?;
+    let process = start(&nginx(&file, &folder), machine::CLIENTS, &folder)?;
     let address = SocketAddr::from(([127, 0, 0, 1], 18001));
-    process.ready(address).context("the backend (nginx)")?;
+    answers(&process, address).context("the backend (nginx)")?;
     Ok(Backend { _process: process, address })
 }
 
-/// A folder for what a program writes; its output goes to `output.txt` there.
-fn folder(name: &str) -> Result<PathBuf> {
-    let folder = std::env::temp_dir().join("weir-bench").join(name);
-    fs::create_dir_all(&folder)?;
-    Ok(folder)
+/// Starts a program on a CPU.
+fn start(command: &Command, cpu: usize, folder: &Path) -> Result<Running> {
+    // taskset becomes the program, so that the process is the program's.
+    let mut pinned = Command::new("taskset");
+    pinned.arg("-c").arg(cpu.to_string()).arg(command.get_program()).args(command.get_args());
+    Running::start(&mut pinned, folder)
 }
 
-/// A child process that ends with this value.
-struct Running {
-    child: Child,
-    output: PathBuf,
-}
-
-impl Running {
-    fn start(command: &Command, cpu: usize, folder: &Path) -> Result<Self> {
-        let output = folder.join("output.txt");
-        let program = command.get_program().to_string_lossy().into_owned();
-        let mut pinned = Command::new("taskset");
-        pinned.arg("-c").arg(cpu.to_string()).arg(command.get_program()).args(command.get_args());
-        let file = File::create(&output)?;
-        pinned.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let child = pinned.spawn().with_context(|| format!("{program} cannot be started"))?;
-        Ok(Self { child, output })
-    }
-
-    /// Waits until a request is answered with 200; the length of the whole response.
-    fn ready(&self, address: SocketAddr) -> Result<u64> {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            // A second request on a warm connection: some headers differ on the first.
-            match probe::exchange(address, 2) {
-                Ok(bytes) => return Ok(bytes),
-                Err(error) if Instant::now() > deadline || !self.alive() => {
-                    let said = fs::read_to_string(&self.output).unwrap_or_default();
-                    let last: Vec<_> = said.lines().rev().take(3).collect();
-                    bail!("no answer at {address} ({error:#}); it said last: {}", last.join(" / "));
-                }
-                Err(_) => thread::sleep(Duration::from_millis(50)),
-            }
-        }
-    }
-
-    fn alive(&self) -> bool {
-        // A process that ended and was not waited for has no program any more.
-        fs::read_link(format!("/proc/{}/exe", self.child.id())).is_ok()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if let Err(error) = machine::stop(&mut self.child) {
-            eprintln!("a process could not be stopped: {error}");
-        }
-    }
+/// Waits until requests are answered with 200; the length of a whole response.
+fn answers(process: &Running, address: SocketAddr) -> Result<u64> {
+    // Two requests on one connection: some headers differ on the first.
+    process.ready(|| probe::exchange(address, 2).with_context(|| format!("no answer at {address}")))
 }

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Bytes that an idle connection to weir may cost.
-const GOAL: f64 = 2048.0;
+pub(crate) const GOAL: f64 = 2048.0;
 
 struct Line {
     name: &'static str,

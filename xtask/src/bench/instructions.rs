@@ -1,20 +1,16 @@
 //! Instructions of weir per request, by valgrind: exact whatever else the machine does, so two versions of weir can
 //! be told apart by less than a percent. Two runs that differ in requests only; start and end cancel out.
 
-use std::{
-    fs::{self, File},
-    process::{Command, Stdio},
-    thread,
-    time::{Duration, Instant},
-};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::{
-    Options, contestant, machine, probe,
+    Options, contestant, probe,
     report::{Row, print_table},
 };
+use crate::process::{self, Running};
 
 const CONNECTIONS: usize = 64;
 const FEW: usize = 64 * 20;
@@ -37,23 +33,19 @@ pub(crate) fn run(options: &Options) -> Result<Value> {
 
 /// Instructions of a whole run of weir that serves so many requests.
 fn count(options: &Options, requests: usize) -> Result<u64> {
-    let folder = std::env::temp_dir().join("weir-bench/instructions");
-    fs::create_dir_all(&folder)?;
-    let output = folder.join("output.txt");
-    let file = File::create(&output)?;
-    let mut child = Command::new("valgrind")
+    let mut command = Command::new("valgrind");
+    command
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(&options.weir)
         .args(["run", "-c"])
-        .arg(crate::repository().join("bench/weir-instructions.yaml"))
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file)
-        .spawn()
-        .context("valgrind cannot be started; on Debian: apt-get install valgrind")?;
-    let served = serve(requests);
-    machine::stop(&mut child)?;
-    let said = fs::read_to_string(&output)?;
+        .arg(crate::repository().join("bench/weir-instructions.yaml"));
+    let folder = process::folder("instructions")?;
+    let running = Running::start(&mut command, &folder).context("on Debian: apt-get install valgrind")?;
+    let served = running
+        .ready(|| probe::exchange(contestant::instructions_address(), 1))
+        .and_then(|_| serve(requests));
+    running.finish()?;
+    let said = std::fs::read_to_string(folder.join("output.txt"))?;
     served.with_context(|| format!("weir under valgrind said: {}", said.trim()))?;
     let line = said.lines().find_map(|line| line.split_once("Collected :"));
     let (_, figure) = line.with_context(|| format!("valgrind counted nothing: {}", said.trim()))?;
@@ -62,13 +54,6 @@ fn count(options: &Options, requests: usize) -> Result<u64> {
 
 fn serve(requests: usize) -> Result<()> {
     let address = contestant::instructions_address();
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while probe::exchange(address, 1).is_err() {
-        if Instant::now() > deadline {
-            bail!("no answer at {address}");
-        }
-        thread::sleep(Duration::from_millis(200));
-    }
     let mut clients =
         (0..CONNECTIONS).map(|_| probe::Client::connect(address)).collect::<Result<Vec<_>>>()?;
     for _ in 0..requests / CONNECTIONS {

@@ -1,41 +1,17 @@
 //! What the kernel knows about a process: CPU time, memory, children; and where it may run.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::{Child, Command},
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use rustix::{
-    process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit},
+    process::{Pid, Resource, Rlimit, setrlimit},
     thread::{CpuSet, sched_setaffinity},
 };
-
-use crate::repository;
 
 /// The balancer's CPU.
 pub(crate) const BALANCER: usize = 0;
 /// The CPU of clients and backends.
 pub(crate) const CLIENTS: usize = 1;
-
-/// Builds weir for release and says where it is. A failed build is no reason to stop: peers run without it.
-pub(crate) fn build_weir() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(cargo)
-        .args(["build", "--release", "--package", "weir", "--bin", "weir"])
-        .current_dir(repository())
-        .status()
-        .context("cargo cannot be started")?;
-    if !status.success() {
-        println!("weir was not built; the peers run without it");
-    }
-    // This program was built into the same folder: target/release.
-    let folder = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
-    Ok(folder.join("weir"))
-}
 
 /// Lets this process have as many open files as the machine allows, and returns the number.
 pub(crate) fn raise_file_limit() -> u64 {
@@ -122,19 +98,4 @@ fn numbers(folder: &str) -> impl Iterator<Item = u32> + use<> {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-}
-
-/// Asks a process to end and waits for it; kills it when it does not listen.
-pub(crate) fn stop(child: &mut Child) -> io::Result<()> {
-    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-        kill_process(pid, Signal::TERM)?;
-    }
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while child.try_wait()?.is_none() {
-        if Instant::now() > deadline {
-            child.kill()?;
-        }
-        thread::sleep(Duration::from_millis(10));
-    }
-    Ok(())
 }

@@ -50,6 +50,20 @@ impl Client {
             self.buffer.extend_from_slice(&piece[..count]);
         }
     }
+
+    /// A field of the last response.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let head = self.buffer.windows(4).position(|window| window == b"\r\n\r\n")?;
+        field(std::str::from_utf8(&self.buffer[..head]).ok()?, name)
+    }
+}
+
+/// The value of a field in a head.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (candidate, value) = line.split_once(':')?;
+        candidate.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }
 
 /// Some requests on one connection; the length of the last response.
@@ -70,10 +84,7 @@ pub(crate) fn response_length(bytes: &[u8]) -> Result<Option<usize>> {
     if !text.starts_with("HTTP/1.1 200 ") {
         bail!("not a 200: {}", text.lines().next().unwrap_or_default());
     }
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
-    });
+    let length = field(text, "content-length").and_then(|value| value.parse::<usize>().ok());
     match length {
         Some(BODY) => Ok(Some(head + 4 + BODY)),
         Some(other) => bail!("a body of {other} bytes instead of {BODY}"),

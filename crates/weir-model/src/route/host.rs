@@ -12,7 +12,7 @@ pub enum HostMatch {
 }
 
 impl HostMatch {
-    /// True if the pattern takes this host (lower case, without port, see [`without_dot`]).
+    /// True if the pattern takes this host (lower case, without port, see `without_dot`).
     pub fn takes(&self, host: &[u8]) -> bool {
         match self {
             Self::Exact(name) => host == name.as_bytes(),

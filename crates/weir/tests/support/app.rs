@@ -8,6 +8,16 @@ use weir::app::App;
 pub(crate) struct Weir(App);
 
 impl Weir {
+    /// Starts from a whole configuration.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[track_caller]
+    pub(crate) fn from_text(text: &str) -> Self {
+        let app = App::from_text(text);
+        Self(app.unwrap_or_else(|error| panic!("{error}\n--- in ---\n{text}")))
+    }
+
     /// Where the listener is bound.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address("web")
@@ -62,9 +72,6 @@ impl Setup {
         self.listener.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();
         writeln!(text, "pools:\n  app:\n    backends: [{}]", backends.join(", ")).unwrap();
         self.pool.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();
-        match App::from_text(&text) {
-            Ok(app) => Weir(app),
-            Err(error) => panic!("{error}\n--- in ---\n{text}"),
-        }
+        Weir::from_text(&text)
     }
 }

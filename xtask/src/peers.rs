@@ -1,0 +1,74 @@
+//! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP.
+//!
+//! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
+//! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
+
+mod clients;
+mod databases;
+mod idle;
+mod kill;
+mod shutdown;
+mod site;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    process::{self, Running},
+    tally::Tally,
+};
+
+/// A test: a sentence of what was counted, or what was wrong.
+type Test = fn(&Path) -> Result<String>;
+
+const TESTS: [(&str, Test); 9] = [
+    ("curl_nginx", clients::curl_nginx),
+    ("curl_python", clients::curl_python),
+    ("wrk_nginx", clients::wrk_nginx),
+    ("postgresql", databases::postgresql),
+    ("redis", databases::redis),
+    ("backend_killed", kill::http),
+    ("backend_killed_tcp", kill::tcp),
+    ("shutdown_drains", shutdown::drains),
+    ("idle_connections", idle::memory),
+];
+
+/// Runs the tests with these names, or all of them.
+pub(crate) fn run(names: &[String], tally: &mut Tally) -> Result<()> {
+    if let Some(unknown) = names.iter().find(|name| !TESTS.iter().any(|(known, _)| known == name)) {
+        let known: Vec<_> = TESTS.iter().map(|(name, _)| *name).collect();
+        bail!("there is no test `{unknown}` among {}", known.join(", "));
+    }
+    let mut weir = None;
+    tally.step("build", || match process::build_weir()? {
+        (program, true) => {
+            weir = Some(program);
+            Ok(1)
+        }
+        _ => bail!("weir cannot be built"),
+    });
+    let Some(weir) = weir else { return Ok(()) };
+    for (name, test) in TESTS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+        tally.step(&format!("peer {name}"), || {
+            let sentence = test(&weir)?;
+            println!("{name}: {sentence}");
+            Ok(1)
+        });
+    }
+    Ok(())
+}
+
+/// Writes a configuration and starts weir with it.
+fn weir(program: &Path, name: &str, configuration: &str) -> Result<Running> {
+    let folder = folder(name)?;
+    let file = folder.join("weir.yaml");
+    std::fs::write(&file, configuration)?;
+    let mut command = std::process::Command::new(program);
+    command.args(["run", "-c"]).arg(file);
+    Running::start(&mut command, &folder)
+}
+
+fn folder(name: &str) -> Result<PathBuf> {
+    process::folder(&format!("peer-{name}"))
+}

@@ -1,0 +1,146 @@
+//! Child processes that end with the value that stands for them.
+
+use std::{
+    fs::{self, File},
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::repository;
+
+/// How long a program may take to start or to stop.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// A running program. What it prints goes to a file.
+pub(crate) struct Running {
+    child: Child,
+    output: PathBuf,
+}
+
+impl Running {
+    /// Starts it; what it prints goes to `output.txt` in the folder.
+    pub(crate) fn start(command: &mut Command, folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let output = folder.join("output.txt");
+        let file = File::create(&output)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let child = command.spawn().with_context(|| format!("{program} cannot be started"))?;
+        Ok(Self { child, output })
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What it has printed so far.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Waits until something works; the error says what did not, and what the program printed last.
+    pub(crate) fn ready<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match attempt() {
+                Ok(value) => return Ok(value),
+                Err(error) if Instant::now() > deadline || !self.alive() => {
+                    let said = self.said();
+                    let last: Vec<_> = said.lines().rev().take(3).collect();
+                    bail!("not ready ({error:#}); it said last: {}", last.join(" / "));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    /// Waits until connections to an address are accepted.
+    pub(crate) fn listens(&self, address: SocketAddr) -> Result<()> {
+        self.ready(|| TcpStream::connect(address).map(drop).with_context(|| format!("{address}")))
+    }
+
+    fn alive(&self) -> bool {
+        // A process that ended and was not waited for has no program any more.
+        fs::read_link(format!("/proc/{}/exe", self.child.id())).is_ok()
+    }
+
+    /// Ends it without giving it a chance to say goodbye.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Asks it to end and waits for it; true if it reported success.
+    pub(crate) fn finish(mut self) -> Result<bool> {
+        Ok(stop(&mut self.child)?)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = stop(&mut self.child) {
+            eprintln!("a process could not be stopped: {error}");
+        }
+    }
+}
+
+/// Asks a process to end and waits for it; kills it when it does not listen. True if it reported success.
+fn stop(child: &mut Child) -> io::Result<bool> {
+    if let Some(status) = child.try_wait()? {
+        return Ok(status.success());
+    }
+    if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+        kill_process(pid, Signal::TERM)?;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// An address on the loopback interface that nobody listens at.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// A folder of its own for what a program writes.
+pub(crate) fn folder(name: &str) -> Result<PathBuf> {
+    let folder = std::env::temp_dir().join("weir-xtask").join(name);
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A command for nginx in the foreground, with a folder for what it writes.
+pub(crate) fn nginx(file: &Path, folder: &Path) -> Command {
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder).args(["-e", "stderr", "-g", "daemon off;", "-c"]).arg(file);
+    command
+}
+
+/// Builds weir for release and says where it is, and whether the build went well.
+pub(crate) fn build_weir() -> Result<(PathBuf, bool)> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--package", "weir", "--bin", "weir"])
+        .current_dir(repository())
+        .status()
+        .context("cargo cannot be started")?;
+    // This program was built into the same folder: target/release.
+    let folder = std::env::current_exe()?.parent().map(Path::to_path_buf).unwrap_or_default();
+    Ok((folder.join("weir"), status.success()))
+}
