@@ -39,7 +39,7 @@ impl From<BadChunk> for Stop {
 }
 
 /// Content up to this size is copied behind its head: one plain write costs less than a gathering one.
-const COPIED: usize = 4096;
+const COPIED: usize = 256;
 
 /// What a pump that cannot go on waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
