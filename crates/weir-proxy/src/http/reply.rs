@@ -1,6 +1,11 @@
 //! Answers that weir gives itself: refusals, redirects, fixed responses.
 
-use std::{cell::RefCell, io::Write as _, net::IpAddr, time::SystemTime};
+use std::{
+    cell::RefCell,
+    io::Write as _,
+    net::IpAddr,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use weir_model::route::{Action, Redirect, Route};
 
@@ -96,7 +101,7 @@ fn write_date(out: &mut Vec<u8>) {
         let now = clock::now().0 / 1000;
         if *second != now {
             *second = now;
-            *text = httpdate::fmt_http_date(SystemTime::now());
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(clock::wall().0));
         }
         out.extend_from_slice(b"Date: ");
         out.extend_from_slice(text.as_bytes());
