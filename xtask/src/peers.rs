@@ -5,6 +5,7 @@
 
 mod clients;
 mod databases;
+mod demo;
 mod idle;
 mod kill;
 mod shutdown;
@@ -22,7 +23,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 9] = [
+const TESTS: [(&str, Test); 10] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -31,6 +32,7 @@ const TESTS: [(&str, Test); 9] = [
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
     ("shutdown_drains", shutdown::drains),
+    ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];
 

@@ -104,6 +104,11 @@ impl FakeBackend {
         lock(&self.log.bytes).iter().flat_map(|bytes| lock(bytes).clone()).collect()
     }
 
+    /// The bytes of each connection.
+    pub fn streams(&self) -> Vec<Vec<u8>> {
+        lock(&self.log.bytes).iter().map(|bytes| lock(bytes).clone()).collect()
+    }
+
     /// How many bytes arrived.
     pub fn byte_count(&self) -> usize {
         lock(&self.log.bytes).iter().map(|bytes| lock(bytes).len()).sum()

@@ -3,6 +3,8 @@
 //! Peers set memory aside for as many connections as they may ever have, so the zero is a start of the same program
 //! with room for few.
 
+use std::{thread, time::Duration};
+
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
@@ -15,6 +17,9 @@ use super::{
 
 /// Bytes that an idle connection to weir may cost.
 pub(crate) const GOAL: f64 = 2048.0;
+
+/// How long connections are left alone before they count as idle.
+const QUIET: Duration = Duration::from_secs(3);
 
 struct Line {
     name: &'static str,
@@ -67,6 +72,8 @@ fn measure(spec: Spec, options: &Options) -> Result<Line> {
         };
         clients.push(one_request().with_context(|| format!("connection {index}"))?);
     }
+    // Idle is who has been quiet for a while.
+    thread::sleep(QUIET);
     let after = machine::resident(full.pid())?;
     // Those that were closed meanwhile would make the rest look cheap.
     for (index, client) in clients.iter_mut().enumerate() {

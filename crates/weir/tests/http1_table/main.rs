@@ -5,8 +5,11 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
 
+mod admin;
 mod answers;
 mod cases;
+mod mutations;
 mod requests;
+mod strict;
 #[path = "../support/app.rs"]
 mod support;

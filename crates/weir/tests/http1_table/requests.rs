@@ -425,7 +425,7 @@ fn run_all(writing: impl Fn(usize) -> Writing) -> (Vec<String>, Vec<String>) {
 }
 
 /// The rows that the table leaves no choice for: only refusals, only plain 200.
-fn without_choice() -> (Vec<String>, Vec<String>) {
+pub(crate) fn without_choice() -> (Vec<String>, Vec<String>) {
     let is_refusal = |word: &str| word == "close" || word.starts_with(['4', '5']) && word.len() == 3;
     let (mut refuse, mut accept) = (Vec::new(), Vec::new());
     for case in cases::read("requests") {

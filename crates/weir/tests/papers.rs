@@ -1,0 +1,32 @@
+//! Every configuration that a paper shows is one that weir takes.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
+
+use std::{fs, path::Path};
+
+use weir_control::config::{self, Style};
+use weir_model::status::Registry;
+
+/// The blocks of a paper that are marked as YAML.
+fn blocks(paper: &str) -> Vec<String> {
+    let after = paper.split("```yaml\n").skip(1);
+    after.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn configurations_in_papers_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut papers = vec![root.join("README.md")];
+    papers.extend(fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    let mut count = 0;
+    for paper in papers.iter().filter(|path| path.extension().is_some_and(|end| end == "md")) {
+        for block in blocks(&fs::read_to_string(paper).unwrap()) {
+            let loaded = config::from_text(&paper.to_string_lossy(), &block);
+            let compiled = config::compile(loaded, 1, &mut Registry::new(1));
+            let report = compiled.map_or_else(|refusal| refusal, |compiled| compiled.report);
+            assert_eq!(report.counts(), (0, 0), "{}", report.render(Style::Plain));
+            count += 1;
+        }
+    }
+    assert!(count >= 3, "only {count} configurations were found");
+}
