@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    ops::Deref,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
@@ -96,16 +97,16 @@ impl PoolState {
 
 /// One request or connection in flight to a backend, counted as long as this lives.
 #[derive(Debug)]
-pub(crate) struct InFlight(Arc<BackendStatus>);
+pub(crate) struct InFlight<S: Deref<Target = BackendStatus>>(S);
 
-impl InFlight {
-    pub(crate) fn new(status: &Arc<BackendStatus>) -> Self {
+impl<S: Deref<Target = BackendStatus>> InFlight<S> {
+    pub(crate) fn new(status: S) -> Self {
         status.active.fetch_add(1, Ordering::Relaxed);
-        Self(status.clone())
+        Self(status)
     }
 }
 
-impl Drop for InFlight {
+impl<S: Deref<Target = BackendStatus>> Drop for InFlight<S> {
     fn drop(&mut self) {
         self.0.active.fetch_sub(1, Ordering::Relaxed);
     }

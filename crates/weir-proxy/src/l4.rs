@@ -6,6 +6,7 @@ use weir_model::{
     listener::Listener,
     pool::PoolIndex,
     route::{Action, Route},
+    status::BackendStatus,
 };
 
 use crate::{
@@ -33,7 +34,7 @@ struct Passed {
 /// A connection to a backend, counted as long as this lives. It does not hold on to the snapshot it was made under.
 struct Joined {
     upstream: Upstream,
-    _in_flight: InFlight,
+    _in_flight: InFlight<Arc<BackendStatus>>,
     _permit: Option<Permit>,
 }
 
@@ -91,7 +92,7 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         let Some(backend) = pool.choose(&conn.worker, &tried) else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
-        let in_flight = InFlight::new(&chosen.status);
+        let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
         match connect(&conn.worker, &conn.timer, &pool.pool, chosen).await {

@@ -1,11 +1,14 @@
 //! Listening sockets: bound once, one per worker, and the loop that accepts from them.
 
-use std::{io, net::TcpListener, rc::Rc, sync::Arc, time::Duration};
+use std::{io, net::TcpListener, rc::Rc, sync::Arc};
 
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 use tokio::sync::watch;
-use weir_model::listener::{Bind, Protocol};
+use weir_model::{
+    listener::{Bind, Protocol},
+    time::Millis,
+};
 
 use crate::{
     conn::Conn,
@@ -18,7 +21,7 @@ use crate::{
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 /// How long accepting pauses when the process is out of files.
-const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Millis = Millis(100);
 
 /// Binds one address `count` times, once per worker; the kernel spreads connections over them. `None` if it is the
 /// IPv6 half of a bind for either family, on a host without IPv6.
@@ -66,6 +69,7 @@ pub(crate) async fn accept(
     mut phase: watch::Receiver<Phase>,
 ) {
     let mut told = false;
+    let pause = worker.wheel.timer();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -81,7 +85,7 @@ pub(crate) async fn accept(
                         format!("listener={name} accepting pauses: {error} (the limit is {most} files)");
                     worker.journal.say(Level::Warn, text);
                 }
-                tokio::time::sleep(PAUSE).await;
+                pause.sleep(PAUSE).await;
                 continue;
             }
             // The connection is already gone again (ECONNABORTED and its like): nothing to serve.

@@ -5,20 +5,26 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
+    future::{pending, poll_fn},
+    io,
     pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
-    time::Duration,
 };
+
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::net::unix::pipe;
 
 use weir_model::time::{Millis, Moment};
 
 use crate::clock;
 
 /// How fine time-outs are.
-pub(crate) const TICK: Duration = Duration::from_millis(50);
 const TICK_MS: u64 = 50;
+/// The same, for those who wait for a tick.
+pub(crate) const TICK: Millis = Millis(TICK_MS);
 /// How many slots the wheel has; also the longest that a dropped timer stays in it.
 const SLOTS: u64 = 128;
 
@@ -40,6 +46,36 @@ struct Entry {
     /// The tick it is queued at; `u64::MAX` when it is not.
     queued: Cell<u64>,
     waker: RefCell<Option<Waker>>,
+}
+
+/// What turns the wheel. The runtime has no timers of its own: they would cost each of its waits more than this.
+#[derive(Debug)]
+pub(crate) struct Ticker(pipe::Receiver);
+
+impl Ticker {
+    pub(crate) fn new() -> io::Result<Self> {
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK_MS as i64 * 1_000_000 };
+        timerfd_settime(
+            &timer,
+            TimerfdTimerFlags::empty(),
+            &Itimerspec { it_interval: tick, it_value: tick },
+        )?;
+        // Not a pipe, but it is read like one: without waiting, after the runtime has said that there is something to read.
+        Ok(Self(pipe::Receiver::from_owned_fd_unchecked(timer)?))
+    }
+
+    /// Waits for the next tick.
+    pub(crate) async fn tick(&self) -> io::Result<()> {
+        loop {
+            self.0.readable().await?;
+            match self.0.try_read(&mut [0u8; 8]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                read => return read.map(drop),
+            }
+        }
+    }
 }
 
 /// One task's timer: one deadline at a time.
@@ -142,6 +178,11 @@ impl Timer {
             *waker = Some(cx.waker().clone());
         }
         false
+    }
+
+    /// Waits so long.
+    pub(crate) async fn sleep(&self, length: Millis) {
+        let _ = self.limit(length, pending::<()>()).await;
     }
 
     /// The work's output, unless the deadline comes first.

@@ -15,7 +15,6 @@ use std::{
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::watch,
-    time::{MissedTickBehavior, interval},
 };
 use weir_model::{
     balance::Seed,
@@ -30,7 +29,7 @@ use crate::{
     http::Room,
     listener,
     telemetry::{Journal, Voice},
-    timer::{TICK, Wheel},
+    timer::{TICK, Ticker, Wheel},
 };
 
 /// What the process is doing.
@@ -164,7 +163,6 @@ pub fn run(setup: Setup) -> io::Result<()> {
     clock::refresh();
     let runtime = Builder::new_current_thread()
         .enable_io()
-        .enable_time()
         .on_thread_unpark(clock::refresh)
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
@@ -174,7 +172,7 @@ pub fn run(setup: Setup) -> io::Result<()> {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             tokio::task::spawn_local(listener::accept(worker.clone(), name, socket, setup.phase.clone()));
         }
-        tokio::task::spawn_local(tick(worker.clone(), setup.beat));
+        tokio::task::spawn_local(tick(worker.clone(), Ticker::new()?, setup.beat));
         follow(&worker, setup.phase).await;
         Ok(())
     })
@@ -190,11 +188,13 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
         match now {
             Phase::Stopped => return,
             Phase::Draining => {
-                let mut ticks = interval(TICK);
+                let timer = worker.wheel.timer();
                 loop {
-                    tokio::select! {
-                        changed = phase.changed() => if changed.is_err() { return } else { break },
-                        _ = ticks.tick() => if worker.open.get() == 0 { return },
+                    match timer.limit(TICK, phase.changed()).await {
+                        Ok(Ok(())) => break,
+                        Ok(Err(_)) => return,
+                        Err(_) if worker.open.get() == 0 => return,
+                        Err(_) => {}
                     }
                 }
             }
@@ -209,12 +209,9 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
 }
 
 /// Turns the timer wheel, and looks after connections that wait to be used again.
-async fn tick(worker: Rc<Worker>, beat: Arc<AtomicU64>) {
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
     let mut count = 0u64;
-    loop {
-        ticks.tick().await;
+    while ticker.tick().await.is_ok() {
         clock::refresh();
         beat.store(clock::now().0, Ordering::Relaxed);
         worker.wheel.advance();

@@ -122,7 +122,7 @@ impl Exchange<'_> {
                 return self.give_up(input, error, true).await;
             };
             self.backend = Some(backend);
-            let _in_flight = InFlight::new(&pool.pool.backends[backend].status);
+            let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
             let asked = clock::micros();
             let failed = match self.ask(input, pool, backend, upload, stale).await {
                 Ok((link, answer)) => {

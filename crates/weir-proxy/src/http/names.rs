@@ -26,28 +26,37 @@ pub(crate) enum Name {
 /// What the field of this name is to us. Names compare without case.
 #[inline]
 pub(crate) fn classify(name: &[u8]) -> Name {
-    let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
     // The length and the first letter rule out nearly every name without a comparison.
     match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
-        (2, b't') if is("te") => Name::Hop,
-        (4, b'h') if is("host") => Name::Host,
-        (6, b'e') if is("expect") => Name::Expect,
-        (7, b'u') if is("upgrade") => Name::Upgrade,
-        (9, b'f') if is("forwarded") => Name::OtherForwarded,
-        (9, b'x') if is("x-real-ip") => Name::OtherForwarded,
-        (10, b'c') if is("connection") => Name::Connection,
-        (10, b'k') if is("keep-alive") => Name::Hop,
-        (14, b'c') if is("content-length") => Name::ContentLength,
-        (14, b'h') if is("http2-settings") => Name::Hop,
-        (15, b'x') if is("x-forwarded-for") => Name::ForwardedFor,
-        (16, b'x') if is("x-forwarded-host") => Name::ForwardedHost,
-        (16, b'p') if is("proxy-connection") => Name::Hop,
-        (17, b't') if is("transfer-encoding") => Name::TransferEncoding,
-        (17, b'x') if is("x-forwarded-proto") => Name::ForwardedProto,
-        (18, b'p') if is("proxy-authenticate") => Name::Hop,
-        (19, b'p') if is("proxy-authorization") => Name::Hop,
+        (2, b't') if is(name, b"te") => Name::Hop,
+        (4, b'h') if is(name, b"host") => Name::Host,
+        (6, b'e') if is(name, b"expect") => Name::Expect,
+        (7, b'u') if is(name, b"upgrade") => Name::Upgrade,
+        (9, b'f') if is(name, b"forwarded") => Name::OtherForwarded,
+        (9, b'x') if is(name, b"x-real-ip") => Name::OtherForwarded,
+        (10, b'c') if is(name, b"connection") => Name::Connection,
+        (10, b'k') if is(name, b"keep-alive") => Name::Hop,
+        (14, b'c') if is(name, b"content-length") => Name::ContentLength,
+        (14, b'h') if is(name, b"http2-settings") => Name::Hop,
+        (15, b'x') if is(name, b"x-forwarded-for") => Name::ForwardedFor,
+        (16, b'x') if is(name, b"x-forwarded-host") => Name::ForwardedHost,
+        (16, b'p') if is(name, b"proxy-connection") => Name::Hop,
+        (17, b't') if is(name, b"transfer-encoding") => Name::TransferEncoding,
+        (17, b'x') if is(name, b"x-forwarded-proto") => Name::ForwardedProto,
+        (18, b'p') if is(name, b"proxy-authenticate") => Name::Hop,
+        (19, b'p') if is(name, b"proxy-authorization") => Name::Hop,
         _ => Name::Other,
     }
+}
+
+/// True if a token is this name, which is written in lower case. Setting one bit lowers letters and leaves the other
+/// bytes of our names alone; no byte of a token but the upper-case letter becomes the same letter that way.
+#[inline]
+fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
+    <&[u8; N]>::try_from(name).is_ok_and(|name| {
+        let differences = name.iter().zip(known).map(|(byte, known)| (byte | 0x20) ^ known);
+        differences.fold(0, |all, difference| all | difference) == 0
+    })
 }
 
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,

@@ -70,9 +70,38 @@ const fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, end: end as u32 }
 }
 
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
+
+/// The next eight bytes, if there are so many.
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes)
+}
+
+/// Sets the highest bit of each byte that is not a letter, a digit or a hyphen.
+const fn not_plain(word: u64) -> u64 {
+    /// Sets the highest bit of each byte from `low` to `high`. Only the lower seven bits are looked at, so that nothing
+    /// carries over.
+    const fn between(word: u64, low: u8, high: u8) -> u64 {
+        (word + ONES * (0x80 - low) as u64) & !(word + ONES * (0x7f - high) as u64)
+    }
+    let seven = word & !HIGH;
+    let lower = seven | (ONES * 0x20);
+    let plain = between(lower, b'a', b'z') | between(seven, b'0', b'9') | between(seven, b'-', b'-');
+    (!plain | word) & HIGH
+}
+
 /// Skips bytes of a token; tells whether there was an underscore among them.
 fn skip_token(bytes: &[u8], mut at: usize) -> (usize, bool) {
     let mut seen = 0;
+    while let Some(word) = word(bytes, at) {
+        let odd = not_plain(word);
+        if odd != 0 {
+            at += (odd.trailing_zeros() / 8) as usize;
+            break;
+        }
+        at += 8;
+    }
     while let Some(class) = bytes.get(at).map(|byte| TOKEN[*byte as usize])
         && class != 0
     {
@@ -84,13 +113,9 @@ fn skip_token(bytes: &[u8], mut at: usize) -> (usize, bool) {
 
 /// Skips bytes that a text may contain, HTAB included, up to the first other control character or the end.
 fn skip_text(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     loop {
         // Eight bytes at a time: those below 0x20, and 0x7f, set their highest bit. The lowest such bit is exact.
-        while let Some(word) =
-            bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes)
-        {
+        while let Some(word) = word(bytes, at) {
             let low = word.wrapping_sub(ONES * 0x20) & !word;
             let delete = word ^ (ONES * 0x7f);
             let odd = (low | (delete.wrapping_sub(ONES) & !delete)) & HIGH;

@@ -37,7 +37,7 @@ pub(crate) enum After {
 }
 
 /// How long a connection stays ready for its next request before it lets go of the room for an exchange.
-const WARM: Millis = Millis(1000);
+const WARM: Millis = Millis(100);
 
 /// Serves one connection to its end. Between requests it holds no buffer, and soon no exchange either: what is left
 /// then is this future.
