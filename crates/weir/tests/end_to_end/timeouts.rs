@@ -62,11 +62,11 @@ fn a_body_that_stops_coming_is_answered_with_408() {
 #[test]
 fn a_body_that_keeps_coming_is_given_all_the_time_it_needs() {
     let backend = FakeBackend::echo();
-    let weir = Setup::http(&[backend.address()]).listener("timeouts: { body_idle: 1s }").start();
+    let weir = Setup::http(&[backend.address()]).listener("timeouts: { body_idle: 2s }").start();
     let mut client = RawClient::connect(weir.address());
     client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 30\r\n\r\n");
     for _ in 0..30 {
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(100));
         client.send("a");
     }
     assert_eq!(client.final_response("POST").status(), 200);

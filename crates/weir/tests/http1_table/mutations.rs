@@ -90,7 +90,7 @@ fn mutate(bytes: &[u8], others: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
 #[test]
 fn whatever_reaches_the_backend_can_be_read_in_one_way_only() {
     let backend = FakeBackend::echo();
-    let weir = Setup::http(&[backend.address()]).listener("timeouts: { header: 2s }").start();
+    let weir = Setup::http(&[backend.address()]).start();
     let rows: Vec<_> = cases::read("requests")
         .into_iter()
         .map(|case| case.bytes)

@@ -266,7 +266,7 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let backend = FakeBackend::echo();
-        let weir = Setup::http(&[backend.address()]).listener("timeouts: { header: 2s }").start();
+        let weir = Setup::http(&[backend.address()]).start();
         Self { weir, backend }
     }
 
