@@ -32,6 +32,7 @@ pub(crate) struct Setup {
     pool: Vec<String>,
 }
 
+#[allow(dead_code, reason = "not every test that includes this file needs all of it")]
 impl Setup {
     /// An HTTP listener in front of these backends.
     pub(crate) fn http(backends: &[SocketAddr]) -> Self {
@@ -39,7 +40,6 @@ impl Setup {
     }
 
     /// A TCP listener in front of these backends.
-    #[allow(dead_code, reason = "not every test that includes this file carries TCP")]
     pub(crate) fn tcp(backends: &[SocketAddr]) -> Self {
         Self { protocol: "tcp", ..Self::http(backends) }
     }
