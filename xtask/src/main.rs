@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         }
         other => Err(anyhow::anyhow!("there is no command `{other}`; `cargo xtask help` lists them")),
     };
+    process::remove_folders();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -118,11 +118,25 @@ pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// A folder of its own for what a program writes.
+/// A folder of its own for what a program writes. Runs beside each other do not share any.
 pub(crate) fn folder(name: &str) -> Result<PathBuf> {
-    let folder = std::env::temp_dir().join("weir-xtask").join(name);
+    let folder = folders().join(name);
     fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// Removes the folders of this run.
+pub(crate) fn remove_folders() {
+    let folders = folders();
+    if folders.exists()
+        && let Err(error) = fs::remove_dir_all(&folders)
+    {
+        eprintln!("{} was left behind: {error}", folders.display());
+    }
+}
+
+fn folders() -> PathBuf {
+    std::env::temp_dir().join(format!("weir-xtask-{}", std::process::id()))
 }
 
 /// A command for nginx in the foreground, with a folder for what it writes.

@@ -1,6 +1,7 @@
 //! A client that sends exactly the bytes it is given.
 
 use std::{
+    io,
     net::{SocketAddr, TcpStream},
     sync::Arc,
     thread,
@@ -24,8 +25,15 @@ impl RawClient {
     /// If nobody listens there.
     #[track_caller]
     pub fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE);
-        Self::new(stream.unwrap_or_else(|error| panic!("no connection to {address}: {error}")))
+        Self::try_connect(address).unwrap_or_else(|error| panic!("no connection to {address}: {error}"))
+    }
+
+    /// Connects, where it may be that the peer resets the connection before this end has seen it made.
+    ///
+    /// # Errors
+    /// If there is no connection, or none any more.
+    pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect_timeout(&address, DEADLINE).map(Self::new)
     }
 
     /// Connects with a receive buffer of this size, so that a slow reader is felt soon.
@@ -38,7 +46,7 @@ impl RawClient {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
             socket.set_recv_buffer_size(receive_buffer)?;
             socket.connect(&address.into())?;
-            std::io::Result::Ok(socket)
+            io::Result::Ok(socket)
         };
         let socket = connect().unwrap_or_else(|error| panic!("no connection to {address}: {error}"));
         Self::new(socket.into())

@@ -95,7 +95,7 @@ fn a_tcp_check_sees_who_accepts_connections() {
         .pool("health: { tcp: {}, interval: 50ms, timeout: 300ms, fall: 1, rise: 1 }")
         .start();
     let asks = || {
-        let mut client = RawClient::connect(weir.address());
+        let mut client = RawClient::try_connect(weir.address()).ok()?;
         client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").response("GET").map(|answer| answer.text())
     };
     wait_until("it is up", || asks().as_deref() == Some("good"));

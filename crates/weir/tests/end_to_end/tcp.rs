@@ -1,5 +1,7 @@
 //! TCP of any protocol: bytes as they are, ends as they are, another backend when one cannot be connected.
 
+use std::io::ErrorKind;
+
 use weir_testkit::{Answer, End, FakeBackend, RawClient, Refusing, wait_until};
 
 use crate::support::Setup;
@@ -82,9 +84,10 @@ fn a_backend_that_refuses_is_passed_over() {
 fn where_all_refuse_the_client_is_reset() {
     let refusing = Refusing::new();
     let weir = Setup::tcp(&[refusing.address()]).start();
-    let mut client = RawClient::connect(weir.address());
-    client.send("hello");
-    assert_eq!(client.read_to_end(), (Vec::new(), End::Reset));
+    match RawClient::try_connect(weir.address()) {
+        Ok(mut client) => assert_eq!(client.send("hello").read_to_end(), (Vec::new(), End::Reset)),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
 }
 
 #[test]
