@@ -4,7 +4,6 @@ use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
     rc::Rc,
-    sync::Arc,
 };
 
 use tokio::net::TcpStream;
@@ -13,7 +12,7 @@ use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
 use crate::{
     io::Stream,
     timer::Timer,
-    worker::{View, Worker},
+    worker::{Held, View, Worker},
 };
 
 /// One client connection. It holds no buffer.
@@ -23,18 +22,13 @@ pub(crate) struct Conn {
     pub(crate) peer: SocketAddr,
     pub(crate) timer: Timer,
     pub(crate) worker: Rc<Worker>,
-    listener: RefCell<Arc<Listener>>,
+    listener: RefCell<Held>,
     /// The generation of the snapshot that `listener` is from.
     generation: Cell<u64>,
 }
 
 impl Conn {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        listener: Arc<Listener>,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, listener: Held, stream: TcpStream, peer: SocketAddr) -> Self {
         listener.status.shards.of(worker.index).accepted.add(1);
         worker.open.set(worker.open.get() + 1);
         Self {
@@ -49,7 +43,7 @@ impl Conn {
 
     /// The listener as this view has it; the last known one if it is gone.
     #[inline]
-    pub(crate) fn listener(&self, view: &View) -> Arc<Listener> {
+    pub(crate) fn listener(&self, view: &View) -> Held {
         let generation = view.snapshot.generation;
         if self.generation.replace(generation) != generation {
             let mut known = self.listener.borrow_mut();
@@ -73,7 +67,7 @@ impl Conn {
     }
 
     /// The listener as it was last seen.
-    pub(crate) fn known_listener(&self) -> Arc<Listener> {
+    pub(crate) fn known_listener(&self) -> Held {
         self.listener.borrow().clone()
     }
 }

@@ -85,15 +85,23 @@ pub(crate) struct Worker {
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) snapshot: Arc<Snapshot>,
+    listeners: Vec<Held>,
     pub(crate) pools: Vec<Rc<PoolState>>,
 }
 
+/// A listener as this worker holds it: counting who uses it takes no atomic operation.
+pub(crate) type Held = Rc<Arc<Listener>>;
+
 impl View {
+    fn new(snapshot: Arc<Snapshot>, pools: Vec<Rc<PoolState>>) -> Rc<Self> {
+        let listeners = snapshot.listeners.iter().cloned().map(Rc::new).collect();
+        Rc::new(Self { snapshot, listeners, pools })
+    }
+
     /// The listener of this name, if it is still configured.
-    pub(crate) fn listener(&self, name: &str) -> Option<&Arc<Listener>> {
-        let listeners = &self.snapshot.listeners;
-        let index = listeners.binary_search_by(|listener| (*listener.name).cmp(name)).ok()?;
-        Some(&listeners[index])
+    pub(crate) fn listener(&self, name: &str) -> Option<&Held> {
+        let index = self.listeners.binary_search_by(|listener| (*listener.name).cmp(name)).ok()?;
+        Some(&self.listeners[index])
     }
 }
 
@@ -107,7 +115,7 @@ impl Worker {
         Rc::new(Self {
             index: setup.index,
             cell: setup.cell.clone(),
-            view: RefCell::new(Rc::new(View { snapshot, pools })),
+            view: RefCell::new(View::new(snapshot, pools)),
             spare: Rc::default(),
             wheel: Rc::default(),
             seed: RefCell::new(Seed::new(seed)),
@@ -139,7 +147,7 @@ impl Worker {
             })
         };
         let pools = snapshot.pools.iter().map(state).collect();
-        *self.view.borrow_mut() = Rc::new(View { snapshot, pools });
+        *self.view.borrow_mut() = View::new(snapshot, pools);
     }
 
     /// The next number for balancing.

@@ -29,8 +29,13 @@ impl RouteTable {
     /// The first route that takes the request. Allocates nothing (except to decode an escaped query parameter that
     /// a route asks for).
     pub fn find(&self, request: &impl RequestFacts) -> Option<&Arc<Route>> {
+        self.position(request).map(|number| &self.routes[number])
+    }
+
+    /// Where the route that [`RouteTable::find`] finds stands in [`RouteTable::routes`].
+    pub fn position(&self, request: &impl RequestFacts) -> Option<usize> {
         let Some(index) = &self.index else {
-            return self.routes.iter().find(|route| route.takes(request));
+            return self.routes.iter().position(|route| route.takes(request));
         };
         let holds = |entry: Entry| {
             let conditions = &self.routes[entry.route as usize].conditions;
@@ -38,8 +43,7 @@ impl RouteTable {
             conditions.get(entry.condition as usize).is_none_or(|condition| condition.holds(request))
         };
         let host = without_dot(request.host());
-        let found = index.first(Some(host), Some(request.path()), u32::MAX, holds);
-        found.map(|number| &self.routes[number])
+        index.first(Some(host), Some(request.path()), u32::MAX, holds)
     }
 
     /// The first route that takes a connection from this source.

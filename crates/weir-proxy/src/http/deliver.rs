@@ -28,30 +28,33 @@ impl Exchange<'_> {
         input: &mut Buffer,
         pool: &Rc<PoolState>,
         upload: &mut Upload,
-        mut link: Link,
+        slot: &mut Option<Link>,
         answer: Answer,
     ) -> Ended {
-        if answer.response.status == 101 {
+        if answer.response.status == 101
+            && let Some(link) = slot.take()
+        {
             return self.tunnel(input, link, answer).await;
         }
+        let Some(link) = slot else { return Ended::well(After::Reset) };
         let Answer { response, length } = answer;
         let close = !self.asked.keep_alive
             || self.half_closed
             || !upload.pump.is_done()
             || self.conn.worker.is_leaving();
         let (framing, body) = self.framing(&response, close);
-        let lead = self.write_head(&link, &response, length, framing);
+        let lead = self.write_head(link, &response, length, framing);
         link.answer.consume(length);
         self.status = response.status;
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
         let mut download = Pump::new(lead, body, framing.chunked, u64::MAX);
-        let outcome = self.carry(input, pool, upload, &mut link, &mut download).await;
+        let outcome = self.carry(input, pool, upload, link, &mut download).await;
         self.conn.counters(&self.listener).bytes_out.add(download.written);
         self.conn.worker.room.give_text(download.into_head());
         match outcome {
             Ok(()) => {
-                self.put_back(pool, upload, link, keep_alive);
+                self.put_back(pool, upload, slot.take(), keep_alive);
                 let after = match (framing.close, upload.is_over()) {
                     (false, true) => After::Keep,
                     (true, true) if upload.pump.is_done() => After::Close,
@@ -82,7 +85,7 @@ impl Exchange<'_> {
         lead.clear();
         let head = link.answer.part(0..length);
         let none = weir_model::route::HeaderEdits::default();
-        let edits = self.route.as_ref().map_or(&none, |route| &route.response_headers);
+        let edits = self.route().map_or(&none, |route| &route.response_headers);
         write_response(&mut lead, head, response, edits, framing);
         lead
     }
@@ -124,8 +127,8 @@ impl Exchange<'_> {
     }
 
     /// Keeps the connection to the backend, if the exchange left it as it found it.
-    fn put_back(&self, pool: &PoolState, upload: &Upload, link: Link, keep_alive: bool) {
-        let Link { mut upstream, answer, .. } = link;
+    fn put_back(&self, pool: &PoolState, upload: &Upload, link: Option<Link>, keep_alive: bool) {
+        let Some(Link { mut upstream, answer, .. }) = link else { return };
         // Bytes beyond the answer belong to nobody: whoever got this connection next would read them as theirs.
         if keep_alive && upload.pump.is_done() && answer.is_empty() {
             upstream.requests += 1;

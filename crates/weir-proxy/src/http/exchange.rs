@@ -1,6 +1,6 @@
 //! One request and its answer, from the first byte to the one record that it leaves.
 
-use std::{net::IpAddr, rc::Rc, sync::Arc};
+use std::{net::IpAddr, rc::Rc};
 
 use weir_model::{
     listener::Listener,
@@ -23,15 +23,16 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError, Side},
     telemetry::Failure,
-    worker::View,
+    worker::{Held, View},
 };
 
 /// One exchange under way, and what is known of it for its record.
 pub(crate) struct Exchange<'c> {
     pub(crate) conn: &'c Conn,
     pub(crate) view: Rc<View>,
-    pub(crate) listener: Arc<Listener>,
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) listener: Held,
+    /// Where its route stands in the listener's table.
+    pub(crate) route: Option<usize>,
     /// What the backend gets, or the fields of our own answer.
     pub(crate) text: Vec<u8>,
     pub(crate) asked: Asked,
@@ -160,10 +161,11 @@ impl<'c> Exchange<'c> {
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
             let facts = Facts { head: request, bytes: head, source };
-            let route = self.listener.routes.find(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
-            Ok((route.clone(), trusted))
+            let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
+            Ok((route, trusted))
         });
-        let (route, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
+        let (number, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
+        let route = &*self.listener.routes.routes()[number];
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(*pool),
             Action::Split(split) => Plan::Forward(split.pick(self.conn.worker.draw())),
@@ -175,20 +177,25 @@ impl<'c> Exchange<'c> {
             let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
             let client = Client { address: &address, local: local.as_bytes(), trusted };
             let expect = request.expects_continue && body.is_empty();
-            write_request(&mut self.text, head, request, &route, client, expect);
+            write_request(&mut self.text, head, request, route, client, expect);
         } else {
-            reply::write_answer(&mut self.text, head, request, &route);
+            reply::write_answer(&mut self.text, head, request, route);
         }
-        self.route = Some(route);
+        self.route = Some(number);
         self.request_line.clear();
         Ok(plan)
+    }
+
+    /// The route that took the request.
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.route.map(|number| &*self.listener.routes.routes()[number])
     }
 
     /// Leaves the one record of this exchange.
     fn record(mut self, ended: Ended) -> After {
         let worker = &self.conn.worker;
         let waited = clock::micros().saturating_sub(self.started);
-        match &self.route {
+        match self.route() {
             Some(route) => {
                 let counters = route.status.shards.of(worker.index);
                 counters.codes.count(self.status);
@@ -221,7 +228,7 @@ impl<'c> Exchange<'c> {
             error,
             client: self.conn.peer,
             listener: &self.listener.name,
-            route: self.route.as_ref().map_or("", |route| &route.name),
+            route: self.route().map_or("", |route| &route.name),
             pool: pool.map_or("", |pool| &pool.name),
             backend: backend.map_or("", |backend| &backend.name),
             request: &line,

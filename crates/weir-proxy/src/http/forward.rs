@@ -56,6 +56,8 @@ impl Upload {
 pub(crate) struct Link {
     pub(crate) upstream: Upstream,
     pub(crate) answer: Buffer,
+    /// Something came from the backend.
+    heard: bool,
     /// Its slot among the pool's connections.
     _permit: Option<Permit>,
 }
@@ -70,7 +72,7 @@ pub(crate) struct Answer {
 /// Why there is no head of an answer.
 struct Failed {
     error: ProxyError,
-    /// Nothing of the answer had come, so that the request may be sent again if its method allows.
+    /// Nothing of an answer had come and nobody waited too long for it, so that the request may be sent again if its method allows.
     silent: bool,
     /// The request was not sent at all.
     unsent: bool,
@@ -124,12 +126,13 @@ impl Exchange<'_> {
             self.backend = Some(backend);
             let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
             let asked = clock::micros();
-            let failed = match self.ask(input, pool, backend, upload, stale).await {
-                Ok((link, answer)) => {
+            let mut link = None;
+            let failed = match self.ask(input, pool, backend, upload, &mut link, stale).await {
+                Ok(answer) => {
                     let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
                     counters.codes.count(answer.response.status);
                     counters.latency.record(clock::micros().saturating_sub(asked));
-                    return self.deliver(input, pool, upload, link, answer).await;
+                    return self.deliver(input, pool, upload, &mut link, answer).await;
                 }
                 Err((failed, reused)) => {
                     stale = reused && failed.silent && !stale;
@@ -182,16 +185,17 @@ impl Exchange<'_> {
         self.refuse(error, after).await
     }
 
-    /// Sends the request over a kept or new connection; returns it with the length of the answer's head. The flag of an
-    /// error tells whether the connection had been used before.
+    /// Sends the request over a kept or new connection, which is left in `link`; returns the answer's head. The flag of
+    /// an error tells whether the connection had been used before.
     async fn ask(
         &mut self,
         input: &mut Buffer,
         pool: &Rc<PoolState>,
         backend: usize,
         upload: &mut Upload,
+        link: &mut Option<Link>,
         fresh: bool,
-    ) -> Result<(Link, Answer), (Failed, bool)> {
+    ) -> Result<Answer, (Failed, bool)> {
         let conn = self.conn;
         let unsent = |error| (Failed { error, silent: true, unsent: true }, false);
         // What could not be sent again is not sent on a connection that may be gone.
@@ -206,11 +210,12 @@ impl Exchange<'_> {
                 .map_err(unsent)?,
         };
         let answer = conn.worker.spare.buffer();
-        let mut link = Link { upstream, answer, _permit: permit };
-        match self.await_head(input, pool, upload, &mut link).await {
-            Ok(answer) => Ok((link, answer)),
+        let link = link.insert(Link { upstream, answer, heard: false, _permit: permit });
+        match self.await_head(input, pool, upload, link).await {
+            Ok(answer) => Ok(answer),
             Err(error) => {
-                let silent = link.answer.is_empty();
+                // Who waited for an answer as long as it may take does not wait again.
+                let silent = !link.heard && error.cause != Cause::BackendTimeoutHeader;
                 Err((Failed { error, silent, unsent: false }, reused))
             }
         }
@@ -258,6 +263,7 @@ impl Exchange<'_> {
                 link.answer.grow(MOST_HEAD);
             }
             self.more(input, pool, upload, link).await?;
+            link.heard = true;
             let start = &link.answer.filled()[..link.answer.len().min(7)];
             if !b"HTTP/1.".starts_with(start) {
                 return Err(ProxyError::with(Cause::BackendBadResponse, "it does not begin with HTTP/1."));

@@ -168,8 +168,7 @@ fn location(redirect: &Redirect, head: &[u8], request: &RequestHead) -> Vec<u8> 
 impl Exchange<'_> {
     /// Answers as the route says.
     pub(crate) async fn answer(&mut self, input: &mut Buffer) -> Ended {
-        let route = self.route.clone();
-        let (status, body) = match route.as_deref().map(|route| &route.action) {
+        let (status, body) = match self.route().map(|route| &route.action) {
             Some(Action::Redirect(redirect)) => (redirect.code, None),
             Some(Action::Respond(respond)) => (respond.status, Some(respond.body.clone())),
             _ => (500, None),
