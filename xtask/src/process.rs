@@ -41,9 +41,10 @@ impl Running {
         self.child.id()
     }
 
-    /// What it has printed so far.
-    pub(crate) fn said(&self) -> String {
-        fs::read_to_string(&self.output).unwrap_or_default()
+    /// The last lines of what it has printed, the last one first.
+    pub(crate) fn last_words(&self) -> String {
+        let said = fs::read_to_string(&self.output).unwrap_or_default();
+        said.lines().rev().take(3).collect::<Vec<_>>().join(" / ")
     }
 
     /// Waits until something works; the error says what did not, and what the program printed last.
@@ -53,9 +54,7 @@ impl Running {
             match attempt() {
                 Ok(value) => return Ok(value),
                 Err(error) if Instant::now() > deadline || !self.alive() => {
-                    let said = self.said();
-                    let last: Vec<_> = said.lines().rev().take(3).collect();
-                    bail!("not ready ({error:#}); it said last: {}", last.join(" / "));
+                    bail!("not ready ({error:#}); it said last: {}", self.last_words());
                 }
                 Err(_) => thread::sleep(Duration::from_millis(50)),
             }

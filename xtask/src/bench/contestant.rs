@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    net::SocketAddr,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{machine, probe};
 use crate::process::{Running, folder, nginx};
@@ -165,11 +165,17 @@ impl Contestant {
 
     /// As [`Contestant::start`]; `small` makes room for few connections only.
     pub(crate) fn start_sized(spec: Spec, weir: &Path, small: bool) -> Result<Self> {
+        unused(spec.address())?;
         let folder = folder(spec.file)?;
         let command = spec.command(weir, small, &folder)?;
         let process = start(&command, machine::BALANCER, &folder)?;
         let response_bytes = answers(&process, spec.address())?;
         Ok(Self { spec, version: spec.version(weir), response_bytes, process })
+    }
+
+    /// The last lines of what it printed, to explain a failure.
+    pub(crate) fn last_words(&self) -> String {
+        self.process.last_words()
     }
 
     /// Its main process.
@@ -187,12 +193,23 @@ pub(crate) struct Backend {
 
 /// Starts the backend on the clients' CPU.
 pub(crate) fn backend() -> Result<Backend> {
+    let addresses = [18001, 18002].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    addresses.into_iter().try_for_each(unused)?;
     let folder = folder("backend")?;
     let file = crate::repository().join("bench/backend.nginx.conf");
     let process = start(&nginx(&file, &folder), machine::CLIENTS, &folder)?;
-    let address = SocketAddr::from(([127, 0, 0, 1], 18001));
+    let [address, _] = addresses;
     answers(&process, address).context("the backend (nginx)")?;
     Ok(Backend { _process: process, address })
+}
+
+/// Fails if somebody is there already. Programs that set SO_REUSEPORT would share the address without a word, and the
+/// figures would be those of both.
+fn unused(address: SocketAddr) -> Result<()> {
+    if TcpStream::connect(address).is_ok() {
+        bail!("somebody listens at {address} already; is another bench running?");
+    }
+    Ok(())
 }
 
 /// Starts a program on a CPU.

@@ -58,7 +58,8 @@ pub(crate) fn run(options: &Options) -> Result<Value> {
 fn measure(spec: Spec, options: &Options) -> Result<Line> {
     let before = {
         let small = Contestant::start_sized(spec, &options.weir, true)?;
-        probe::exchange(spec.address(), 10)?;
+        probe::exchange(spec.address(), 10)
+            .with_context(|| format!("it said last: {}", small.last_words()))?;
         machine::resident(small.pid())?
     };
     let full = Contestant::start(spec, &options.weir)?;
@@ -70,7 +71,10 @@ fn measure(spec: Spec, options: &Options) -> Result<Line> {
             client.receive()?;
             Ok(client)
         };
-        clients.push(one_request().with_context(|| format!("connection {index}"))?);
+        clients.push(
+            one_request()
+                .with_context(|| format!("connection {index}; it said last: {}", full.last_words()))?,
+        );
     }
     // Idle is who has been quiet for a while.
     thread::sleep(QUIET);
