@@ -1,6 +1,11 @@
 //! Listening sockets: bound once, one per worker, and the loop that accepts from them.
 
-use std::{io, net::TcpListener, rc::Rc, sync::Arc};
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+};
 
 use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
@@ -29,29 +34,38 @@ const PAUSE: Millis = Millis(100);
 /// # Errors
 /// If the address cannot be bound.
 pub fn bind(bind: Bind, count: usize) -> io::Result<Option<Vec<TcpListener>>> {
-    let mut address = bind.address;
+    let bound = bind_all(bind.address, count);
+    match bound {
+        Err(error) if bind.either_family && bind.address.is_ipv6() && has_no_ipv6(&error) => Ok(None),
+        other => other.map(Some),
+    }
+}
+
+fn bind_all(mut address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
+    // Sockets that share a port share it with any other process of the same user that asks for it, a second weir for
+    // one. A socket that does not share finds out, and is closed again.
+    drop(bind_one(address, false)?);
     let mut sockets = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
-        let socket = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP)) {
-            Err(error) if bind.either_family && address.is_ipv6() && has_no_ipv6(&error) => return Ok(None),
-            other => other?,
-        };
-        if address.is_ipv6() {
-            socket.set_only_v6(true)?;
-        }
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(true)?;
-        match socket.bind(&address.into()) {
-            Err(error) if bind.either_family && address.is_ipv6() && has_no_ipv6(&error) => return Ok(None),
-            other => other?,
-        }
+        let socket = bind_one(address, true)?;
         socket.listen(BACKLOG)?;
         let socket = TcpListener::from(socket);
         // Port 0 is chosen by the first socket; the others join it.
         address = socket.local_addr()?;
         sockets.push(socket);
     }
-    Ok(Some(sockets))
+    Ok(sockets)
+}
+
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Transport::TCP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn has_no_ipv6(error: &io::Error) -> bool {

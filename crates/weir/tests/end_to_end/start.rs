@@ -31,3 +31,15 @@ fn a_taken_port_is_an_error() {
     let error = refusal(format!("{}\n{pools}\n{admin}", listener("\"127.0.0.1:0\"")));
     assert!(error.contains("`admin`") && error.contains(&address.to_string()), "{error}");
 }
+
+#[test]
+fn a_second_weir_does_not_share_the_port_of_the_first() {
+    let file = |bind: &str| {
+        let listener = format!("listeners: {{ web: {{ bind: \"{bind}\", protocol: http, pool: app }} }}");
+        format!("{listener}\npools: {{ app: {{ backends: [127.0.0.1:9] }} }}")
+    };
+    let first = App::from_text(&file("127.0.0.1:0")).unwrap();
+    let address = first.address("web").to_string();
+    let error = refusal(file(&address));
+    assert!(error.contains("`web`") && error.contains(&address), "{error}");
+}

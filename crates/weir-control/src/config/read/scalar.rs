@@ -217,6 +217,8 @@ pub(in crate::config) fn parse_duration(text: &str) -> Result<Millis, String> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        // Nothing is nothing in any unit; whether that is allowed is the caller's to say.
+        "" if count == "0" => 1,
         "" if digits > 0 => return Err(format!("add a unit: `{count}s`, `{count}ms`, `{count}m`")),
         "none" => return Err("there has to be one here".into()),
         _ => return Err("write a whole number with `ms`, `s`, `m` or `h`: `250ms`, `5s`".into()),
@@ -235,6 +237,7 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "KiB" => 10,
         "MiB" => 20,
         "GiB" => 30,
+        "" if count == "0" => 0,
         "" if digits > 0 => return Err(format!("add a unit: `{count}B`, `{count}KiB`, `{count}MiB`")),
         "K" | "KB" | "kB" | "k" | "kb" => return Err(format!("write `{count}KiB`: sizes count by 1024")),
         "M" | "MB" | "m" | "mb" => return Err(format!("write `{count}MiB`: sizes count by 1024")),
