@@ -13,11 +13,10 @@ use crate::{
     choose::{InFlight, PoolState},
     clock,
     conn::Conn,
-    error::{Cause, ProxyError, Side},
+    error::{Cause, ProxyError},
     relay::{Carried, relay},
     telemetry::Failure,
     upstream::{Permit, Upstream, connect},
-    worker::Phase,
 };
 
 /// Backends tried until one accepts a connection.
@@ -122,8 +121,5 @@ async fn carry(conn: &Conn, listener: &Listener, joined: Joined) -> Result<(), P
     let counters = conn.counters(listener);
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);
-    end.inspect_err(|error| {
-        backend.abort();
-        debug_assert!(error.cause.side() != Side::Ours || conn.worker.phase.get() > Phase::Running);
-    })
+    end.inspect_err(|_| backend.abort())
 }

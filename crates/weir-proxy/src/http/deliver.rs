@@ -6,7 +6,7 @@ use weir_model::time::Moment;
 
 use super::{
     exchange::{Ended, Exchange},
-    forward::{Answer, Link, Upload, client_stop},
+    forward::{Answer, Link, Upload},
     pump::{Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
@@ -101,13 +101,7 @@ impl Exchange<'_> {
     ) -> Result<(), ProxyError> {
         let conn = self.conn;
         poll_fn(|cx| {
-            if !upload.is_over() {
-                match upload.pump.poll(cx, &conn.stream, input, &link.upstream.stream) {
-                    Poll::Ready(Err(Stop::Sink(_))) => upload.cut = true,
-                    Poll::Ready(Err(stop)) => return Poll::Ready(Err(client_stop(stop))),
-                    Poll::Ready(Ok(())) | Poll::Pending => {}
-                }
-            }
+            upload.advance(cx, &conn.stream, input, &link.upstream.stream)?;
             match download.poll(cx, &link.upstream.stream, &mut link.answer, &conn.stream) {
                 Poll::Ready(result) => return Poll::Ready(result.map_err(backend_stop)),
                 Poll::Pending => {}

@@ -1,7 +1,12 @@
 //! The way to a backend: choose one, connect or reuse a connection, send the request, wait for the head of the answer;
 //! and if that fails in a way that may be tried again, once more with another.
 
-use std::{future::poll_fn, io::ErrorKind, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn,
+    io::ErrorKind,
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use weir_model::{
     pool::PoolIndex,
@@ -25,6 +30,7 @@ use crate::{
     choose::{InFlight, PoolState},
     clock,
     error::{Cause, ProxyError, Side},
+    io::Stream,
     upstream::{Permit, Upstream, connect},
 };
 
@@ -49,6 +55,26 @@ impl Upload {
     /// True if nothing is left to be sent.
     pub(crate) fn is_over(&self) -> bool {
         self.cut || self.pump.is_done()
+    }
+
+    /// Sends what can be sent now. Fails only if the client's side of it failed.
+    pub(crate) fn advance(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &Stream,
+        input: &mut Buffer,
+        backend: &Stream,
+    ) -> Result<(), ProxyError> {
+        if self.is_over() {
+            return Ok(());
+        }
+        match self.pump.poll(cx, client, input, backend) {
+            // It may have answered before it stopped reading.
+            Poll::Ready(Err(Stop::Sink(_))) => self.cut = true,
+            Poll::Ready(Err(stop)) => return Err(client_stop(stop)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        Ok(())
     }
 }
 
@@ -282,14 +308,7 @@ impl Exchange<'_> {
         let conn = self.conn;
         let begun = clock::now();
         poll_fn(|cx| {
-            if !upload.is_over() {
-                match upload.pump.poll(cx, &conn.stream, input, &link.upstream.stream) {
-                    // It may have answered before it stopped reading.
-                    Poll::Ready(Err(Stop::Sink(_))) => upload.cut = true,
-                    Poll::Ready(Err(stop)) => return Poll::Ready(Err(client_stop(stop))),
-                    Poll::Ready(Ok(())) | Poll::Pending => {}
-                }
-            }
+            upload.advance(cx, &conn.stream, input, &link.upstream.stream)?;
             match link.upstream.stream.poll_fill(cx, &mut link.answer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
@@ -379,7 +398,7 @@ fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
 }
 
 /// Why the client's body could not be passed on.
-pub(crate) fn client_stop(stop: Stop) -> ProxyError {
+fn client_stop(stop: Stop) -> ProxyError {
     match stop {
         Stop::BadChunk => Cause::ClientBadChunk.into(),
         Stop::TooLarge => Cause::ClientBodyTooLarge.into(),

@@ -84,3 +84,30 @@ pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {
 pub(crate) fn members(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
+
+/// What Connection says about the connection itself (RFC 9110 section 7.6.1).
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct ConnectionOptions {
+    close: bool,
+    keep_alive: bool,
+    pub(crate) upgrade: bool,
+}
+
+impl ConnectionOptions {
+    /// Reads one field value; everything else in it nominates a field.
+    pub(crate) fn read(&mut self, value: &[u8], mut nominate: impl FnMut(&[u8])) {
+        for member in members(value) {
+            match member {
+                _ if member.eq_ignore_ascii_case(b"close") => self.close = true,
+                _ if member.eq_ignore_ascii_case(b"keep-alive") => self.keep_alive = true,
+                _ if member.eq_ignore_ascii_case(b"upgrade") => self.upgrade = true,
+                _ => nominate(member),
+            }
+        }
+    }
+
+    /// Whether the connection stays (RFC 9112 section 9.3).
+    pub(crate) const fn keep_alive(self, http10: bool) -> bool {
+        !self.close && (!http10 || self.keep_alive)
+    }
+}

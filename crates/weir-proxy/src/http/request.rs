@@ -6,7 +6,7 @@ use weir_model::{listener::ListenerLimits, route::RequestFacts};
 
 use super::{
     lines::{Line, Span},
-    names::{Name, members},
+    names::{ConnectionOptions, Name, members},
     parse::{BadHead, fields, request_line},
     target,
 };
@@ -123,7 +123,7 @@ impl RequestHead {
         limits: &ListenerLimits,
     ) -> Result<(), ProxyError> {
         let (mut host, mut length, mut chunked, mut upgrade) = (None, None, false, None);
-        let (mut close, mut keep, mut upgrading, mut upgrades) = (false, false, false, 0);
+        let (mut options, mut upgrades) = (ConnectionOptions::default(), 0);
         for line in &self.lines {
             let value = line.value.of(head);
             match line.kind {
@@ -144,16 +144,7 @@ impl RequestHead {
                     }
                     chunked = true;
                 }
-                Name::Connection => {
-                    for member in members(value) {
-                        match member {
-                            _ if member.eq_ignore_ascii_case(b"close") => close = true,
-                            _ if member.eq_ignore_ascii_case(b"keep-alive") => keep = true,
-                            _ if member.eq_ignore_ascii_case(b"upgrade") => upgrading = true,
-                            _ => self.nominated.push(Span::within(head, member)),
-                        }
-                    }
-                }
+                Name::Connection => options.read(value, |name| self.nominated.push(Span::within(head, name))),
                 Name::Upgrade => {
                     upgrade = Some(line.value);
                     upgrades += 1;
@@ -177,9 +168,9 @@ impl RequestHead {
             (Some(length), false) => BodyLength::Length(length),
             (None, true) => BodyLength::Chunked,
         };
-        self.keep_alive = !close && (!self.http10 || keep);
+        self.keep_alive = options.keep_alive(self.http10);
         // Two Upgrade fields are one list: too unusual to be worth a tunnel.
-        let may_upgrade = upgrading && upgrades == 1 && !self.http10 && self.body == BodyLength::None;
+        let may_upgrade = options.upgrade && upgrades == 1 && !self.http10 && self.body == BodyLength::None;
         self.upgrade = upgrade.filter(|asked| may_upgrade && upgrade_is_served(asked.of(head)));
         self.judge_host(head, host, authority)
     }

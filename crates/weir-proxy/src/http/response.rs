@@ -2,7 +2,7 @@
 
 use super::{
     lines::{Line, Span},
-    names::{Name, members},
+    names::{ConnectionOptions, Name, members},
     parse::{BadHead, fields, status_line},
     request::{BodyLength, parse_length},
 };
@@ -52,7 +52,7 @@ impl ResponseHead {
 
     fn judge_fields(&mut self, head: &[u8], http10: bool, to_head: bool) -> Result<(), ProxyError> {
         let bad = |detail| Err(ProxyError::with(Cause::BackendBadResponse, detail));
-        let (mut chunked, mut close, mut keep, mut upgrading) = (false, false, false, false);
+        let (mut chunked, mut options) = (false, ConnectionOptions::default());
         for line in &self.lines {
             let value = line.value.of(head);
             match line.kind {
@@ -70,16 +70,7 @@ impl ResponseHead {
                     }
                     chunked = true;
                 }
-                Name::Connection => {
-                    for member in members(value) {
-                        match member {
-                            _ if member.eq_ignore_ascii_case(b"close") => close = true,
-                            _ if member.eq_ignore_ascii_case(b"keep-alive") => keep = true,
-                            _ if member.eq_ignore_ascii_case(b"upgrade") => upgrading = true,
-                            _ => self.nominated.push(Span::within(head, member)),
-                        }
-                    }
-                }
+                Name::Connection => options.read(value, |name| self.nominated.push(Span::within(head, name))),
                 Name::Upgrade => self.upgrade = Some(line.value),
                 _ => {}
             }
@@ -99,8 +90,8 @@ impl ResponseHead {
         if self.status < 200 || self.status == 204 {
             self.length = None;
         }
-        self.keep_alive = !close && (!http10 || keep) && self.body != BodyLength::UntilClose;
-        if !upgrading {
+        self.keep_alive = options.keep_alive(http10) && self.body != BodyLength::UntilClose;
+        if !options.upgrade {
             self.upgrade = None;
         }
         Ok(())
