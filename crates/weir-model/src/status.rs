@@ -11,7 +11,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -125,8 +125,6 @@ pub struct BackendStatus {
     pub changed_at: AtomicU64,
     /// Addresses that its host name stands for; unused when the endpoint is an address.
     pub addresses: ArcSwap<Vec<SocketAddr>>,
-    /// False once no snapshot names it any more: connections kept for it are closed.
-    pub wanted: AtomicBool,
     /// One per worker.
     pub shards: Sharded<BackendCounters>,
 }
@@ -154,7 +152,6 @@ impl BackendStatus {
             last_error: Mutex::new(None),
             changed_at: AtomicU64::new(0),
             addresses: ArcSwap::default(),
-            wanted: AtomicBool::new(true),
             shards: Sharded::new(workers),
         }
     }

@@ -97,8 +97,6 @@ causes! {
     PoolQueueTimeout = "pool_queue_timeout", Ours, 503, "no connection of the pool came free within limits.queue_timeout";
     /// Out of files or ports.
     OutOfResources = "out_of_resources", Ours, 503, "the process has no file or port left for a connection to the backend";
-    /// Shutdown took longer than shutdown.drain.
-    ShutDown = "shut_down", Ours, 0, "the process ended before the exchange was complete";
     /// ECONNREFUSED.
     BackendConnectRefused = "backend_connect_refused", Backend, 502, "the backend refused the connection";
     /// connect_timeout.

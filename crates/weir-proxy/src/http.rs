@@ -25,6 +25,7 @@ mod serve;
 // 3. What is sent.
 mod pump;
 mod reply;
+mod upload;
 mod write;
 
 pub(crate) use serve::serve;

@@ -1,12 +1,6 @@
 //! Finds the status object of a name again after a reload.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use super::{BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded};
 use crate::limit::RetryBudget;
@@ -78,23 +72,6 @@ impl Registry {
     /// The status of a pool's backend; `health` is used for one that is new.
     pub fn backend(&mut self, pool: &str, backend: &str, health: Health) -> Arc<BackendStatus> {
         let new = || Arc::new(BackendStatus::new(self.workers, health));
-        let status = self.backends.entry((pool.into(), backend.into())).or_insert_with(new);
-        status.wanted.store(true, Ordering::Relaxed);
-        status.clone()
-    }
-
-    /// Forgets everything that no snapshot holds any more.
-    pub fn sweep(&mut self) {
-        self.listeners.retain(|_, status| Arc::strong_count(status) > 1);
-        self.routes.retain(|_, status| Arc::strong_count(status) > 1);
-        self.pools.retain(|_, status| Arc::strong_count(status) > 1);
-        let mark = |wanted: &AtomicBool| wanted.store(false, Ordering::Relaxed);
-        self.backends.retain(|_, status| {
-            let held = Arc::strong_count(status) > 1;
-            if !held {
-                mark(&status.wanted);
-            }
-            held
-        });
+        self.backends.entry((pool.into(), backend.into())).or_insert_with(new).clone()
     }
 }

@@ -6,11 +6,12 @@ use weir_model::time::Moment;
 
 use super::{
     exchange::{Ended, Exchange},
-    forward::{Answer, Link, Upload},
+    forward::{Answer, Link},
     pump::{Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
     serve::After,
+    upload::Upload,
     write::{Framing, write_response},
 };
 use crate::{

@@ -1,12 +1,7 @@
 //! The way to a backend: choose one, connect or reuse a connection, send the request, wait for the head of the answer;
 //! and if that fails in a way that may be tried again, once more with another.
 
-use std::{
-    future::poll_fn,
-    io::ErrorKind,
-    rc::Rc,
-    task::{Context, Poll},
-};
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use weir_model::{
     pool::PoolIndex,
@@ -19,10 +14,11 @@ use super::{
     chunked::ChunkDecoder,
     exchange::{Ended, Exchange},
     lines::{HeadEnd, find_end},
-    pump::{Pump, Stop, Waiting},
+    pump::{Pump, Waiting},
     request::BodyLength,
     response::ResponseHead,
     serve::After,
+    upload::Upload,
     write::{Framing, write_response},
 };
 use crate::{
@@ -30,7 +26,6 @@ use crate::{
     choose::{InFlight, PoolState},
     clock,
     error::{Cause, ProxyError, Side},
-    io::Stream,
     upstream::{Permit, Upstream, connect},
 };
 
@@ -41,42 +36,6 @@ const MOST_INTERIM: usize = 16;
 const TOO_MANY_INTERIM: usize = 100;
 /// The window that `body_min_rate` is averaged over.
 const RATE_WINDOW_MS: u64 = 30_000;
-
-/// The request on its way to a backend.
-pub(crate) struct Upload {
-    pub(crate) pump: Pump,
-    /// The backend takes no more of it; its answer may still come.
-    pub(crate) cut: bool,
-    window: Moment,
-    window_taken: u64,
-}
-
-impl Upload {
-    /// True if nothing is left to be sent.
-    pub(crate) fn is_over(&self) -> bool {
-        self.cut || self.pump.is_done()
-    }
-
-    /// Sends what can be sent now. Fails only if the client's side of it failed.
-    pub(crate) fn advance(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &Stream,
-        input: &mut Buffer,
-        backend: &Stream,
-    ) -> Result<(), ProxyError> {
-        if self.is_over() {
-            return Ok(());
-        }
-        match self.pump.poll(cx, client, input, backend) {
-            // It may have answered before it stopped reading.
-            Poll::Ready(Err(Stop::Sink(_))) => self.cut = true,
-            Poll::Ready(Err(stop)) => return Err(client_stop(stop)),
-            Poll::Ready(Ok(())) | Poll::Pending => {}
-        }
-        Ok(())
-    }
-}
 
 /// A connection to a backend with a request on it.
 pub(crate) struct Link {
@@ -395,17 +354,4 @@ fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
         return Err(Cause::BackendBadChunk.into());
     }
     Ok(())
-}
-
-/// Why the client's body could not be passed on.
-fn client_stop(stop: Stop) -> ProxyError {
-    match stop {
-        Stop::BadChunk => Cause::ClientBadChunk.into(),
-        Stop::TooLarge => Cause::ClientBodyTooLarge.into(),
-        Stop::Truncated => ProxyError::with(Cause::ClientAborted, "in the request body"),
-        Stop::Source(error) | Stop::Sink(error) if error.kind() == ErrorKind::TimedOut => {
-            Cause::ClientTimeoutBody.into()
-        }
-        Stop::Source(error) | Stop::Sink(error) => ProxyError::from_client(&error),
-    }
 }
