@@ -40,7 +40,7 @@ pub struct RetryDraft {
     pub retry_on: Setting<Vec<Text>>,
     /// For one attempt.
     pub per_try: Setting<Millis>,
-    /// In hundredths of a percent; inner none is no limit.
+    /// In millionths; inner none is no limit.
     pub budget: Setting<Option<u32>>,
     /// Which requests may be sent twice.
     pub methods: Setting<RetryMethodsDraft>,

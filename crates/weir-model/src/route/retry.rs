@@ -13,7 +13,7 @@ pub struct Retry {
     pub on: RetryOn,
     /// For one attempt, until its response head; an attempt that takes longer is given up and tried again.
     pub per_try: Millis,
-    /// Retries may be this share of the pool's requests, in hundredths of a percent (0 to 10,000); `None` is no limit.
+    /// Retries may be this share of the pool's requests, in millionths (0 to 1,000,000); `None` is no limit.
     pub budget: Option<u32>,
     /// Requests that may be sent a second time. Whatever it is, a request that no backend has seen (the connect
     /// failed) may be.
@@ -26,7 +26,7 @@ impl Default for Retry {
             retries: 1,
             on: RetryOn::default(),
             per_try: Millis::NONE,
-            budget: Some(2000),
+            budget: Some(200_000),
             methods: RetryMethods::Idempotent,
         }
     }

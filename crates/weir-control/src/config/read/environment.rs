@@ -6,19 +6,21 @@ use weir_model::problem::{Problem, Span};
 
 use super::Reader;
 
-/// What stands between `${` and `}` when it is no environment variable.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Braces {
-    /// A mistake.
-    Variables,
-    /// The number of a group of an expression.
-    Groups,
+/// True for the number of a group of an expression, as in `${1}`.
+pub(super) fn is_group(inner: &str) -> bool {
+    inner.starts_with(|c: char| c.is_ascii_digit())
 }
 
 impl Reader {
     /// The text with its variables replaced. `$$`, which is a dollar, is left for the caller, and dollars that come from
-    /// the environment are doubled, so that they are not read as something else.
-    pub(super) fn expand<'t>(&mut self, text: &'t str, span: Span, braces: Braces) -> Option<Cow<'t, str>> {
+    /// the environment are doubled, so that they are not read as something else. `kept` tells
+    /// which braces mean something else and stay.
+    pub(super) fn expand<'t>(
+        &mut self,
+        text: &'t str,
+        span: Span,
+        kept: fn(&str) -> bool,
+    ) -> Option<Cow<'t, str>> {
         if !text.contains("${") {
             return Some(Cow::Borrowed(text));
         }
@@ -39,7 +41,7 @@ impl Reader {
                 self.error(span, "`${` begins an environment variable and is not closed", remedy);
                 return None;
             };
-            if braces == Braces::Groups && inner.starts_with(|c: char| c.is_ascii_digit()) {
+            if kept(inner) {
                 out.push_str(&from[..inner.len() + 3]);
             } else {
                 out.push_str(&self.variable(inner, span)?.replace('$', "$$"));
@@ -85,13 +87,13 @@ mod tests {
     use super::*;
     use crate::config::{Surroundings, read::Place};
 
-    fn expanded(text: &str, braces: Braces) -> Result<String, String> {
+    fn expanded(text: &str, kept: fn(&str) -> bool) -> Result<String, String> {
         let variables = [("PORT", "8080"), ("EMPTY", ""), ("MONEY", "a$b"), ("BRACES", "${PORT}")]
             .map(|(k, v)| (k.into(), v.into()));
         let surroundings = Arc::new(Surroundings { variables: BTreeMap::from(variables), files: None });
         let mut reader =
             Reader { problems: Vec::new(), place: Place { folder: PathBuf::new(), surroundings } };
-        let text = reader.expand(text, Span::default(), braces).map(Cow::into_owned);
+        let text = reader.expand(text, Span::default(), kept).map(Cow::into_owned);
         text.ok_or_else(|| reader.problems[0].cause.clone())
     }
 
@@ -112,20 +114,20 @@ mod tests {
             ("${NONE:-a$$b}", "a$$b"),
             ("$x ${PORT} y$", "$x 8080 y$"),
         ] {
-            assert_eq!(expanded(text, Braces::Variables).as_deref(), Ok(expected), "{text}");
+            assert_eq!(expanded(text, |_| false).as_deref(), Ok(expected), "{text}");
         }
     }
 
     #[test]
     fn groups_of_an_expression_are_no_variables() {
-        assert_eq!(expanded("${1}/${PORT}", Braces::Groups).as_deref(), Ok("${1}/8080"));
-        assert!(expanded("${1}", Braces::Variables).is_err());
+        assert_eq!(expanded("${1}/${PORT}", is_group).as_deref(), Ok("${1}/8080"));
+        assert!(expanded("${1}", |_| false).is_err());
     }
 
     #[test]
     fn what_is_no_variable_or_not_set_is_refused() {
         for text in ["${NONE}", "${PORT", "${}", "${A-b}", "${ PORT }", "${1}", "${:-x}"] {
-            assert!(expanded(text, Braces::Variables).is_err(), "{text}");
+            assert!(expanded(text, |_| false).is_err(), "{text}");
         }
     }
 }

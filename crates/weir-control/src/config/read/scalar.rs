@@ -8,7 +8,7 @@ use weir_model::{
     time::Millis,
 };
 
-use super::{Reader, Value, environment::Braces, found};
+use super::{Reader, Value, environment::is_group, found};
 use crate::config::yaml::Node;
 
 /// Longer durations are slips of the hand.
@@ -17,13 +17,13 @@ const LONGEST: u64 = 365 * 24 * 3_600_000;
 impl Reader {
     /// A text; `$$` in it is a dollar.
     pub(super) fn text(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node, Braces::Variables)?;
+        let raw = self.raw_text(node, |_| false)?;
         Some(Located::new(raw.replace("$$", "$"), node.span))
     }
 
     /// A text in which `$` will name a fact of the request: header values and bodies.
     pub(super) fn template(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node, Braces::Variables)?;
+        let raw = self.raw_text(node, |_| false)?;
         let rest = raw.replace("$$", "");
         let Some((_, after)) = rest.split_once('$') else {
             return Some(Located::new(raw.replace("$$", "$"), node.span));
@@ -41,13 +41,13 @@ impl Reader {
 
     /// The replacement of an expression: `$1` and `${1}` name groups, and `$$` stays for the expression to read.
     pub(super) fn replacement(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node, Braces::Groups)?;
+        let raw = self.raw_text(node, is_group)?;
         Some(Located::new(raw.into_owned(), node.span))
     }
 
-    fn raw_text<'n>(&mut self, node: &'n Node, braces: Braces) -> Option<Cow<'n, str>> {
+    fn raw_text<'n>(&mut self, node: &'n Node, kept: fn(&str) -> bool) -> Option<Cow<'n, str>> {
         match &node.value {
-            Value::Scalar { text, .. } => self.expand(text, node.span, braces),
+            Value::Scalar { text, .. } => self.expand(text, node.span, kept),
             _ => {
                 self.expected("a text", node);
                 None
@@ -59,7 +59,7 @@ impl Reader {
     fn plain<'n>(&mut self, node: &'n Node, what: &str) -> Option<Cow<'n, str>> {
         match &node.value {
             Value::Scalar { text, plain } if *plain || !text.is_empty() => {
-                self.expand(text, node.span, Braces::Variables)
+                self.expand(text, node.span, |_| false)
             }
             _ => {
                 self.expected(what, node);
@@ -71,7 +71,7 @@ impl Reader {
     fn refuse<T>(&mut self, node: &Node, what: &str, remedy: &str) -> Option<T> {
         let found = match &node.value {
             Value::Scalar { text, .. } if text.contains("${") => {
-                let value = self.expand(text, node.span, Braces::Variables).unwrap_or_default().into_owned();
+                let value = self.expand(text, node.span, |_| false).unwrap_or_default().into_owned();
                 format!("`{text}`, which is `{value}`")
             }
             _ => found(node),
@@ -194,7 +194,7 @@ impl Reader {
         }
     }
 
-    /// A share such as `20%` in hundredths of a percent, or none for `none`.
+    /// A percentage, or none for `none`.
     pub(super) fn share_or_none(&mut self, node: &Node) -> Option<Option<u32>> {
         if self.plain(node, "a percentage or `none`")? == "none" {
             return Some(None);
@@ -202,7 +202,7 @@ impl Reader {
         self.share(node).map(Some)
     }
 
-    /// A share such as `20%` in hundredths of a percent (0 to 10,000).
+    /// A percentage from 0% to 100%, in millionths of the whole.
     pub(super) fn share(&mut self, node: &Node) -> Option<u32> {
         let what = "a percentage";
         let text = self.plain(node, what)?;
@@ -288,20 +288,19 @@ fn parse_size(text: &str) -> Result<u64, String> {
     size.filter(|size| *size <= 1 << 50).ok_or_else(|| "the size is too large".into())
 }
 
-/// `20%`, `0.5%`; or what is wrong with it.
+/// `12.5%` in millionths; or what is wrong with it.
 fn parse_share(text: &str) -> Result<u32, String> {
-    const FORM: &str = "write a number from 0 to 100 with `%`: `20%`, `0.5%`";
+    const FORM: &str = "write `0%` to `100%`, with up to four decimals: `5%`, `0.1%`";
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let Some(number) = text.strip_suffix('%') else {
-        let bare = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-        return Err(if bare { format!("add the sign: `{text}%`") } else { FORM.into() });
+        return Err(if digits(text) { format!("add the sign: `{text}%`") } else { FORM.into() });
     };
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(part) || part.len() > 2 || number.ends_with('.') {
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    if !digits(whole) || !digits(decimals) || whole.len() > 3 || decimals.len() > 4 {
         return Err(FORM.into());
     }
-    let hundredths = format!("{whole}{part:0<2}").parse().ok().filter(|share| *share <= 10_000);
-    hundredths.ok_or_else(|| FORM.into())
+    let share = format!("{whole}{decimals:0<4}").parse().ok().filter(|share| *share <= 1_000_000);
+    share.ok_or_else(|| FORM.into())
 }
 
 #[cfg(test)]
@@ -309,14 +308,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_counted_in_hundredths_of_a_percent() {
-        for (text, expected) in
-            [("0%", 0), ("5%", 500), ("0.5%", 50), ("12.34%", 1234), ("100%", 10_000), ("007%", 700)]
-        {
+    fn shares_are_counted_in_millionths() {
+        for (text, expected) in [
+            ("0%", 0),
+            ("5%", 50_000),
+            ("0.5%", 5000),
+            ("12.34%", 123_400),
+            ("100%", 1_000_000),
+            ("0.0001%", 1),
+        ] {
             assert_eq!(parse_share(text), Ok(expected), "{text}");
         }
         for text in
-            ["", "%", "5", ".5%", "5.%", "1.234%", "101%", "100.01%", "-1%", "1e1%", "5 %", "99999999999%"]
+            ["", "%", "5", ".5%", "5.%", "1.00001%", "101%", "100.01%", "-1%", "1e1%", "5 %", "9999999%"]
         {
             assert!(parse_share(text).is_err(), "{text}");
         }
