@@ -9,6 +9,7 @@ mod fields;
 mod host;
 mod index;
 mod path;
+mod retry;
 mod table;
 mod text;
 
@@ -20,10 +21,11 @@ pub use explain::Verdict;
 pub use host::HostMatch;
 pub(crate) use index::Index;
 pub use path::PathMatch;
+pub use retry::{Retry, RetryMethods, RetryOn};
 pub use table::RouteTable;
 pub use text::TextMatch;
 
-use crate::{pool::PoolIndex, status::RouteStatus};
+use crate::{pool::PoolIndex, status::RouteStatus, time::Millis};
 
 /// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
 pub trait RequestFacts {
@@ -57,6 +59,10 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Edits of the response to the client.
     pub response_headers: HeaderEdits,
+    /// For the whole exchange, from the end of the request head to the end of the answer; none unless given.
+    pub timeout: Millis,
+    /// What is tried again.
+    pub retry: Retry,
     /// Its counters; survives reloads.
     pub status: Arc<RouteStatus>,
 }
