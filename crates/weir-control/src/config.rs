@@ -23,7 +23,7 @@ use weir_model::{
 
 pub use files::{File, Files};
 pub use load::load;
-pub use render::Style;
+pub use render::{Style, visible};
 
 /// What was read, and what is wrong with how it is written.
 #[derive(Debug)]

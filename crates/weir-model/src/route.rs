@@ -23,7 +23,10 @@ pub use path::PathMatch;
 pub use table::RouteTable;
 pub use text::TextMatch;
 
-use crate::{pool::PoolIndex, status::{RouteCounters, RouteStatus}};
+use crate::{
+    pool::PoolIndex,
+    status::{RouteCounters, RouteStatus},
+};
 
 /// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
 pub trait RequestFacts {

@@ -37,9 +37,10 @@ impl Choice {
             Candidate { eligible, why: why(backend) }
         });
         let candidates = candidates.collect();
-        let mut balancer = Balancer::new(pool.balance, draw);
+        let mut balancer = Balancer::new(pool.balance, 0);
         balancer.prepare(&set);
-        let load = |member: &super::Member| pool.backends[member.backend].status.active.load(Ordering::Relaxed);
+        let load =
+            |member: &super::Member| pool.backends[member.backend].status.active.load(Ordering::Relaxed);
         let pick = balancer.pick(&set, load, &mut Seed::new(draw));
         Self { candidates, pick: pick.map(|index| set.members()[index].backend) }
     }

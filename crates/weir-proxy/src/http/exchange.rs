@@ -274,7 +274,12 @@ fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), Prox
 
 /// The client's address after trust was applied, and whether the peer is trusted. Only what trusted proxies wrote is
 /// believed: X-Forwarded-For is read from its end, up to the first address that is not one of theirs.
-pub(super) fn source(listener: &Listener, request: &RequestHead, head: &[u8], peer: IpAddr) -> (IpAddr, bool) {
+pub(super) fn source(
+    listener: &Listener,
+    request: &RequestHead,
+    head: &[u8],
+    peer: IpAddr,
+) -> (IpAddr, bool) {
     let trusted = &listener.trusted_proxies;
     let peer = peer.to_canonical();
     if trusted.is_empty() || !trusted.contains(peer) {

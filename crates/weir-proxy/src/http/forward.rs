@@ -136,7 +136,11 @@ impl Exchange<'_> {
             }
             retried |= !stale;
             let retries = pool.pool.status.retries.of(conn.worker.index);
-            if stale { retries.stale.add(1) } else { retries.causes.count(failed.error.cause as usize) }
+            if stale {
+                retries.stale.add(1)
+            } else {
+                retries.causes.count(failed.error.cause as usize)
+            }
             upload.pump.restart();
             upload.cut = false;
             last = Some(failed.error);

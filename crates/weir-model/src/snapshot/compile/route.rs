@@ -46,7 +46,8 @@ pub(super) fn routes(
         if targets.is_empty() {
             targets.push("");
         }
-        let status = targets.into_iter().map(|pool| registry.route(&listener.name.value, &name, pool)).collect();
+        let status =
+            targets.into_iter().map(|pool| registry.route(&listener.name.value, &name, pool)).collect();
         let (request_headers, response_headers, rewrite) = on_the_way(draft, &conditions, protocol, problems);
         routes.push(Route {
             name: name.into(),
