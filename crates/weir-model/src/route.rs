@@ -9,6 +9,7 @@ mod fields;
 mod host;
 mod index;
 mod path;
+mod retry;
 mod table;
 mod text;
 
@@ -20,12 +21,14 @@ pub use explain::Verdict;
 pub use host::HostMatch;
 pub(crate) use index::Index;
 pub use path::PathMatch;
+pub use retry::{Retry, RetryMethods, RetryOn};
 pub use table::RouteTable;
 pub use text::TextMatch;
 
 use crate::{
     pool::PoolIndex,
     status::{RouteCounters, RouteStatus},
+    time::Millis,
 };
 
 /// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
@@ -60,6 +63,10 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Edits of the response to the client.
     pub response_headers: HeaderEdits,
+    /// For the whole exchange, from the end of the request head to the end of the answer; none unless given.
+    pub timeout: Millis,
+    /// What is tried again.
+    pub retry: Retry,
     /// Its counters, one for each arm of a split and one for any other action; they survive reloads.
     pub status: Vec<Arc<RouteStatus>>,
 }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod rehearse;
 
 mod demo;
+mod file_limit;
 mod log;
 mod signals;
 mod terminal;

@@ -3,7 +3,7 @@
 use weir_model::{
     listener::Listener,
     pool::Pool,
-    route::{Action, HeaderEdits, RequestFacts as _, Route},
+    route::{Action, HeaderEdits, RequestFacts as _, Retry, RetryMethods, Route},
     snapshot::Snapshot,
     time::Millis,
 };
@@ -43,7 +43,10 @@ pub(super) fn of_request(
     edits(&mut effects, "response", &route.response_headers);
     let pool = told.pool.as_deref().and_then(|name| snapshot.pool(name));
     if let Some((_, pool)) = pool {
-        retries(&mut effects, request.is_idempotent());
+        effects.push(retries(&route.retry, request));
+        if !route.timeout.is_none() {
+            effects.push(format!("the whole exchange may take {}", duration(route.timeout)));
+        }
         let timeouts = &listener.timeouts;
         let client = [
             ("header", timeouts.header),
@@ -115,15 +118,43 @@ fn edits(effects: &mut Vec<String>, message: &str, edits: &HeaderEdits) {
     }
 }
 
-fn retries(effects: &mut Vec<String>, idempotent: bool) {
-    effects.push(
-        if idempotent {
-            "it is tried once more elsewhere if no connection can be made, or if the backend breaks off before it answers"
-        } else {
-            "it is tried once more elsewhere if no connection can be made, and never after it was sent"
+/// When it is tried again, as its route says.
+fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
+    let again = match &retry.methods {
+        RetryMethods::All => true,
+        RetryMethods::Idempotent => request.is_idempotent(),
+        RetryMethods::These(methods) => {
+            methods.iter().any(|method| method.as_bytes() == request.facts().method())
         }
-        .into(),
-    );
+    };
+    let mut failures = Vec::new();
+    if retry.on.connect {
+        failures.push("no connection can be made".to_owned());
+    }
+    if again {
+        if retry.on.reset {
+            failures.push("the backend breaks off before it answers".into());
+        }
+        if retry.on.timeout {
+            failures.push("the backend does not answer in time".into());
+        }
+        if !retry.on.statuses.is_empty() {
+            let codes: Vec<_> = retry.on.statuses.iter().map(u16::to_string).collect();
+            failures.push(format!("it answers {}", codes.join(" or ")));
+        }
+    }
+    if retry.retries == 0 || failures.is_empty() {
+        return "it is never tried again".into();
+    }
+    let never = if again { "" } else { "; never after it was sent, because its method may not be repeated" };
+    let times = if retry.retries == 1 { "once".to_owned() } else { format!("up to {} times", retry.retries) };
+    let within = match retry.budget {
+        Some(share) if again => {
+            format!(", as far as {} % of the pool's requests", f64::from(share) / 10_000.0)
+        }
+        _ => String::new(),
+    };
+    format!("it is tried again elsewhere {times} if {}{never}{within}", failures.join(", or if "))
 }
 
 fn of_pool(pool: &Pool) -> [(&'static str, Millis); 3] {

@@ -241,12 +241,12 @@ impl Question {
     }
 
     fn leads_to(&self, listener: &Listener) -> bool {
-        listener.binds.iter().any(|bind| {
+        listener.binds.iter().filter_map(|bind| bind.address.ip()).any(|bound| {
             let same_host = self.address().is_none_or(|address| {
-                bind.address.ip().is_unspecified() && bind.address.is_ipv4() == address.is_ipv4()
-                    || bind.address.ip() == address
+                bound.ip() == address
+                    || bound.ip().is_unspecified() && bound.is_ipv4() == address.to_canonical().is_ipv4()
             });
-            same_host && self.port() == Some(bind.address.port())
+            same_host && self.port() == Some(bound.port())
         })
     }
 }

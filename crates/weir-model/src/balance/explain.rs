@@ -54,7 +54,7 @@ fn why(backend: &Backend) -> String {
         (_, State::Draining, _) => "draining: it is given nothing new".into(),
         (_, State::Active, 0) => "its weight is 0".into(),
         (Health::Unknown, ..) if reason.is_empty() => "unknown: no health check has answered yet".into(),
-        (_, ..) if reason.is_empty() => health.word().into(),
-        (_, ..) => format!("{}: {reason}", health.word()),
+        _ if reason.is_empty() => health.word().into(),
+        _ => format!("{}: {reason}", health.word()),
     }
 }
