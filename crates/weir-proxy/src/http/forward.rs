@@ -137,9 +137,9 @@ impl Exchange<'_> {
             retried |= !stale;
             let retries = pool.pool.status.retries.of(conn.worker.index);
             if stale {
-                retries.stale.add(1)
+                retries.stale.add(1);
             } else {
-                retries.causes.count(failed.error.cause as usize)
+                retries.causes.count(failed.error.cause as usize);
             }
             upload.pump.restart();
             upload.cut = false;
