@@ -10,7 +10,7 @@ use weir_model::{
 
 use super::{
     exchange::source,
-    reply::{self, AddressText},
+    reply,
     request::{Facts, RequestHead},
     write::{Client, write_request},
 };
@@ -57,8 +57,8 @@ impl Rehearsal {
     /// The head that a backend gets if this route takes it.
     pub fn forwarded(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
-        let address = AddressText::new(self.peer);
-        let client = Client { address: &address, local: b"", trusted: self.trusted };
+        let address = self.peer.to_canonical().to_string();
+        let client = Client { address: address.as_bytes(), local: b"", trusted: self.trusted };
         write_request(&mut out, &self.bytes, &self.request, route, client, self.request.expects_continue);
         out
     }
