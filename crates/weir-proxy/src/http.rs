@@ -30,6 +30,10 @@ mod reply;
 mod upload;
 mod write;
 
+// 4. What would be sent, for those who ask.
+mod rehearse;
+
+pub use rehearse::Rehearsal;
 pub(crate) use serve::serve;
 
 // What probes need of it: the same judgement of an answer as traffic gets.

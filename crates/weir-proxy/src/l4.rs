@@ -26,6 +26,8 @@ const MOST_ATTEMPTS: usize = 3;
 #[derive(Default)]
 struct Passed {
     route: Option<Arc<Route>>,
+    /// Which arm of a split it goes to; 0 for every other action.
+    arm: usize,
     pool: Option<Arc<str>>,
     backend: Option<Arc<str>>,
 }
@@ -47,14 +49,16 @@ pub(crate) async fn serve(conn: Conn) {
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
-        let counters = route.status.shards.of(conn.worker.index);
+        let counters = route.status[passed.arm].shards.of(conn.worker.index);
         counters.codes.count(0);
         counters.duration.record(clock::micros().saturating_sub(started));
-        if end.is_err() {
-            counters.failures.add(1);
+        if let Err(error) = &end {
+            counters.failures.count(error.cause as usize);
         }
-    } else {
-        conn.counters(&listener).rejected.add(1);
+    } else if let Err(error) = &end {
+        let counters = conn.counters(&listener);
+        counters.codes.count(0);
+        counters.rejected.count(error.cause as usize);
     }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
@@ -82,7 +86,10 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
     passed.route = Some(route.clone());
     let index: PoolIndex = match &route.action {
         Action::Pool(pool) => *pool,
-        Action::Split(split) => split.pick(conn.worker.draw()),
+        Action::Split(split) => {
+            passed.arm = split.pick(conn.worker.draw());
+            split.arms[passed.arm].0
+        }
         Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
@@ -94,6 +101,9 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         let Some(backend) = pool.choose(&conn.worker, &tried) else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
+        if !tried.is_empty() {
+            pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
+        }
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
@@ -106,9 +116,6 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
             Err(error) => {
                 counters.errors.add(1);
                 chosen.status.set_last_error(&error.to_string());
-                if !tried.is_empty() {
-                    pool.pool.status.retries.of(conn.worker.index).add(1);
-                }
                 tried.push(backend);
                 last = error;
             }

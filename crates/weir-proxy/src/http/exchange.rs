@@ -41,6 +41,8 @@ pub(crate) struct Exchange<'c> {
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
     pub(crate) pool: Option<PoolIndex>,
+    /// Which arm of a split it goes to; 0 for every other action.
+    arm: usize,
     pub(crate) backend: Option<usize>,
     /// The client has ended its direction and may still wait for the answer.
     pub(crate) half_closed: bool,
@@ -105,6 +107,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         started: clock::micros(),
         request_line: Vec::new(),
         pool: None,
+        arm: 0,
         backend: None,
         half_closed: false,
         status: 0,
@@ -171,7 +174,10 @@ impl<'c> Exchange<'c> {
         let route = &*self.listener.routes.routes()[number];
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(*pool),
-            Action::Split(split) => Plan::Forward(split.pick(self.conn.worker.draw())),
+            Action::Split(split) => {
+                self.arm = split.pick(self.conn.worker.draw());
+                Plan::Forward(split.arms[self.arm].0)
+            }
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
         self.text.clear();
@@ -200,14 +206,20 @@ impl<'c> Exchange<'c> {
         let waited = clock::micros().saturating_sub(self.started);
         match self.route() {
             Some(route) => {
-                let counters = route.status.shards.of(worker.index);
+                let counters = route.status[self.arm].shards.of(worker.index);
                 counters.codes.count(self.status);
                 counters.duration.record(waited);
-                if ended.error.is_some() {
-                    counters.failures.add(1);
+                if let Some(error) = &ended.error {
+                    counters.failures.count(error.cause as usize);
                 }
             }
-            None => self.listener.status.shards.of(worker.index).rejected.add(1),
+            None => {
+                let counters = self.listener.status.shards.of(worker.index);
+                counters.codes.count(self.status);
+                if let Some(error) = &ended.error {
+                    counters.rejected.count(error.cause as usize);
+                }
+            }
         }
         if let Some(error) = &ended.error {
             self.report(error);
@@ -265,7 +277,12 @@ fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), Prox
 
 /// The client's address after trust was applied, and whether the peer is trusted. Only what trusted proxies wrote is
 /// believed: X-Forwarded-For is read from its end, up to the first address that is not one of theirs.
-fn source(listener: &Listener, request: &RequestHead, head: &[u8], peer: IpAddr) -> (IpAddr, bool) {
+pub(super) fn source(
+    listener: &Listener,
+    request: &RequestHead,
+    head: &[u8],
+    peer: IpAddr,
+) -> (IpAddr, bool) {
     let trusted = &listener.trusted_proxies;
     let peer = peer.to_canonical();
     if trusted.is_empty() || !trusted.contains(peer) {

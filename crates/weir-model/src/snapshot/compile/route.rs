@@ -41,8 +41,13 @@ pub(super) fn routes(
             .as_ref()
             .map_or_else(|| taken.unique(name::of(&conditions)), |name| name.value.clone());
         places.push(shadow::Place { span: draft.span, trusted });
-        let status = registry.route(&listener.name.value, &name);
         let action = action(draft, &conditions, protocol, pools, problems);
+        let mut targets: Vec<_> = action.pools().map(|pool| pools.name(pool)).collect();
+        if targets.is_empty() {
+            targets.push("");
+        }
+        let status =
+            targets.into_iter().map(|pool| registry.route(&listener.name.value, &name, pool)).collect();
         let (request_headers, response_headers, rewrite) = on_the_way(draft, &conditions, protocol, problems);
         let (timeout, retry) = patience(draft, protocol, forwards(draft), problems);
         routes.push(Route {
