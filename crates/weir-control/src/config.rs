@@ -24,7 +24,7 @@ use weir_model::{
 
 pub use files::{File, Files};
 pub use load::{load, load_in};
-pub use render::Style;
+pub use render::{Style, visible};
 pub use surroundings::Surroundings;
 
 /// What was read, and what is wrong with how it is written.

@@ -12,6 +12,7 @@ mod chunked;
 mod lines;
 mod names;
 mod parse;
+mod path;
 mod request;
 mod response;
 mod scan;
@@ -21,6 +22,7 @@ mod target;
 mod deliver;
 mod exchange;
 mod forward;
+mod retry;
 mod serve;
 
 // 3. What is sent.
@@ -29,6 +31,10 @@ mod reply;
 mod upload;
 mod write;
 
+// 4. What would be sent, for those who ask.
+mod rehearse;
+
+pub use rehearse::Rehearsal;
 pub(crate) use serve::serve;
 
 // What probes need of it: the same judgement of an answer as traffic gets.

@@ -96,6 +96,7 @@ async fn probe_forever<P: Prober>(
         let event = ask(subject, check, shared, &targets).await;
         drop(permit);
         let now = (shared.clock)();
+        subject.status.count_check(matches!(event, Event::Passed(_)));
         if let Event::Failed(sentence) = &event {
             subject.status.set_last_error(&format!("health check: {sentence}"));
         }

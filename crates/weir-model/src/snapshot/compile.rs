@@ -61,6 +61,7 @@ pub fn compile(
         filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
     let names = PoolNames {
         index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
+        names: pool_drafts.keys().copied().collect(),
         complete: !draft.pools_incomplete,
     };
     let shared = shared::by_listener(draft, &listener_drafts, &mut problems);
@@ -87,11 +88,12 @@ pub fn compile(
 /// The names of all pools, for whoever refers to one.
 struct PoolNames<'d> {
     index: BTreeMap<&'d str, PoolIndex>,
+    names: Vec<&'d str>,
     /// False if a pool could not be read: an unknown name may then be one of those.
     complete: bool,
 }
 
-impl PoolNames<'_> {
+impl<'d> PoolNames<'d> {
     /// The pool of this name.
     fn find(&self, name: &Text, problems: &mut Vec<Problem>) -> Option<PoolIndex> {
         let found = self.index.get(name.value.as_str()).copied();
@@ -104,6 +106,11 @@ impl PoolNames<'_> {
             problems.push(Problem::error(name.span, format!("there is no pool `{}`", name.value), remedy));
         }
         found
+    }
+
+    /// The name of a pool.
+    fn name(&self, index: PoolIndex) -> &'d str {
+        self.names.get(index).copied().unwrap_or_default()
     }
 
     fn listed(&self) -> String {

@@ -17,16 +17,18 @@ use crate::{
     worker::Worker,
 };
 
-/// Connects to a backend of `pool` within its connect_timeout.
+/// Connects to a backend of `pool` within its connect_timeout and not beyond `until`.
 pub(crate) async fn connect(
     worker: &Worker,
     timer: &Timer,
     pool: &Pool,
     backend: &Backend,
+    until: Moment,
 ) -> Result<Upstream, ProxyError> {
     let address = address(worker, backend)?;
     backend.status.shards.of(worker.index).connects.add(1);
-    let connected = timer.limit(pool.connect_timeout, TcpStream::connect(address)).await;
+    let length = pool.connect_timeout.min(until.since(clock::now()));
+    let connected = timer.limit(length, TcpStream::connect(address)).await;
     let tcp = connected
         .map_err(|_| ProxyError::new(Cause::BackendConnectTimeout))?
         .map_err(|error| ProxyError::from_connect(&error))?;

@@ -12,7 +12,7 @@ use crate::{
     health::{HealthCheck, HttpProbe, Probe},
     pool::{Backend, Endpoint, Keepalive, Pool, PoolLimits},
     problem::{Problem, Span},
-    status::{Health, Registry},
+    status::{Health, Registry, State},
     time::Millis,
 };
 
@@ -65,7 +65,7 @@ fn backends(
         }
         let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
         let status = registry.backend(&draft.name.value, &name, first_health(health, &endpoint));
-        backends.push(Backend { name, endpoint, weight, status });
+        backends.push(Backend { name, endpoint, weight, state: State::default(), status });
     }
     let complete = !draft.broken && backends.len() == draft.backends.len();
     if complete && backends.is_empty() {

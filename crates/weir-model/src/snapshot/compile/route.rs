@@ -46,14 +46,20 @@ pub(super) fn routes(
             .name
             .as_ref()
             .map_or_else(|| taken.unique(name::of(&conditions)), |name| name.value.clone());
-        let status = registry.route(&listener.name.value, &name);
         refuse_meaningless(draft, protocol, problems);
         let draft = &filled(draft, &context.defaults.route, |route, from| {
             route.fill(from, protocol, forwards(route));
         });
+        let action = action(draft, &conditions, protocol, context.pools, problems);
+        let mut targets: Vec<_> = action.pools().map(|pool| context.pools.name(pool)).collect();
+        if targets.is_empty() {
+            targets.push("");
+        }
+        let status =
+            targets.into_iter().map(|pool| registry.route(&listener.name.value, &name, pool)).collect();
         routes.push(Route {
             name: name.into(),
-            action: action(draft, &conditions, protocol, context.pools, problems),
+            action,
             rewrite: rewrite(draft, &conditions, problems),
             request_headers: header::edits(
                 draft.request_headers.as_ref(),
