@@ -180,7 +180,7 @@ fn looked_for<'k>(matcher: &'k Matcher, look: &mut dyn FnMut(Key<'k>)) {
         Matcher::Query(name, texts) => texts_over(Of::Query(name), texts, look),
         Matcher::Cookie(name, texts) => texts_over(Of::Cookie(name), texts, look),
         Matcher::Source(networks) => {
-            networks.0.first().into_iter().for_each(|network| networks_over(network, look))
+            networks.0.first().into_iter().for_each(|network| networks_over(network, look));
         }
         Matcher::Not(_) => {}
     }
