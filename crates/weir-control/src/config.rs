@@ -22,7 +22,7 @@ use weir_model::{
 };
 
 pub use files::{File, Files};
-pub use load::load;
+pub use load::{files_in, load};
 pub use render::Style;
 
 /// What was read, and what is wrong with how it is written.

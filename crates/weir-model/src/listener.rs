@@ -30,6 +30,24 @@ pub struct Listener {
     pub status: Arc<ListenerStatus>,
 }
 
+impl Listener {
+    /// The same listener with this route only: what a connection keeps of it that may outlive many snapshots.
+    #[must_use]
+    pub fn alone(&self, route: Option<usize>) -> Self {
+        let route = route.and_then(|number| self.routes.routes().get(number)).cloned();
+        Self {
+            name: self.name.clone(),
+            binds: self.binds.clone(),
+            protocol: self.protocol,
+            timeouts: self.timeouts.clone(),
+            limits: self.limits.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            routes: RouteTable::new(route.into_iter().collect()),
+            status: self.status.clone(),
+        }
+    }
+}
+
 /// One address to bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Bind {

@@ -1,6 +1,8 @@
 //! The compiled, immutable view of a configuration, and the one pointer it is published through.
 
+mod binds;
 pub mod compile;
+pub mod diff;
 
 use std::{
     net::SocketAddr,
@@ -11,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+pub use binds::{BindKey, Place};
 
 use crate::{
     listener::Listener,

@@ -21,6 +21,7 @@ mod deliver;
 mod exchange;
 mod forward;
 mod serve;
+mod tunnel;
 
 // 3. What is sent.
 mod pump;

@@ -102,6 +102,9 @@ pub(crate) async fn relay(
         if up.carried + down.carried != carried {
             (carried, moved_at) = (up.carried + down.carried, clock::now());
         }
+        if conn.is_cut() {
+            return Poll::Ready(Err(Cause::BindClosed.into()));
+        }
         conn.timer.set(moved_at + idle);
         if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(Cause::TimeoutIdle.into())) } else { Poll::Pending }
     })

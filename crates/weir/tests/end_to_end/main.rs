@@ -12,6 +12,7 @@ mod health;
 mod interim;
 mod limits;
 mod pressure;
+mod reload;
 mod retry;
 mod reuse;
 mod routes;
