@@ -65,7 +65,7 @@ fn a_pool_that_changed_keeps_what_stayed() {
     let (one, two, three) = (answering("one"), answering("two"), answering("three"));
     let weir = Weir::from_text(&file(&[WEB], &[&pool("app", &[one.address(), two.address()])]));
     let mut client = RawClient::connect(weir.address());
-    let first: Vec<_> = (0..4).map(|_| client.get("/").text().to_owned()).collect();
+    let first: Vec<_> = (0..4).map(|_| client.get("/").text()).collect();
     assert!(first.contains(&"one".to_owned()) && first.contains(&"two".to_owned()), "{first:?}");
 
     let outcome = weir.app().reload_text(&file(&[WEB], &[&pool("app", &[three.address(), two.address()])]));
@@ -73,7 +73,7 @@ fn a_pool_that_changed_keeps_what_stayed() {
     assert_eq!(outcome.changes["backends"]["added"][0], format!("app/{}", three.address()));
     assert_eq!(outcome.changes["backends"]["removed"][0], format!("app/{}", one.address()));
     assert_eq!(outcome.changes["backends"]["kept"], 1);
-    let then: Vec<_> = (0..8).map(|_| client.get("/").text().to_owned()).collect();
+    let then: Vec<_> = (0..8).map(|_| client.get("/").text()).collect();
     assert!(!then.contains(&"one".to_owned()), "{then:?}");
     assert!(then.contains(&"two".to_owned()) && then.contains(&"three".to_owned()), "{then:?}");
     assert_eq!(two.accepted(), 1, "its kept connection was taken over");
