@@ -11,10 +11,13 @@ mod files;
 mod load;
 mod read;
 mod render;
+mod surroundings;
 mod yaml;
 
+use std::sync::Arc;
+
 use weir_model::{
-    draft::Draft,
+    draft::{Draft, Machine},
     problem::{Problem, Severity},
     snapshot::{self, Snapshot},
     status::Registry,
@@ -22,8 +25,9 @@ use weir_model::{
 };
 
 pub use files::{File, Files};
-pub use load::{files_in, load};
-pub use render::Style;
+pub use load::{files_in, load, load_in};
+pub use render::{Style, visible};
+pub use surroundings::Surroundings;
 
 /// What was read, and what is wrong with how it is written.
 #[derive(Debug)]
@@ -70,11 +74,26 @@ impl Report {
     }
 }
 
-/// Reads one text as a whole configuration. `name` stands for it in problems.
+/// Reads one text as a whole configuration. `name` stands for it in problems; files that the text names are looked for
+/// where `name` would be.
 pub fn from_text(name: &str, text: &str) -> Loaded {
-    let mut loaded = Loaded { draft: Draft::default(), files: Files::default(), problems: Vec::new() };
-    load::add(&mut loaded, name, text.as_bytes());
+    from_text_in(name, text, &Surroundings::of_process())
+}
+
+/// [`from_text`], in surroundings that need not be those of this process.
+pub fn from_text_in(name: &str, text: &str, surroundings: &Surroundings) -> Loaded {
+    let mut loaded = Loaded::new(surroundings);
+    load::add(&mut loaded, name, text.as_bytes(), &Arc::new(surroundings.clone()));
     loaded
+}
+
+impl Loaded {
+    /// Nothing yet.
+    fn new(surroundings: &Surroundings) -> Self {
+        let machine = Machine { files: surroundings.files };
+        let draft = Draft { machine, ..Draft::default() };
+        Self { draft, files: Files::default(), problems: Vec::new() }
+    }
 }
 
 /// A duration as the language writes it: `250ms`, `5s`, `2m`, `1h`. For the command line, which has to speak the same.

@@ -160,7 +160,7 @@ impl Subject {
     fn begin<P>(&self, shared: &Shared<P>) -> Addresses {
         let up = matches!(self.status.health(), Health::Up | Health::Ejected);
         // Checks that were taken away leave nothing behind.
-        if !up && self.check.is_none() && matches!(self.endpoint, Endpoint::Address(_)) {
+        if !up && self.check.is_none() && !matches!(self.endpoint, Endpoint::Name(..)) {
             self.set(Health::Up, "not checked", shared);
         }
         self.status.addresses.load().as_slice().into()

@@ -1,6 +1,6 @@
 //! The facts of one client connection.
 
-use std::{net::SocketAddr, rc::Rc};
+use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 
 use tokio::net::TcpStream;
 use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
@@ -23,6 +23,8 @@ pub(crate) struct Conn {
     entrance: Rc<Entrance>,
     /// Where it was counted when it came, and will be when it ends.
     status: Counted,
+    /// The client's address as text, made when it is first asked for.
+    address: OnceCell<Box<str>>,
 }
 
 impl Conn {
@@ -35,7 +37,15 @@ impl Conn {
         let status = entrance.status();
         status.shards.of(worker.index).accepted.add(1);
         worker.open.set(worker.open.get() + 1);
-        Self { stream: Stream::tcp(stream), peer, timer: worker.wheel.timer(), worker, entrance, status }
+        Self {
+            stream: Stream::tcp(stream),
+            peer,
+            timer: worker.wheel.timer(),
+            worker,
+            entrance,
+            status,
+            address: OnceCell::new(),
+        }
     }
 
     /// The view that it is served by now, and its listener in there.
@@ -45,6 +55,12 @@ impl Conn {
         // After the view: a new one may have made the address a thing of the past.
         let view = self.entrance.last_view().unwrap_or(view);
         (view, self.entrance.listener())
+    }
+
+    /// The client's address as text.
+    #[inline]
+    pub(crate) fn address_text(&self) -> &str {
+        self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
     }
 
     /// This worker's counters of the listener.

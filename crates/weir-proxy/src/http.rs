@@ -12,8 +12,10 @@ mod chunked;
 mod lines;
 mod names;
 mod parse;
+mod path;
 mod request;
 mod response;
+mod scan;
 mod target;
 
 // 2. One exchange, stage by stage.
@@ -29,6 +31,10 @@ mod reply;
 mod upload;
 mod write;
 
+// 4. What would be sent, for those who ask.
+mod rehearse;
+
+pub use rehearse::Rehearsal;
 pub(crate) use serve::serve;
 
 // What probes need of it: the same judgement of an answer as traffic gets.
@@ -76,9 +82,9 @@ impl<T: Default> Shelf<T> {
 }
 
 impl Room {
-    /// Keeps the room of a text, unless an unusual message made it large.
+    /// Keeps the room of a text, unless it has none or an unusual message made it large.
     fn give_text(&self, text: Vec<u8>) {
-        if text.capacity() <= 8 * 1024 {
+        if (1..=8 * 1024).contains(&text.capacity()) {
             self.texts.give(text);
         }
     }

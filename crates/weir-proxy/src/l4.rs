@@ -27,6 +27,8 @@ const MOST_ATTEMPTS: usize = 3;
 struct Passed {
     listener: Arc<str>,
     route: Option<Arc<Route>>,
+    /// Which arm of a split it goes to; 0 for every other action.
+    arm: usize,
     pool: Option<Arc<str>>,
     backend: Option<Arc<str>>,
 }
@@ -43,21 +45,24 @@ pub(crate) async fn serve(conn: Conn) {
     let started = clock::micros();
     let (view, listener) = conn.scene();
     let idle = listener.timeouts.idle;
-    let mut passed = Passed { listener: listener.name.clone(), route: None, pool: None, backend: None };
+    let mut passed =
+        Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None };
     let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
     let end = match joined {
         Ok(joined) => carry(&conn, idle, joined).await,
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
-        let counters = route.status.shards.of(conn.worker.index);
+        let counters = route.status[passed.arm].shards.of(conn.worker.index);
         counters.codes.count(0);
         counters.duration.record(clock::micros().saturating_sub(started));
-        if end.is_err() {
-            counters.failures.add(1);
+        if let Err(error) = &end {
+            counters.failures.count(error.cause as usize);
         }
-    } else {
-        conn.own_counters().rejected.add(1);
+    } else if let Err(error) = &end {
+        let counters = conn.own_counters();
+        counters.codes.count(0);
+        counters.rejected.count(error.cause as usize);
     }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
@@ -81,12 +86,18 @@ async fn join(
     listener: Held,
     passed: &mut Passed,
 ) -> Result<Joined, ProxyError> {
+    if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
+        return Err(Cause::ClientDenied.into());
+    }
     let route = listener.routes.find_connection(conn.peer.ip().to_canonical());
     let route = route.ok_or(ProxyError::new(Cause::NoRoute))?;
     passed.route = Some(route.clone());
     let index: PoolIndex = match &route.action {
         Action::Pool(pool) => *pool,
-        Action::Split(split) => split.pick(conn.worker.draw()),
+        Action::Split(split) => {
+            passed.arm = split.pick(conn.worker.draw());
+            split.arms[passed.arm].0
+        }
         Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
@@ -99,6 +110,9 @@ async fn join(
         let Some(backend) = pool.choose(&conn.worker, &tried) else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
+        if !tried.is_empty() {
+            pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
+        }
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
@@ -111,9 +125,6 @@ async fn join(
             Err(error) => {
                 counters.errors.add(1);
                 chosen.status.set_last_error(&error.to_string());
-                if !tried.is_empty() {
-                    pool.pool.status.retries.of(conn.worker.index).add(1);
-                }
                 tried.push(backend);
                 last = error;
             }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use socket2::{Domain, Protocol as Transport, Socket, Type};
-use weir_model::listener::Bind;
+use weir_model::listener::{Address, Bind};
 
 pub use accept::Order;
 pub(crate) use accept::obey;
@@ -54,10 +54,13 @@ impl BoundSockets {
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn bind(bind: Bind, count: usize, beside_own: bool) -> io::Result<Option<BoundSockets>> {
-    let bound = bind_all(bind.address, count, beside_own);
-    match bound {
-        Err(error) if bind.either_family && bind.address.is_ipv6() && has_no_ipv6(&error) => Ok(None),
+pub fn bind(bind: &Bind, count: usize, beside_own: bool) -> io::Result<Option<BoundSockets>> {
+    let Address::Ip(address) = bind.address else {
+        // Compiling refuses it until it can be bound here.
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    match bind_all(address, count, beside_own) {
+        Err(error) if bind.either_family && address.is_ipv6() && has_no_ipv6(&error) => Ok(None),
         other => other.map(|sockets| Some(BoundSockets(sockets))),
     }
 }

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod run;
 
 use std::{
@@ -11,6 +12,8 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+
+use crate::file_limit;
 
 /// A load balancer for packets, connections and requests.
 #[derive(Debug, Parser)]
@@ -23,6 +26,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   weir demo                    watch it balance, with one broken backend
   weir check -c weir.yaml      what is wrong with this file?
+  weir explain http://HOST/    which route and backend does a request get, and why?
   weir run -c weir.yaml        serve";
 
 #[derive(Debug, Subcommand)]
@@ -36,6 +40,9 @@ enum Command {
     /// Say everything that is wrong with a configuration; exit 1 if there is an error
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// Say which route takes a request, which backend gets it, and why; nothing is sent
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -60,10 +67,12 @@ impl ConfigArgs {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    file_limit::raise();
     let done: Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Check(args) => Ok(check::check(&args)),
+        Command::Explain(args) => explain::run(args),
     };
     done.unwrap_or_else(|error| {
         // A rendered report says "error" itself.

@@ -2,8 +2,10 @@
 
 pub mod app;
 pub mod cli;
+pub mod rehearse;
 
 mod demo;
+mod file_limit;
 mod log;
 mod signals;
 mod terminal;

@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use weir_model::{
     health::{HealthCheck, Probe},
-    listener::Listener,
+    listener::{Listener, Normalize},
     pool::Pool,
-    route::{Action, Condition, HeaderEdits, Matcher, RewritePath, Route},
+    route::{Action, Condition, HeaderEdits, Matcher, Retry, RewritePath, Route},
     snapshot::Snapshot,
     time::Millis,
 };
@@ -32,6 +32,17 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     line!(out, "  {:?}", listener.limits);
     if !listener.trusted_proxies.is_empty() {
         line!(out, "  trusted {:?}", listener.trusted_proxies.0);
+    }
+    if !listener.access.is_open() {
+        line!(out, "  allow {:?} deny {:?}", listener.access.allow.0, listener.access.deny.0);
+    }
+    line!(out, "  max_connections {} {:?}", count(listener.max_connections), listener.tcp);
+    if listener.normalize != Normalize::default() {
+        line!(out, "  {:?}", listener.normalize);
+    }
+    for page in &listener.errors {
+        let body = String::from_utf8_lossy(&page.body);
+        line!(out, "  error page {} {} {body:?}", page.status, page.content_type);
     }
     for each in listener.routes.routes() {
         route(out, each, snapshot);
@@ -73,6 +84,16 @@ fn route(out: &mut String, route: &Route, snapshot: &Snapshot) {
     }
     edits(out, "request", &route.request_headers);
     edits(out, "response", &route.response_headers);
+    if !route.timeout.is_none() {
+        line!(out, "    timeout {}", time(route.timeout));
+    }
+    if route.retry != Retry::default() {
+        line!(out, "    {:?}", route.retry);
+    }
+}
+
+fn count(count: u32) -> String {
+    if count == u32::MAX { "none".into() } else { count.to_string() }
 }
 
 fn edits(out: &mut String, which: &str, edits: &HeaderEdits) {

@@ -61,12 +61,14 @@ fn table(conditions: Vec<Vec<Condition>>) -> RouteTable {
     let routes = conditions.into_iter().enumerate().map(|(number, conditions)| {
         let name: Arc<str> = number.to_string().into();
         Arc::new(Route {
-            status: registry.route("web", &name),
+            status: vec![registry.route("web", &name, "")],
             name,
             conditions,
             action: Action::Pool(number),
             rewrite: None,
             request_headers: HeaderEdits::default(),
+            timeout: crate::time::Millis::NONE,
+            retry: crate::route::Retry::default(),
             response_headers: HeaderEdits::default(),
         })
     });

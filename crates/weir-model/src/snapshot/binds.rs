@@ -1,22 +1,22 @@
 //! The addresses that a snapshot wants bound, and what makes a bound address the same one in the next snapshot.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use super::Snapshot;
-use crate::listener::Bind;
+use crate::listener::{Address, Bind};
 
 /// What makes a bound address the same over reloads: the address, whichever listener it belongs to. Port 0 asks the
 /// system for any port, so that nothing but its place in its listener tells one such bind from another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BindKey {
-    address: SocketAddr,
+    address: Address,
     any_port: Option<(Arc<str>, usize)>,
 }
 
 impl BindKey {
     /// The address as the file says it.
-    pub const fn address(&self) -> SocketAddr {
-        self.address
+    pub const fn address(&self) -> &Address {
+        &self.address
     }
 }
 
@@ -40,8 +40,9 @@ impl Snapshot {
     pub fn binds(&self) -> impl Iterator<Item = (BindKey, Place<'_>)> {
         self.listeners.iter().enumerate().flat_map(|(index, listener)| {
             listener.binds.iter().enumerate().map(move |(nth, bind)| {
-                let any_port = (bind.address.port() == 0).then(|| (listener.name.clone(), nth));
-                (BindKey { address: bind.address, any_port }, Place { bind, listener: index })
+                let any_port = bind.address.ip().is_some_and(|address| address.port() == 0);
+                let any_port = any_port.then(|| (listener.name.clone(), nth));
+                (BindKey { address: bind.address.clone(), any_port }, Place { bind, listener: index })
             })
         })
     }

@@ -16,7 +16,7 @@ pub struct Registry {
     workers: usize,
     decided: bool,
     listeners: BTreeMap<String, Arc<ListenerStatus>>,
-    routes: BTreeMap<(String, String), Arc<RouteStatus>>,
+    routes: BTreeMap<(String, String, String), Arc<RouteStatus>>,
     pools: BTreeMap<String, Arc<PoolStatus>>,
     /// Where a backend is belongs to what it is: another machine of the same name starts afresh.
     backends: BTreeMap<(String, String), (Endpoint, Arc<BackendStatus>)>,
@@ -53,10 +53,10 @@ impl Registry {
         self.listeners.entry(name.into()).or_insert_with(new).clone()
     }
 
-    /// The status of a listener's route.
-    pub fn route(&mut self, listener: &str, route: &str) -> Arc<RouteStatus> {
+    /// The status of a listener's route towards one pool; the name is empty for what the route answers by itself.
+    pub fn route(&mut self, listener: &str, route: &str, pool: &str) -> Arc<RouteStatus> {
         let new = || Arc::new(RouteStatus { shards: Sharded::new(self.workers) });
-        self.routes.entry((listener.into(), route.into())).or_insert_with(new).clone()
+        self.routes.entry((listener.into(), route.into(), pool.into())).or_insert_with(new).clone()
     }
 
     /// The status of a pool.
@@ -96,7 +96,14 @@ impl Registry {
         let mut routes = BTreeSet::new();
         for listener in &snapshot.listeners {
             listeners.insert(&*listener.name);
-            routes.extend(listener.routes.routes().iter().map(|route| (&*listener.name, &*route.name)));
+            for route in listener.routes.routes() {
+                let mut pools =
+                    route.action.pools().map(|pool| &*snapshot.pools[pool].name).collect::<Vec<_>>();
+                if pools.is_empty() {
+                    pools.push("");
+                }
+                routes.extend(pools.into_iter().map(|pool| (&*listener.name, &*route.name, pool)));
+            }
         }
         let mut pools = BTreeSet::new();
         let mut backends = BTreeSet::new();
@@ -105,7 +112,7 @@ impl Registry {
             backends.extend(pool.backends.iter().map(|backend| (&*pool.name, &*backend.name)));
         }
         self.listeners.retain(|name, _| listeners.contains(&**name));
-        self.routes.retain(|(listener, name), _| routes.contains(&(&**listener, &**name)));
+        self.routes.retain(|(listener, name, pool), _| routes.contains(&(&**listener, &**name, &**pool)));
         self.pools.retain(|name, _| pools.contains(&**name));
         self.backends.retain(|(pool, name), _| backends.contains(&(&**pool, &**name)));
     }

@@ -11,7 +11,7 @@ use super::{
     chunked::ChunkDecoder,
     lines::Span,
     names::{Name, members},
-    reply::{self, AddressText},
+    reply,
     request::{BodyLength, Facts, RequestHead},
     serve::{After, NoHead, read_head},
     tunnel::Tunnel,
@@ -42,6 +42,8 @@ pub(crate) struct Exchange<'c> {
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
+    /// Which arm of a split it goes to; 0 for every other action.
+    arm: usize,
     pub(crate) backend: Option<usize>,
     /// Both sides have agreed on another protocol: what is left to do is to carry bytes.
     pub(crate) tunnel: Option<Box<Tunnel>>,
@@ -106,6 +108,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         started: clock::micros(),
         request_line: Vec::new(),
         pool: None,
+        arm: 0,
         backend: None,
         tunnel: None,
         half_closed: false,
@@ -138,7 +141,7 @@ impl<'c> Exchange<'c> {
             }
             Ok(Plan::Answer) => self.answer(input).await,
             // A well-formed request that nobody wants leaves the connection as it was.
-            Err(error) if error.cause == Cause::NoRoute => {
+            Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
                 let after = self.after_own_answer(input);
                 self.refuse(error, after).await
             }
@@ -156,7 +159,7 @@ impl<'c> Exchange<'c> {
         request: &mut RequestHead,
     ) -> Result<Plan, ProxyError> {
         let head = input.part(0..length);
-        let judged = request.judge(head, &self.listener.limits);
+        let judged = request.judge(head, &self.listener);
         self.asked = Asked {
             head: request.method.of(head) == b"HEAD",
             http10: request.http10,
@@ -170,6 +173,9 @@ impl<'c> Exchange<'c> {
         let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
+            if !self.listener.access.is_open() && !self.listener.access.admits(source) {
+                return Err(Cause::ClientDenied.into());
+            }
             let facts = Facts { head: request, bytes: head, source };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
             Ok((route, trusted))
@@ -178,14 +184,17 @@ impl<'c> Exchange<'c> {
         let route = &*self.listener.routes.routes()[number];
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
-            Action::Split(split) => Plan::Forward(view.pools[split.pick(self.conn.worker.draw())].clone()),
+            Action::Split(split) => {
+                self.arm = split.pick(self.conn.worker.draw());
+                Plan::Forward(view.pools[split.arms[self.arm].0].clone())
+            }
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
         self.text.clear();
         if let Plan::Forward(_) = plan {
-            let address = AddressText::new(self.conn.peer.ip());
             let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
-            let client = Client { address: &address, local: local.as_bytes(), trusted };
+            let client =
+                Client { address: self.conn.address_text().as_bytes(), local: local.as_bytes(), trusted };
             let expect = request.expects_continue && body.is_empty();
             write_request(&mut self.text, head, request, route, client, expect);
         } else {
@@ -207,14 +216,20 @@ impl<'c> Exchange<'c> {
         let waited = clock::micros().saturating_sub(self.started);
         match self.route() {
             Some(route) => {
-                let counters = route.status.shards.of(worker.index);
+                let counters = route.status[self.arm].shards.of(worker.index);
                 counters.codes.count(self.status);
                 counters.duration.record(waited);
-                if ended.error.is_some() {
-                    counters.failures.add(1);
+                if let Some(error) = &ended.error {
+                    counters.failures.count(error.cause as usize);
                 }
             }
-            None => self.listener.status.shards.of(worker.index).rejected.add(1),
+            None => {
+                let counters = self.listener.status.shards.of(worker.index);
+                counters.codes.count(self.status);
+                if let Some(error) = &ended.error {
+                    counters.rejected.count(error.cause as usize);
+                }
+            }
         }
         if let Some(error) = &ended.error {
             self.report(error);
@@ -272,14 +287,19 @@ fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), Prox
 
 /// The client's address after trust was applied, and whether the peer is trusted. Only what trusted proxies wrote is
 /// believed: X-Forwarded-For is read from its end, up to the first address that is not one of theirs.
-fn source(listener: &Listener, request: &RequestHead, head: &[u8], peer: IpAddr) -> (IpAddr, bool) {
+pub(super) fn source(
+    listener: &Listener,
+    request: &RequestHead,
+    head: &[u8],
+    peer: IpAddr,
+) -> (IpAddr, bool) {
     let trusted = &listener.trusted_proxies;
     let peer = peer.to_canonical();
     if trusted.is_empty() || !trusted.contains(peer) {
         return (peer, false);
     }
     let mut source = peer;
-    let fields = request.lines.iter().rev().filter(|line| line.kind == Name::ForwardedFor);
+    let fields = request.lines.of_kind(Name::ForwardedFor).rev();
     for field in fields {
         let said: Vec<_> = members(field.value.of(head)).collect();
         for member in said.into_iter().rev() {

@@ -136,7 +136,12 @@ impl Exchange<'_> {
                 return self.give_up(input, failed.error, failed.unsent).await;
             }
             retried |= !stale;
-            pool.pool.status.retries.of(conn.worker.index).add(1);
+            let retries = pool.pool.status.retries.of(conn.worker.index);
+            if stale {
+                retries.stale.add(1);
+            } else {
+                retries.causes.count(failed.error.cause as usize);
+            }
             upload.pump.restart();
             upload.cut = false;
             last = Some(failed.error);

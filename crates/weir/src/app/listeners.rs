@@ -10,7 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc::UnboundedSender;
-use weir_model::snapshot::{BindKey, Snapshot};
+use weir_model::{
+    listener::Address,
+    snapshot::{BindKey, Snapshot},
+};
 use weir_proxy::listener::{BoundSockets, Order};
 
 /// How long to wait for workers to do what they are told: they do it in milliseconds unless something is very wrong.
@@ -43,10 +46,10 @@ pub(super) fn prepare(snapshot: &Snapshot, bound: &[Bound], workers: usize) -> R
         if bound.iter().any(|bound| bound.key == key) {
             continue;
         }
-        let mut ours =
-            bound.iter().map(|bound| bound.address).chain(prepared.iter().map(|(key, _)| key.address()));
-        let beside_own = ours.any(|address| overlap(address, key.address()));
-        let sockets = weir_proxy::listener::bind(*place.bind, workers, beside_own).with_context(|| {
+        let ours = prepared.iter().filter_map(|(key, _)| key.address().ip());
+        let mut ours = bound.iter().map(|bound| bound.address).chain(ours);
+        let beside_own = key.address().ip().is_some_and(|new| ours.any(|address| overlap(address, new)));
+        let sockets = weir_proxy::listener::bind(place.bind, workers, beside_own).with_context(|| {
             let listener = &snapshot.listeners[place.listener].name;
             format!("listener `{listener}` cannot be bound to {key}{}", remedy(key.address()))
         })?;
@@ -63,8 +66,10 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// What usually helps.
-fn remedy(address: SocketAddr) -> String {
-    let port = address.port();
+fn remedy(address: &Address) -> String {
+    let Some(port) = address.ip().map(|address| address.port()) else {
+        return String::new();
+    };
     let low = if (1..1024).contains(&port) { " (ports below 1024 need CAP_NET_BIND_SERVICE)" } else { "" };
     format!("{low}; `ss -ltnp 'sport = :{port}'` shows who holds the port")
 }

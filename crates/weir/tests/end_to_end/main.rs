@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod explain;
 mod forwarding;
 mod framing;
 mod health;

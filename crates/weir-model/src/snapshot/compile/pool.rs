@@ -12,7 +12,7 @@ use crate::{
     health::{HealthCheck, HttpProbe, Probe},
     pool::{Backend, Endpoint, Keepalive, Pool, PoolLimits},
     problem::{Problem, Span},
-    status::{Health, Registry},
+    status::{Health, Registry, State},
     time::Millis,
 };
 
@@ -61,7 +61,7 @@ fn backends(
         }
         let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
         let status = registry.backend(&draft.name.value, &name, &endpoint, first_health(health, &endpoint));
-        backends.push(Backend { name, endpoint, weight, status });
+        backends.push(Backend { name, endpoint, weight, state: State::default(), status });
     }
     let complete = !draft.broken && backends.len() == draft.backends.len();
     if complete && backends.is_empty() {
@@ -88,8 +88,7 @@ fn backends(
 fn name_of(draft: &BackendDraft, endpoint: &Endpoint) -> (Arc<str>, Span) {
     match (&draft.name, endpoint) {
         (Some(name), _) => (name.value.as_str().into(), name.span),
-        (None, Endpoint::Address(address)) => (address.to_string().into(), draft.address.span),
-        (None, Endpoint::Name(host, port)) => (format!("{host}:{port}").into(), draft.address.span),
+        (None, endpoint) => (endpoint.to_string().into(), draft.address.span),
     }
 }
 

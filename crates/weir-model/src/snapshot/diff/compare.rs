@@ -31,6 +31,11 @@ pub(super) fn listener(
         timeouts => "timeouts",
         limits => "limits",
         trusted_proxies => "trusted_proxies",
+        access => "allow or deny",
+        max_connections => "max_connections",
+        normalize => "normalize",
+        tcp => "tcp",
+        errors => "errors",
     } besides { name, routes, status });
     let (before, after) = (old.routes.routes(), new.routes.routes());
     let same = before.len() == after.len()
@@ -48,6 +53,8 @@ pub(super) fn route((old, from): (&Route, &Snapshot), (new, to): (&Route, &Snaps
         rewrite => "rewrite",
         request_headers => "request_headers",
         response_headers => "response_headers",
+        timeout => "timeout",
+        retry => "retry",
     } besides { name, action, status });
     // Pools are named by their place, which moves when others come and go.
     let pool = |a: PoolIndex, b: PoolIndex| from.pools[a].name == to.pools[b].name;
@@ -96,6 +103,7 @@ pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
     differences!(old, new, Backend {
         endpoint => "address",
         weight => "weight",
+        state => "state",
     } besides { name, status })
 }
 
@@ -104,12 +112,14 @@ pub(super) fn process(old: &Process, new: &Process) -> (Vec<&'static str>, Vec<&
     let at_once = differences!(old, new, Process {
         shutdown_announce => "shutdown.announce",
         shutdown_drain => "shutdown.drain",
+        admin_token => "admin.token_file",
+        connections => "limits.connections",
     } besides { workers, pin, admin });
     let next_start = differences!(old, new, Process {
         workers => "workers",
         pin => "workers.pin",
         admin => "admin.bind",
-    } besides { shutdown_announce, shutdown_drain });
+    } besides { shutdown_announce, shutdown_drain, admin_token, connections });
     (at_once, next_start)
 }
 
@@ -117,5 +127,5 @@ pub(super) fn process(old: &Process, new: &Process) -> (Vec<&'static str>, Vec<&
 pub(super) fn keep_until_next_start(running: &Process, new: &mut Process) {
     new.workers = running.workers;
     new.pin = running.pin;
-    new.admin = running.admin;
+    new.admin.clone_from(&running.admin);
 }
