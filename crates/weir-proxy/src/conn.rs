@@ -81,9 +81,10 @@ impl Conn {
     }
 
     /// True once it is to carry one more exchange at most: the process is about to stop, or its address is bound no
-    /// more.
+    /// more. An exchange that began before that learns it here.
     #[inline]
     pub(crate) fn is_leaving(&self) -> bool {
+        self.worker.keep_up();
         self.worker.phase.get() >= Phase::Announcing || self.entrance.is_leaving()
     }
 

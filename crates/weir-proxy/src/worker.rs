@@ -112,10 +112,16 @@ impl Worker {
     /// The current view; one comparison when nothing was published.
     #[inline]
     pub(crate) fn view(&self) -> Rc<View> {
+        self.keep_up();
+        self.view.borrow().clone()
+    }
+
+    /// Takes notice of what was published.
+    #[inline]
+    pub(crate) fn keep_up(&self) {
         if self.view.borrow().generation != self.cell.generation() {
             self.renew();
         }
-        self.view.borrow().clone()
     }
 
     #[cold]

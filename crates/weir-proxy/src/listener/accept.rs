@@ -134,7 +134,7 @@ fn serve(
     peer: SocketAddr,
 ) {
     // A new snapshot may have given the address to a listener that speaks something else.
-    drop(worker.view());
+    worker.keep_up();
     if entrance.is_leaving()
         && let Some(current) = worker.entrance(key)
     {

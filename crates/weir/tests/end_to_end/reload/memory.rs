@@ -135,6 +135,6 @@ fn a_tunnel_is_still_counted_at_its_backend() {
     drop(tunnel);
     wait_until("the tunnel has ended", || active() == 0);
     let snapshot = weir.app().snapshot();
-    let route = &snapshot.listeners[0].routes.routes()[0].status;
+    let route = &snapshot.listeners[0].routes.routes()[0].status[0];
     wait_until("its record is there", || route.shards.sum(|shard| shard.codes.class(1)) == 1);
 }
