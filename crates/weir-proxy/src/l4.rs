@@ -6,7 +6,7 @@ use weir_model::{
     pool::PoolIndex,
     route::{Action, Route},
     status::BackendStatus,
-    time::Millis,
+    time::{Millis, Moment},
 };
 
 use crate::{
@@ -44,12 +44,12 @@ struct Joined {
 pub(crate) async fn serve(conn: Conn) {
     let started = clock::micros();
     let (view, listener) = conn.scene();
-    let idle = listener.timeouts.idle;
+    let (idle, send_idle) = (listener.timeouts.idle, listener.timeouts.send_idle);
     let mut passed =
         Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None };
     let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
     let end = match joined {
-        Ok(joined) => carry(&conn, idle, joined).await,
+        Ok(joined) => carry(&conn, idle, send_idle, joined).await,
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
@@ -103,7 +103,7 @@ async fn join(
     let pool: Rc<PoolState> = view.pools[index].clone();
     drop((view, listener));
     passed.pool = Some(pool.pool.name.clone());
-    let permit = pool.gate.connection(&pool.pool, &conn.timer).await?;
+    let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
     let mut last = ProxyError::new(Cause::NoHealthyBackend);
     while tried.len() < MOST_ATTEMPTS {
@@ -116,7 +116,7 @@ async fn join(
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
-        match connect(&conn.worker, &conn.timer, &pool.pool, chosen).await {
+        match connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await {
             Ok(upstream) => {
                 counters.codes.count(0);
                 counters.latency.record(clock::micros().saturating_sub(asked));
@@ -133,10 +133,10 @@ async fn join(
     Err(last)
 }
 
-async fn carry(conn: &Conn, idle: Millis, joined: Joined) -> Result<(), ProxyError> {
+async fn carry(conn: &Conn, idle: Millis, send_idle: Millis, joined: Joined) -> Result<(), ProxyError> {
     let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
     let Carried { to_backend, to_client, end } =
-        relay(conn, backend, idle, spare.buffer(), spare.buffer()).await;
+        relay(conn, backend, idle, send_idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);

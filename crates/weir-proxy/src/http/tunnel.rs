@@ -75,9 +75,9 @@ impl Exchange<'_> {
         let conn = self.conn;
         let Tunnel { link, _in_flight, request: _request } = *tunnel;
         let early = std::mem::replace(input, conn.worker.spare.buffer());
-        let idle = self.listener.timeouts.tunnel;
+        let timeouts = &self.listener.timeouts;
         let Carried { to_backend, to_client, end } =
-            relay(conn, &link.upstream.stream, idle, early, link.answer).await;
+            relay(conn, &link.upstream.stream, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);
         counters.bytes_out.add(to_client);
