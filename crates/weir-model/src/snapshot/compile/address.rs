@@ -17,7 +17,7 @@ use crate::{
 
 /// Whether the data path and the admin API can use unix sockets. While it is false they are refused by name; whoever
 /// makes it true deletes it.
-const UNIX_SOCKETS_WORK: bool = false;
+const UNIX_SOCKETS_WORK: bool = true;
 
 /// The longest path of a unix socket (`sun_path` of Linux without its closing zero).
 const LONGEST_UNIX_PATH: usize = 107;
