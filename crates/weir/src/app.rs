@@ -102,7 +102,7 @@ impl App {
         let mut watch = Watch::new(path);
         watch.before_reading();
         let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        watch.after_reading(reload::paths_of(&loaded.files));
+        watch.after_reading(loaded.files.watched());
         Self::start(loaded, Some(Source { path, watch: Some(watch) }), log)
     }
 

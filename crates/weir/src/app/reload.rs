@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 use weir_control::{
-    config::{self, Compiled, Files, Loaded},
+    config::{self, Compiled, Loaded},
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, plan},
 };
 use weir_model::{
@@ -187,9 +187,8 @@ impl Reloading {
         }
         let loaded = config::load(path);
         if let Some(watch) = &mut self.watch {
-            watch.after_reading(paths_of(
-                loaded.as_ref().map_or_else(|refusal| &refusal.files, |loaded| &loaded.files),
-            ));
+            let files = loaded.as_ref().map_or_else(|refusal| &refusal.files, |loaded| &loaded.files);
+            watch.after_reading(files.watched());
         }
         Ok(loaded?)
     }
@@ -207,9 +206,4 @@ impl Reloading {
             say(format!("reload: and {} more", refusal.problems.len() - SHOWN));
         }
     }
-}
-
-/// The files that were read.
-pub(super) fn paths_of(files: &Files) -> Vec<PathBuf> {
-    files.iter().map(|file| PathBuf::from(&file.name)).collect()
 }
