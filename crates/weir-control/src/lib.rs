@@ -16,6 +16,9 @@ pub mod health;
 // What operators and probes are told.
 pub mod admin;
 
+// What is happening, as numbers.
+pub mod metrics;
+
 // What would become of a request.
 pub mod explain;
 
