@@ -85,6 +85,8 @@ causes! {
     ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
     /// The client went away before its answer.
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// allow and deny.
+    ClientDenied = "client_denied", Client, 403, "the listener's allow and deny do not admit the client's address";
     /// 404.
     NoRoute = "no_route", Ours, 404, "no route of the listener matches";
     /// 503.

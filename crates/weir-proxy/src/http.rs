@@ -12,6 +12,7 @@ mod chunked;
 mod lines;
 mod names;
 mod parse;
+mod path;
 mod request;
 mod response;
 mod scan;

@@ -78,6 +78,9 @@ pub(crate) async fn serve(conn: Conn) {
 /// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
 async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<Joined, ProxyError> {
     let view = conn.worker.view();
+    if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
+        return Err(Cause::ClientDenied.into());
+    }
     let route = listener.routes.find_connection(conn.peer.ip().to_canonical());
     let route = route.ok_or(ProxyError::new(Cause::NoRoute))?;
     passed.route = Some(route.clone());

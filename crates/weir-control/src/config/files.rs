@@ -1,4 +1,6 @@
-//! The texts that problems point into.
+//! The texts that problems point into, and everything else that was read.
+
+use std::path::{Path, PathBuf};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -33,30 +35,46 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
 
 /// All files of a configuration; [`weir_model::problem::Span::file`] is an index into them.
 #[derive(Clone, Debug, Default)]
-pub struct Files(Vec<File>);
+pub struct Files {
+    files: Vec<File>,
+    watched: Vec<PathBuf>,
+}
 
 impl Files {
     /// Adds a file and returns its number.
     pub(super) fn add(&mut self, name: &str, text: &str) -> u16 {
-        self.0.push(File { name: name.into(), text: text.into() });
-        u16::try_from(self.0.len() - 1).unwrap_or(u16::MAX)
+        self.files.push(File { name: name.into(), text: text.into() });
+        u16::try_from(self.files.len() - 1).unwrap_or(u16::MAX)
     }
 
     /// The file of this number.
     pub fn file(&self, number: u16) -> Option<&File> {
-        self.0.get(usize::from(number))
+        self.files.get(usize::from(number))
+    }
+
+    /// Remembers a file or folder whose change may change what was read.
+    pub(super) fn watch(&mut self, path: &Path) {
+        if !self.watched.iter().any(|known| known == path) {
+            self.watched.push(path.to_owned());
+        }
+    }
+
+    /// Every file and folder whose change may change what was read: the configuration, the folders that it was gathered
+    /// from, and what it names (pages, tokens), whether they could be read or not.
+    pub fn watched(&self) -> impl Iterator<Item = &Path> {
+        self.watched.iter().map(PathBuf::as_path)
     }
 
     /// Gives every file the name that `name` makes of its own.
     pub fn rename(&mut self, name: impl Fn(&str) -> String) {
-        for file in &mut self.0 {
+        for file in &mut self.files {
             file.name = name(&file.name);
         }
     }
 
     /// All files in order of reading.
     pub fn iter(&self) -> impl Iterator<Item = &File> {
-        self.0.iter()
+        self.files.iter()
     }
 }
 

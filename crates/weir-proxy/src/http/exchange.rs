@@ -132,7 +132,7 @@ impl<'c> Exchange<'c> {
             Ok(Plan::Forward(pool)) => self.forward(input, pool).await,
             Ok(Plan::Answer) => self.answer(input).await,
             // A well-formed request that nobody wants leaves the connection as it was.
-            Err(error) if error.cause == Cause::NoRoute => {
+            Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
                 let after = self.after_own_answer(input);
                 self.refuse(error, after).await
             }
@@ -149,7 +149,7 @@ impl<'c> Exchange<'c> {
         request: &mut RequestHead,
     ) -> Result<Plan, ProxyError> {
         let head = input.part(0..length);
-        let judged = request.judge(head, &self.listener.limits);
+        let judged = request.judge(head, &self.listener);
         self.asked = Asked {
             head: request.method.of(head) == b"HEAD",
             http10: request.http10,
@@ -163,6 +163,9 @@ impl<'c> Exchange<'c> {
         let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
+            if !self.listener.access.is_open() && !self.listener.access.admits(source) {
+                return Err(Cause::ClientDenied.into());
+            }
             let facts = Facts { head: request, bytes: head, source };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
             Ok((route, trusted))

@@ -39,8 +39,11 @@ impl Rehearsal {
             return Err(Cause::ClientHeaderTooLarge.into());
         }
         bytes.truncate(length);
-        request.judge(&bytes, &listener.limits)?;
+        request.judge(&bytes, listener)?;
         let (source, trusted) = source(listener, &request, &bytes, peer);
+        if !listener.access.admits(source) {
+            return Err(Cause::ClientDenied.into());
+        }
         Ok(Self { bytes, request, peer, source, trusted })
     }
 

@@ -21,7 +21,11 @@ const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// One pool.
 pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Vec<Problem>) -> Pool {
-    let health = draft.health.as_ref().and_then(|health| check(health, draft.broken, problems));
+    let health = draft
+        .health
+        .as_ref()
+        .filter(|health| !health.off)
+        .and_then(|health| check(health, draft.broken, problems));
     let backends = backends(draft, health.as_ref(), registry, problems);
     Pool {
         name: draft.name.value.as_str().into(),
