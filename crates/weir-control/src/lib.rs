@@ -24,6 +24,3 @@ pub mod explain;
 
 // What an operator is told when something cannot be done.
 pub mod trouble;
-
-// What nobody is shown.
-mod hide;

@@ -80,9 +80,8 @@ impl Backend {
         self.status.operator.replace(Orders { since: now, ..orders });
     }
 
-    /// Forgets what was set beside another value of the file. Whoever publishes a snapshot calls this for each of its
-    /// backends, so that an order does not come back when the file does.
-    pub fn settle_orders(&self) {
+    /// Forgets what was set beside another value of the file, so that an order does not come back when the file does.
+    pub(crate) fn settle_orders(&self) {
         let orders = self.status.operator.orders();
         let state = orders.state.filter(|order| order.file == self.state);
         let weight = orders.weight.filter(|order| order.file == self.weight);
