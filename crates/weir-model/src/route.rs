@@ -19,7 +19,6 @@ pub use condition::{Condition, Matcher};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
 pub use host::HostMatch;
-pub(crate) use index::Index;
 pub use path::PathMatch;
 pub use retry::{Retry, RetryMethods, RetryOn};
 pub use table::RouteTable;

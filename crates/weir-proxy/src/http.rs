@@ -22,6 +22,7 @@ mod target;
 mod deliver;
 mod exchange;
 mod forward;
+mod retry;
 mod serve;
 
 // 3. What is sent.

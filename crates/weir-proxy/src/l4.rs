@@ -7,6 +7,7 @@ use weir_model::{
     pool::PoolIndex,
     route::{Action, Route},
     status::BackendStatus,
+    time::Moment,
 };
 
 use crate::{
@@ -94,7 +95,7 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
     passed.pool = Some(pool.pool.name.clone());
-    let permit = pool.gate.connection(&pool.pool, &conn.timer).await?;
+    let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
     let mut last = ProxyError::new(Cause::NoHealthyBackend);
     while tried.len() < MOST_ATTEMPTS {
@@ -107,7 +108,7 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
-        match connect(&conn.worker, &conn.timer, &pool.pool, chosen).await {
+        match connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await {
             Ok(upstream) => {
                 counters.codes.count(0);
                 counters.latency.record(clock::micros().saturating_sub(asked));
@@ -125,9 +126,9 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
 }
 
 async fn carry(conn: &Conn, listener: &Listener, joined: Joined) -> Result<(), ProxyError> {
-    let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
+    let (backend, spare, timeouts) = (&joined.upstream.stream, &conn.worker.spare, &listener.timeouts);
     let Carried { to_backend, to_client, end } =
-        relay(conn, backend, listener.timeouts.idle, spare.buffer(), spare.buffer()).await;
+        relay(conn, backend, timeouts.idle, timeouts.send_idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.counters(listener);
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);

@@ -9,27 +9,40 @@ pub struct File {
     pub name: String,
     /// Its text, without a byte-order mark.
     pub text: String,
+    /// Where each line begins and ends.
+    lines: Vec<(usize, usize)>,
 }
 
 impl File {
+    /// A file with this name and text.
+    pub(super) fn new(name: &str, text: &str) -> Self {
+        Self { name: name.into(), text: text.into(), lines: line_places(text).collect() }
+    }
+
     /// A line without its line break, counted from 1.
     pub fn line(&self, number: u32) -> Option<&str> {
-        lines(&self.text).nth(number.checked_sub(1)? as usize)
+        let (start, end) = *self.lines.get(number.checked_sub(1)? as usize)?;
+        self.text.get(start..end)
     }
 }
 
 /// The lines of a text, ended as in YAML: by LF, CR LF or a single CR.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
+    line_places(text).map(|(start, end)| &text[start..end])
+}
+
+/// Where each line begins and ends.
+fn line_places(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let mut next = Some(0);
     std::iter::from_fn(move || {
-        let text = rest?;
-        let Some(end) = text.find(['\n', '\r']) else {
-            rest = None;
-            return Some(text);
+        let start = next?;
+        let Some(length) = text[start..].find(['\n', '\r']) else {
+            next = None;
+            return Some((start, text.len()));
         };
-        let after = &text[end..];
-        rest = after.strip_prefix("\r\n").or_else(|| after.get(1..));
-        Some(&text[..end])
+        let end = start + length;
+        next = Some(end + if text[end..].starts_with("\r\n") { 2 } else { 1 });
+        Some((start, end))
     })
 }
 
@@ -43,7 +56,7 @@ pub struct Files {
 impl Files {
     /// Adds a file and returns its number.
     pub(super) fn add(&mut self, name: &str, text: &str) -> u16 {
-        self.files.push(File { name: name.into(), text: text.into() });
+        self.files.push(File::new(name, text));
         u16::try_from(self.files.len() - 1).unwrap_or(u16::MAX)
     }
 
@@ -84,7 +97,7 @@ mod tests {
 
     #[test]
     fn lines_end_as_in_yaml() {
-        let file = File { name: String::new(), text: "a\nb\r\nc\rd\n".into() };
+        let file = File::new("", "a\nb\r\nc\rd\n");
         let lines: Vec<_> = (0..7).map(|number| file.line(number)).collect();
         assert_eq!(lines, [None, Some("a"), Some("b"), Some("c"), Some("d"), Some(""), None]);
     }

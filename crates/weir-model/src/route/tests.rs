@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{index::Index, *};
 use crate::{listener::Networks, status::Registry};
 
 #[derive(Clone, Debug)]

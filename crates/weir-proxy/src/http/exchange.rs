@@ -5,7 +5,8 @@ use std::{net::IpAddr, rc::Rc};
 use weir_model::{
     listener::Listener,
     pool::PoolIndex,
-    route::{Action, Route},
+    route::{Action, RetryMethods, Route},
+    time::Moment,
 };
 
 use super::{
@@ -44,6 +45,10 @@ pub(crate) struct Exchange<'c> {
     /// Which arm of a split it goes to; 0 for every other action.
     arm: usize,
     pub(crate) backend: Option<usize>,
+    /// When it has to be complete; [`Moment::NEVER`] unless the route says so.
+    pub(crate) deadline: Moment,
+    /// When the current attempt has to have its answer, if that is sooner.
+    pub(crate) until: Moment,
     /// The client has ended its direction and may still wait for the answer.
     pub(crate) half_closed: bool,
     /// What the client was told; 0 until then.
@@ -58,8 +63,8 @@ pub(crate) struct Asked {
     /// The client speaks HTTP/1.0.
     pub(crate) http10: bool,
     pub(crate) keep_alive: bool,
-    /// The same request may be sent twice.
-    pub(crate) idempotent: bool,
+    /// The route lets the same request be sent twice.
+    pub(crate) repeatable: bool,
     pub(crate) expects_continue: bool,
     pub(crate) body: BodyLength,
     /// The protocol it asked to switch to.
@@ -109,6 +114,8 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         pool: None,
         arm: 0,
         backend: None,
+        deadline: Moment::NEVER,
+        until: Moment::NEVER,
         half_closed: false,
         status: 0,
     };
@@ -154,7 +161,7 @@ impl<'c> Exchange<'c> {
             head: request.method.of(head) == b"HEAD",
             http10: request.http10,
             keep_alive: request.keep_alive,
-            idempotent: request.idempotent,
+            repeatable: request.idempotent,
             expects_continue: request.expects_continue,
             body: request.body,
             upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
@@ -172,6 +179,14 @@ impl<'c> Exchange<'c> {
         });
         let (number, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
         let route = &*self.listener.routes.routes()[number];
+        self.asked.repeatable = match &route.retry.methods {
+            RetryMethods::Idempotent => request.idempotent,
+            RetryMethods::All => true,
+            RetryMethods::These(methods) => {
+                methods.iter().any(|name| name.as_bytes() == request.method.of(head))
+            }
+        };
+        self.deadline = clock::now() + route.timeout;
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(*pool),
             Action::Split(split) => {
