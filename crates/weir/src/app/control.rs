@@ -10,7 +10,7 @@ use weir_control::{
     health::{self, Prober},
     reload::{Ledger, Reloader},
 };
-use weir_model::{health::HealthCheck, snapshot::SnapshotCell};
+use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
     clock,
     error::Cause,
