@@ -190,6 +190,13 @@ impl Room {
                 allowed(request, "GET")?;
                 Ok(Answer::json(200, &config::of(&admin.cell.load())))
             }
+            ["reload"] => {
+                allowed(request, "POST")?;
+                // Answered when it is done, one way or the other.
+                let outcome = admin.reloader.reload().await;
+                Ok(outcome
+                    .map_or_else(|refusal| Answer::json(422, &refusal), |done| Answer::json(200, &done)))
+            }
             ["explain"] => {
                 allowed(request, "GET")?;
                 let told = Question::from_query(request.query.as_deref().unwrap_or_default())
@@ -214,8 +221,8 @@ impl Room {
     }
 }
 
-const PLACES: &str = "there are /livez, /readyz, /metrics, /api/status, /api/config, /api/explain?url=URL \
-    and /api/pools/POOL/backends/BACKEND";
+const PLACES: &str = "there are /livez, /readyz, /metrics, /api/status, /api/config, /api/explain?url=URL, \
+    /api/reload and /api/pools/POOL/backends/BACKEND";
 
 #[cfg(test)]
 mod tests;

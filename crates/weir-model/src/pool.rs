@@ -13,7 +13,7 @@ use crate::{
 pub type PoolIndex = usize;
 
 /// One compiled pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     /// The name from the file.
     pub name: Arc<str>,
@@ -37,8 +37,16 @@ pub struct Pool {
     pub status: Arc<PoolStatus>,
 }
 
+impl Pool {
+    /// The same pool with this backend only: what a connection keeps of it that may outlive many snapshots.
+    #[must_use]
+    pub fn alone(&self, backend: usize) -> Self {
+        Self { backends: self.backends.get(backend).cloned().into_iter().collect(), ..self.clone() }
+    }
+}
+
 /// One backend of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Backend {
     /// Identifies it in metrics, API and CLI; the address unless named.
     pub name: Arc<str>,
@@ -70,24 +78,20 @@ impl Backend {
 
     /// Sets its state, its weight, or both, until the file says something else of them.
     pub fn order(&self, state: Option<State>, weight: Option<u32>, now: Moment) {
-        let mut orders = self.status.operator.orders();
-        if let Some(value) = state {
-            orders.state = Some(Order { value, file: self.state });
-        }
-        if let Some(value) = weight {
-            orders.weight = Some(Order { value, file: self.weight });
-        }
-        self.status.operator.replace(Orders { since: now, ..orders });
+        self.status.operator.update(|orders| Orders {
+            state: state.map(|value| Order { value, file: self.state }).or(orders.state),
+            weight: weight.map(|value| Order { value, file: self.weight }).or(orders.weight),
+            since: now,
+        });
     }
 
     /// Forgets what was set beside another value of the file, so that an order does not come back when the file does.
     pub(crate) fn settle_orders(&self) {
-        let orders = self.status.operator.orders();
-        let state = orders.state.filter(|order| order.file == self.state);
-        let weight = orders.weight.filter(|order| order.file == self.weight);
-        if (state, weight) != (orders.state, orders.weight) {
-            self.status.operator.replace(Orders { state, weight, ..orders });
-        }
+        self.status.operator.update(|orders| Orders {
+            state: orders.state.filter(|order| order.file == self.state),
+            weight: orders.weight.filter(|order| order.file == self.weight),
+            ..orders
+        });
     }
 }
 

@@ -8,7 +8,7 @@ use weir_control::{
     admin::{self, Admin, Door},
     explain::{Circumstances, explain},
     health::{self, Prober},
-    reload::{Ledger, Reloader},
+    reload::Reloader,
 };
 use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
@@ -19,7 +19,7 @@ use weir_proxy::{
 };
 
 use super::workers::Beats;
-use crate::{log::timestamp, rehearse::Path};
+use crate::rehearse::Path;
 
 /// The path's probe code, as the checks ask for it.
 struct Probes;
@@ -48,17 +48,16 @@ impl Control {
         voice: Voice,
         mut phase: watch::Receiver<Phase>,
         beats: Beats,
-        source: String,
+        reloader: Reloader,
     ) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no control runtime")?;
         let door = cell.load().process.admin.as_ref().map(Door::open).transpose()?;
         let address = door.as_ref().and_then(|door| door.address().ip());
-        let ledger = Ledger::new(cell.load().generation, timestamp(clock::wall()), source);
         let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let admin = Admin {
             cell: cell.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            reloader: Reloader::new(ledger).0,
+            reloader,
             readiness: {
                 let phase = phase.clone();
                 Arc::new(move || match (*phase.borrow(), beats.stuck()) {

@@ -16,6 +16,7 @@ mod limits;
 mod operate;
 mod patience;
 mod pressure;
+mod reload;
 mod retry;
 mod reuse;
 mod routes;

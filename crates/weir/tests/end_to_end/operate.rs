@@ -3,15 +3,37 @@
 
 use std::{
     collections::BTreeMap,
+    env, fs,
+    path::PathBuf,
+    process,
     sync::{Mutex, mpsc},
 };
 
 use serde_json::Value;
-use weir::app::App;
+use weir::app::{App, Sink};
 use weir_testkit::{Answer, FakeBackend, Message, RawClient, Refusing, wait_until};
 
 /// One weir with an admin address, and a client's view of both.
 struct Operated(App);
+
+/// A configuration file that can be changed.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        Self(env::temp_dir().join(format!("weir-operate-{name}-{}.yaml", process::id())))
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(&self.0, format!("workers: 2\nadmin: {{ bind: 127.0.0.1:0 }}\n{text}")).unwrap();
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
 
 impl Operated {
     fn new(text: &str) -> Self {
@@ -233,4 +255,45 @@ pools: {{ app: {{ backends: ['{}', '{}'], health: {{ tcp: {{}}, interval: 50ms, 
     assert_eq!((&told["live"], &told["pool"]), (&true.into(), &"app".into()));
     assert_eq!(told["pick"], up.address().to_string());
     assert_eq!(weir.ask("GET", "/api/explain?url=http://a.test:1/", "").status(), 400);
+}
+
+#[test]
+fn orders_outlive_reloads_and_a_refused_one_says_why() {
+    let file = File::new("reload");
+    let text = |weight: u32, pool: &str| {
+        format!(
+            "listeners: {{ web: {{ bind: 127.0.0.1:0, protocol: http, pool: {pool} }} }}
+pools: {{ app: {{ backends: [{{ address: '127.0.0.1:9', name: one, weight: {weight} }}] }} }}
+"
+        )
+    };
+    file.write(&text(1, "app"));
+    let weir = Operated(App::from_path(&file.0, Sink::none()).unwrap());
+    let path = "/api/pools/app/backends/one";
+    assert_eq!(weir.ask("PUT", path, r#"{"state": "draining", "weight": 9}"#).status(), 200);
+    let now = || {
+        let view = weir.json(path);
+        (view["state"].as_str().unwrap().to_owned(), view["weight"].as_u64().unwrap())
+    };
+    let reload = || weir.ask("POST", "/api/reload", "");
+    let health = || series(&weir.metrics(), "weir_config_last_reload_success");
+
+    let done = reload();
+    assert_eq!(done.status(), 200, "{}", done.text());
+    assert_eq!(now(), ("draining".to_owned(), 9));
+
+    file.write(&text(1, "nowhere"));
+    let refused = reload();
+    let said: Value = serde_json::from_str(&refused.text()).unwrap();
+    assert_eq!((refused.status(), health()), (422, 0.0));
+    assert!(said["problems"][0]["cause"].as_str().unwrap().contains("nowhere"), "{said}");
+    assert_eq!(weir.json("/api/status")["config"]["last_reload_success"], false);
+    assert_eq!(now(), ("draining".to_owned(), 9));
+
+    file.write(&text(2, "app"));
+    assert_eq!((reload().status(), health()), (200, 1.0));
+    assert_eq!(now(), ("draining".to_owned(), 2), "the file's own weight has changed, its state has not");
+    file.write(&text(1, "app"));
+    assert_eq!(reload().status(), 200);
+    assert_eq!(now(), ("draining".to_owned(), 1), "what was overruled does not come back");
 }
