@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Process, Secret, Snapshot};
 use crate::{
-    draft::{Draft, ProcessDraft, Text, filled},
+    draft::{ConnectionsDraft, Draft, ProcessDraft, Text, filled},
     pool::PoolIndex,
     problem::{Located, Problem, Severity, Span},
     status::Registry,
@@ -56,6 +56,8 @@ pub fn compile(
         .collect();
     let room = files::Room::new(draft, &filled_pools, &listener_drafts, registry.workers(), &mut problems);
     process.connections = room.connections;
+    let connections = draft.process.connections.as_ref().map(|setting| setting.value);
+    process.connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
     let pools: Vec<_> =
         filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
@@ -163,6 +165,7 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
             token.value.clone()
         }),
         connections: defaults.connections,
+        connections_given: defaults.connections_given,
         shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
         shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
     }
