@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{Method, Request, body::Bytes, client::conn::http1};
@@ -21,8 +21,10 @@ use tokio::{
     time::timeout,
 };
 use weir_control::{config, trouble::Trouble};
+use weir_model::status::Registry;
 
 use super::ConfigArgs;
+use crate::terminal;
 
 /// To be connected.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
@@ -151,10 +153,13 @@ impl RemoteArgs {
         }
         // The file need not be right as a whole: the process that runs may well run with an older one.
         let path = self.config.path();
-        let loaded = config::load(path)
-            .map_err(|refusal| anyhow::anyhow!(refusal.render(crate::terminal::style())))?;
-        let process = loaded.draft.process;
+        let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
+        let process = loaded.draft.process.clone();
         let Some(bind) = process.admin else {
+            // It may say so in a part that could not be read.
+            if let Err(refusal) = config::compile(loaded, 1, &mut Registry::new(1)) {
+                bail!(refusal.render(terminal::style()));
+            }
             let cause = format!("{} does not say where the admin API is", path.display());
             let remedy = "add `admin: { bind: 127.0.0.1:9900 }` and restart, or name it with `--admin`";
             return Err(Trouble::new(cause, remedy).into());
@@ -220,7 +225,7 @@ impl Remote {
             let response = sender.send_request(request).await?;
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
-            let body = body.map_err(|error| anyhow::anyhow!(error))?.to_bytes().to_vec();
+            let body = body.map_err(|error| anyhow!(error))?.to_bytes().to_vec();
             anyhow::Ok(Reply { status, body })
         };
         let broken = || format!("the admin API at {} did not answer", self.place);

@@ -15,19 +15,12 @@ use crate::{
     problem::Problem,
 };
 
-/// Whether the data path can use unix sockets. While it is false they are refused by name; whoever makes it true deletes
-/// it.
-const UNIX_SOCKETS_WORK: bool = false;
-
 /// The longest path of a unix socket (`sun_path` of Linux without its closing zero).
 const LONGEST_UNIX_PATH: usize = 107;
 
-/// The path behind `unix:`, if the text is one; `not_yet` is what it would be in the data path.
-fn unix(text: &Text, not_yet: Option<&str>) -> Option<Result<Arc<Path>, Problem>> {
+/// The path behind `unix:`, if the text is one.
+fn unix(text: &Text) -> Option<Result<Arc<Path>, Problem>> {
     let path = text.value.strip_prefix("unix:")?;
-    if let Some(what) = not_yet.filter(|_| !UNIX_SOCKETS_WORK) {
-        return Some(Err(Problem::not_yet(text.span, what)));
-    }
     let refuse = |cause: String, remedy: &str| Some(Err(Problem::error(text.span, cause, remedy)));
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         return refuse(
@@ -44,7 +37,7 @@ fn unix(text: &Text, not_yet: Option<&str>) -> Option<Result<Arc<Path>, Problem>
 
 /// What `bind` means: `:8080` is one bind per family.
 pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
-    if let Some(path) = unix(text, Some("binding to a unix socket")) {
+    if let Some(path) = unix(text) {
         return Ok(vec![Bind { address: Address::Unix(path?), either_family: false }]);
     }
     let port = text.value.strip_prefix(':').filter(|port| !port.contains(':'));
@@ -58,7 +51,7 @@ pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
 
 /// Where operators are answered: one address.
 pub(super) fn admin(text: &Text) -> Result<Address, Problem> {
-    if let Some(path) = unix(text, None) {
+    if let Some(path) = unix(text) {
         return path.map(Address::Unix);
     }
     if let Some(port) = text.value.strip_prefix(':') {
@@ -90,7 +83,7 @@ fn bound(text: &Text) -> Result<SocketAddr, Problem> {
 
 /// Where a backend is.
 pub(super) fn endpoint(text: &Text) -> Result<Endpoint, Problem> {
-    if let Some(path) = unix(text, Some("a backend on a unix socket")) {
+    if let Some(path) = unix(text) {
         return path.map(Endpoint::Unix);
     }
     if let Ok(address) = text.value.parse::<SocketAddr>() {
