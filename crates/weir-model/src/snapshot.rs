@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<Pool>>,
     /// Settings of the process.
     pub process: Process,
+    /// True if the file gives [`Process::connections`]; otherwise that follows from how many files the process may open.
+    pub connections_given: bool,
 }
 
 impl Snapshot {
@@ -54,8 +56,6 @@ pub struct Process {
     pub admin_token: Option<Secret>,
     /// Client connections at once over all listeners; `u32::MAX` is no limit.
     pub connections: u32,
-    /// True if the file gives that number; otherwise it follows from how many files the process may open.
-    pub connections_given: bool,
     /// How long `/readyz` fails before draining starts.
     pub shutdown_announce: Millis,
     /// How long what is in flight may take to finish at shutdown.
@@ -70,7 +70,6 @@ impl Default for Process {
             admin: None,
             admin_token: None,
             connections: u32::MAX,
-            connections_given: false,
             shutdown_announce: Millis::secs(5),
             shutdown_drain: Millis::secs(30),
         }

@@ -57,7 +57,7 @@ pub fn compile(
     let room = files::Room::new(draft, &filled_pools, &listener_drafts, registry.workers(), &mut problems);
     process.connections = room.connections;
     let connections = draft.process.connections.as_ref().map(|setting| setting.value);
-    process.connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
+    let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
     let pools: Vec<_> =
         filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
@@ -84,7 +84,7 @@ pub fn compile(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok((Snapshot { generation, listeners, pools, process }, problems))
+    Ok((Snapshot { generation, listeners, pools, process, connections_given }, problems))
 }
 
 /// The names of all pools, for whoever refers to one.
@@ -165,7 +165,6 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
             token.value.clone()
         }),
         connections: defaults.connections,
-        connections_given: defaults.connections_given,
         shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
         shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
     }

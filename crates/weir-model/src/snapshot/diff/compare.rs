@@ -114,20 +114,21 @@ pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
 }
 
 /// Keys of the process: those that take effect at once, and those that wait for its next start.
-pub(super) fn process(old: &Process, new: &Process) -> (Vec<&'static str>, Vec<&'static str>) {
+pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (old, new) = (&from.process, &to.process);
     let mut at_once = differences!(old, new, Process {
         shutdown_announce => "shutdown.announce",
         shutdown_drain => "shutdown.drain",
         admin_token => "admin.token_file",
-    } besides { connections, connections_given, workers, pin, admin });
-    if old.connections != new.connections && (old.connections_given || new.connections_given) {
+    } besides { connections, workers, pin, admin });
+    if old.connections != new.connections && (from.connections_given || to.connections_given) {
         at_once.push("limits.connections");
     }
     let next_start = differences!(old, new, Process {
         workers => "workers",
         pin => "workers.pin",
         admin => "admin.bind",
-    } besides { shutdown_announce, shutdown_drain, admin_token, connections, connections_given });
+    } besides { shutdown_announce, shutdown_drain, admin_token, connections });
     (at_once, next_start)
 }
 
