@@ -95,7 +95,11 @@ impl Exchange<'_> {
         }
         let mut last = None;
         loop {
-            let choice = pool.choose(&conn.worker, &tried.backends);
+            let mut choice = pool.choose(&conn.worker, &tried.backends);
+            if choice.is_none() && tried.backends.is_empty() {
+                Box::pin(pool.gate.first_check(&pool.pool, &conn.timer, self.deadline)).await;
+                choice = pool.choose(&conn.worker, &tried.backends);
+            }
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
             let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
             let Some(backend) = choice else {
