@@ -107,6 +107,9 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, error, true)).await;
             };
             self.backend = Some(backend);
+            if let Some(error) = &last {
+                self.count_retry(pool, error, tried.stale);
+            }
             let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
             let asked = clock::micros();
             let mut link = None;
@@ -130,25 +133,33 @@ impl Exchange<'_> {
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
-            let status = &pool.pool.backends[backend].status;
-            status.shards.of(conn.worker.index).errors.add(1);
-            status.set_last_error(&failed.error.to_string());
             tried.backends.push(backend);
             let again = failed.error.cause == Cause::BackendStatus
                 || self.may_retry(&failed, upload, &pool.pool.status, &tried);
+            if !(again && tried.stale) {
+                // A kept connection that went stale and is made anew is no failure of its backend.
+                let status = &pool.pool.backends[backend].status;
+                status.shards.of(conn.worker.index).errors.add(1);
+                status.set_last_error(&failed.error.to_string());
+            }
             if !again {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
-            let retries = pool.pool.status.retries.of(conn.worker.index);
-            if tried.stale {
-                retries.stale.add(1);
-            } else {
-                tried.again += 1;
-                retries.causes.count(failed.error.cause as usize);
-            }
+            tried.again += u32::from(!tried.stale);
             upload.pump.restart();
             upload.cut = false;
             last = Some(failed.error);
+        }
+    }
+
+    /// Counts another attempt by what had failed before it.
+    #[cold]
+    fn count_retry(&self, pool: &PoolState, error: &ProxyError, stale: bool) {
+        let retries = pool.pool.status.retries.of(self.conn.worker.index);
+        if stale {
+            retries.stale.add(1);
+        } else {
+            retries.causes.count(error.cause as usize);
         }
     }
 
