@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod explain;
 mod run;
+mod schema;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,6 +41,9 @@ enum Command {
     /// Say everything that is wrong with a configuration; exit 1 if there is an error
     #[command(after_help = "Example:\n  weir check -c weir.yaml")]
     Check(ConfigArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = schema::EXAMPLES)]
+    Schema,
     /// Say which route takes a request, which backend gets it, and why; nothing is sent
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
@@ -72,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Run(config) => run::run(config.path()),
         Command::Demo(args) => demo::demo(&args),
         Command::Check(config) => Ok(check::check(config.path())),
+        Command::Schema => schema::schema(),
         Command::Explain(args) => explain::run(args),
     };
     done.unwrap_or_else(|error| {
