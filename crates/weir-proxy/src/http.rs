@@ -24,6 +24,7 @@ mod exchange;
 mod forward;
 mod retry;
 mod serve;
+mod tunnel;
 
 // 3. What is sent.
 mod pump;

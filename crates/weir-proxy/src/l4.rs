@@ -3,11 +3,10 @@
 use std::{rc::Rc, sync::Arc};
 
 use weir_model::{
-    listener::Listener,
     pool::PoolIndex,
     route::{Action, Route},
     status::BackendStatus,
-    time::Moment,
+    time::{Millis, Moment},
 };
 
 use crate::{
@@ -18,14 +17,15 @@ use crate::{
     relay::{Carried, relay},
     telemetry::Failure,
     upstream::{Permit, Upstream, connect},
+    view::{Held, View},
 };
 
 /// Backends tried until one accepts a connection.
 const MOST_ATTEMPTS: usize = 3;
 
-/// What the record of a connection names.
-#[derive(Default)]
+/// What the record of a connection names. A connection may outlive many snapshots: it keeps no more of them than this.
 struct Passed {
+    listener: Arc<str>,
     route: Option<Arc<Route>>,
     /// Which arm of a split it goes to; 0 for every other action.
     arm: usize,
@@ -43,10 +43,13 @@ struct Joined {
 /// Serves one connection to its end.
 pub(crate) async fn serve(conn: Conn) {
     let started = clock::micros();
-    let listener = conn.known_listener();
-    let mut passed = Passed::default();
-    let end = match Box::pin(join(&conn, &listener, &mut passed)).await {
-        Ok(joined) => carry(&conn, &listener, joined).await,
+    let (view, listener) = conn.scene();
+    let (idle, send_idle) = (listener.timeouts.idle, listener.timeouts.send_idle);
+    let mut passed =
+        Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None };
+    let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
+    let end = match joined {
+        Ok(joined) => carry(&conn, idle, send_idle, joined).await,
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
@@ -57,7 +60,7 @@ pub(crate) async fn serve(conn: Conn) {
             counters.failures.count(error.cause as usize);
         }
     } else if let Err(error) = &end {
-        let counters = conn.counters(&listener);
+        let counters = conn.own_counters();
         counters.codes.count(0);
         counters.rejected.count(error.cause as usize);
     }
@@ -67,7 +70,7 @@ pub(crate) async fn serve(conn: Conn) {
     conn.worker.journal.fail(Failure {
         error: &error,
         client: conn.peer,
-        listener: &listener.name,
+        listener: &passed.listener,
         route: passed.route.as_ref().map_or("", |route| &route.name),
         pool: passed.pool.as_deref().unwrap_or(""),
         backend: passed.backend.as_deref().unwrap_or(""),
@@ -77,8 +80,12 @@ pub(crate) async fn serve(conn: Conn) {
 }
 
 /// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
-async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<Joined, ProxyError> {
-    let view = conn.worker.view();
+async fn join(
+    conn: &Conn,
+    view: Rc<View>,
+    listener: Held,
+    passed: &mut Passed,
+) -> Result<Joined, ProxyError> {
     if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
         return Err(Cause::ClientDenied.into());
     }
@@ -94,6 +101,7 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
+    drop((view, listener));
     passed.pool = Some(pool.pool.name.clone());
     let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
@@ -125,11 +133,11 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
     Err(last)
 }
 
-async fn carry(conn: &Conn, listener: &Listener, joined: Joined) -> Result<(), ProxyError> {
-    let (backend, spare, timeouts) = (&joined.upstream.stream, &conn.worker.spare, &listener.timeouts);
+async fn carry(conn: &Conn, idle: Millis, send_idle: Millis, joined: Joined) -> Result<(), ProxyError> {
+    let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
     let Carried { to_backend, to_client, end } =
-        relay(conn, backend, timeouts.idle, timeouts.send_idle, spare.buffer(), spare.buffer()).await;
-    let counters = conn.counters(listener);
+        relay(conn, backend, idle, send_idle, spare.buffer(), spare.buffer()).await;
+    let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);
     end.inspect_err(|_| backend.abort())

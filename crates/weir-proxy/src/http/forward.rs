@@ -4,7 +4,6 @@
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use weir_model::{
-    pool::PoolIndex,
     route::HeaderEdits,
     time::{Millis, Moment},
 };
@@ -56,9 +55,8 @@ pub(crate) struct Answer {
 
 impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
-    pub(crate) async fn forward(&mut self, input: &mut Buffer, index: PoolIndex) -> Ended {
-        self.pool = Some(index);
-        let pool = self.view.pools[index].clone();
+    pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
+        self.pool = Some(pool.clone());
         pool.pool.status.retry_budget.count_request(clock::now());
         let permit = match pool.gate.admit(&pool.pool) {
             Ok(permit) => permit,
@@ -75,7 +73,10 @@ impl Exchange<'_> {
         let ended = self.attempts(input, &pool, &mut upload).await;
         self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
         self.text = upload.pump.into_head();
-        drop(permit);
+        match &mut self.tunnel {
+            Some(tunnel) => tunnel.keep(permit),
+            None => drop(permit),
+        }
         pool.wake_waiting();
         ended
     }

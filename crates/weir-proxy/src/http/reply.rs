@@ -165,7 +165,7 @@ impl Exchange<'_> {
 
     /// What becomes of the connection when the backend was never asked: a body that has come whole is skipped.
     pub(crate) fn after_own_answer(&self, input: &mut Buffer) -> After {
-        let keep = self.asked.keep_alive && !self.conn.worker.is_leaving();
+        let keep = self.asked.keep_alive && !self.conn.is_leaving();
         match self.asked.body {
             BodyLength::None if keep => After::Keep,
             BodyLength::None => After::Close,

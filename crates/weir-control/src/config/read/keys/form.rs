@@ -51,7 +51,7 @@ impl Form {
         match self {
             Self::Map(keys) => each(keys),
             Self::Named(form) | Self::List(form) | Self::OneOrMore(form) | Self::Some(form) => {
-                form.maps(each)
+                form.maps(each);
             }
             Self::AnyOf(forms) => forms.iter().for_each(|form| form.maps(each)),
             _ => {}
