@@ -279,3 +279,41 @@ fn words_are_those_that_the_reader_knows() {
     }
     assert!(count > 8, "only {count} keys were tried");
 }
+
+/// Calls `each` for every key that a value uses, with the map that it stands in.
+fn used(form: &Form, value: &Value, each: &mut dyn FnMut(&'static Keys, &str)) {
+    match (form, value) {
+        (Form::Map(keys), Value::Object(entries)) => {
+            for (name, value) in entries {
+                each(keys, name);
+                if let Some(key) = keys.keys().find(|key| key.name == name) {
+                    used(&key.form, value, each);
+                }
+            }
+        }
+        (Form::Named(form), Value::Object(entries)) => {
+            entries.values().for_each(|value| used(form, value, each))
+        }
+        (Form::List(form) | Form::OneOrMore(form) | Form::Some(form), Value::Array(items)) => {
+            items.iter().for_each(|item| used(form, item, each));
+        }
+        (Form::OneOrMore(form) | Form::Some(form), value) => used(form, value, each),
+        (Form::AnyOf(forms), value) => forms.iter().for_each(|form| used(form, value, each)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_reference_example_shows_every_key() {
+    let mut shown = std::collections::BTreeSet::new();
+    for path in files(&root().join("examples/reference")) {
+        let instance = instance(&path).unwrap();
+        used(&Form::Map(&TOP), &instance, &mut |keys, key| _ = shown.insert((keys.id, key.to_owned())));
+    }
+    for keys in kinds().filter(|keys| keys.id != "SHARED_ROUTE") {
+        for key in keys.keys() {
+            let found = shown.contains(&(keys.id, key.name.to_owned()));
+            assert!(found, "examples/reference does not show `{}` in {}", key.name, keys.what);
+        }
+    }
+}
