@@ -25,7 +25,7 @@ use weir_model::{
 };
 
 pub use files::{File, Files};
-pub use load::{files_in, load, load_in};
+pub use load::{load, load_in};
 pub use reference::reference;
 pub use render::{Style, visible};
 pub use schema::schema;

@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod crowd;
 mod doorway;
 mod explain;
 mod forwarding;
@@ -22,4 +23,5 @@ mod routes;
 mod start;
 mod tcp;
 mod timeouts;
+mod unix;
 mod upgrade;

@@ -292,7 +292,7 @@ fn used(form: &Form, value: &Value, each: &mut dyn FnMut(&'static Keys, &str)) {
             }
         }
         (Form::Named(form), Value::Object(entries)) => {
-            entries.values().for_each(|value| used(form, value, each))
+            entries.values().for_each(|value| used(form, value, each));
         }
         (Form::List(form) | Form::OneOrMore(form) | Form::Some(form), Value::Array(items)) => {
             items.iter().for_each(|item| used(form, item, each));

@@ -10,7 +10,8 @@ use super::{
 keys! {
     LISTENER = "a listener" {
         "bind" = OneOrMore(&Text), Required,
-            "Addresses to listen on: `127.0.0.1:8080`, `[::1]:8080`, or `:8080` for every address of both families.";
+            "Addresses to listen on: `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every address of both families, or \
+             `unix:/run/weir.sock`.";
         "protocol" = Words(&["http", "tcp"]), Nothing,
             "What is spoken: `http` is HTTP/1.1 with upgrades, `tcp` is bytes of any protocol. It has to be given, here or in `defaults`.";
         "trusted_proxies" = Some(&Text), Is("[]"),

@@ -15,7 +15,8 @@ keys! {
             "How a backend is chosen: in turn, the fewest requests or connections in flight, by lot, or the better of two \
              drawn by lot. Weights count in all of them.";
         "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Required,
-            "Addresses as `10.0.0.1:8080` or `name.example:8080`, or maps. A host name stands for all its addresses.";
+            "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
+             addresses.";
         "health" = AnyOf(&[Map(&HEALTH), Words(&["none"])]), Nothing,
             "How backends are checked; not at all unless given. `none` keeps a default away.";
         "connect_timeout" = Timeout, Is("2s"), "To connect to a backend.";
@@ -31,7 +32,7 @@ keys! {
         "policy" = Words(POLICIES), Required, "The policy.";
     } later ["key", "bounded_load"];
     BACKEND = "a backend" {
-        "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080` or `name.example:8080`.";
+        "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
         "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
         "weight" = Number(0, 1_000_000), Is("1"), "Its share relative to the others; 0 takes nothing.";
     } later ["zone", "backup", "max_connections", "state"];

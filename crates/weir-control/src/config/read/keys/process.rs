@@ -32,7 +32,7 @@ keys! {
              pattern without a match is a warning, files that include each other an error.";
     } later ["zone", "upgrade", "access_log", "log", "tracing", "alerts", "ha", "gslb", "state", "debug_headers"];
     ADMIN = "`admin`" {
-        "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`.";
+        "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`, or `unix:/run/weir-admin.sock`.";
         "token_file" = Text, Nothing,
             "A file with the token that operators show, at least 16 characters; space around it is not part of it. Off \
              loopback, nothing but probes and metrics is answered without a token.";
