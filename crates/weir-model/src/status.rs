@@ -111,7 +111,9 @@ pub struct ListenerCounters {
     pub bytes_out: Counter,
     /// Requests and connections that no route took, by cause.
     pub rejected: CauseCounter,
-    /// What those were told, by status code (connections by 0).
+    /// Time of an exchange that was spent here and not waiting for anybody.
+    pub overhead: Histogram,
+    /// What those that no route took were told, by status code (connections by 0).
     pub codes: CodeCounter,
 }
 

@@ -14,6 +14,7 @@ mod framing;
 mod health;
 mod interim;
 mod limits;
+mod operate;
 mod patience;
 mod pressure;
 mod reload;
