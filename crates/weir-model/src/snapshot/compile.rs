@@ -76,7 +76,7 @@ pub fn compile(
 
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
-    usage::pools(draft, &listeners, &pool_drafts, &mut problems);
+    usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
 
     problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));
     // A shared route or a default that is wrong is wrong once, however often it is used.

@@ -91,6 +91,11 @@ impl Gate {
         if let Some(permit) = take(pool, Slot::Connection, limit) {
             return Ok(Some(permit));
         }
+        Box::pin(self.queue(pool, timer, until)).await.map(Some)
+    }
+
+    async fn queue(&self, pool: &Pool, timer: &Timer, until: Moment) -> Result<Permit, ProxyError> {
+        let limit = pool.limits.connections;
         let Some(_queued) = take(pool, Slot::Pending, pool.limits.pending) else {
             return Err(Cause::PoolQueueFull.into());
         };
@@ -102,7 +107,7 @@ impl Gate {
             }
         });
         let permit = timer.limit(pool.limits.queue_timeout.min(until.since(clock::now())), free).await;
-        permit.map(Some).map_err(|_| Cause::PoolQueueTimeout.into())
+        permit.map_err(|_| Cause::PoolQueueTimeout.into())
     }
 
     /// Where nothing is known of some backend yet and no other one may be chosen, as at the start or when a reload has
