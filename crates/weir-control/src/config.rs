@@ -9,6 +9,7 @@
 
 mod files;
 mod load;
+mod log;
 mod read;
 mod render;
 mod yaml;
@@ -90,7 +91,8 @@ pub fn duration(text: &str) -> Result<Millis, String> {
 /// # Errors
 /// All problems, if at least one of them is an error.
 pub fn compile(loaded: Loaded, generation: u64, registry: &mut Registry) -> Result<Compiled, Refusal> {
-    let Loaded { draft, files, mut problems } = loaded;
+    let Loaded { mut draft, files, mut problems } = loaded;
+    log::place(&mut draft.process.logs, &files);
     let (snapshot, more) = match snapshot::compile::compile(&draft, generation, registry) {
         Ok((snapshot, warnings)) => (Some(snapshot), warnings),
         Err(problems) => (None, problems),

@@ -5,10 +5,12 @@
 //! judging the text can fail for a reason that other sources share (addresses, patterns, header names).
 
 mod listener;
+mod log;
 mod pool;
 mod route;
 
 pub use listener::{ListenerDraft, ListenerLimitsDraft, TimeoutsDraft};
+pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
     BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
 };
@@ -53,4 +55,6 @@ pub struct ProcessDraft {
     pub shutdown_announce: Setting<Millis>,
     /// See [`crate::snapshot::Process::shutdown_drain`].
     pub shutdown_drain: Setting<Millis>,
+    /// What is logged.
+    pub logs: LogsDraft,
 }

@@ -17,13 +17,18 @@ use std::{net::IpAddr, sync::Arc};
 pub use condition::{Condition, Matcher};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
+pub use fields::{cookie, parameter};
 pub use host::HostMatch;
 pub(crate) use index::Index;
 pub use path::PathMatch;
 pub use table::RouteTable;
 pub use text::TextMatch;
 
-use crate::{pool::PoolIndex, status::RouteStatus};
+use crate::{
+    pool::PoolIndex,
+    status::RouteStatus,
+    template::{Escape, Template},
+};
 
 /// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
 pub trait RequestFacts {
@@ -118,9 +123,21 @@ pub struct Respond {
     /// 200 to 599.
     pub status: u16,
     /// The body; empty unless given.
-    pub body: Arc<[u8]>,
+    pub body: Body,
     /// Header fields beside Content-Length and Date.
-    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub headers: Vec<(Arc<str>, Template)>,
+}
+
+/// The body of a fixed response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    /// What it says.
+    pub text: Template,
+    /// How values in it are escaped; follows from the Content-Type.
+    pub escape: Escape,
+    /// A Content-Type that is said because the file gives none: a body with values from a request must not be guessed
+    /// to be HTML.
+    pub content_type: Option<&'static str>,
 }
 
 #[cfg(test)]

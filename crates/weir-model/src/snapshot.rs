@@ -14,7 +14,9 @@ use arc_swap::ArcSwap;
 
 use crate::{
     listener::Listener,
+    log::{AccessLog, ProcessLog},
     pool::{Pool, PoolIndex},
+    status::AccessLogStatus,
     time::Millis,
 };
 
@@ -29,6 +31,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<Pool>>,
     /// Settings of the process.
     pub process: Process,
+    /// What is logged.
+    pub logging: Logging,
 }
 
 impl Snapshot {
@@ -37,6 +41,19 @@ impl Snapshot {
         let index = self.pools.binary_search_by(|pool| (*pool.name).cmp(name)).ok()?;
         Some((index, &self.pools[index]))
     }
+}
+
+/// What is logged, and what answers say about themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Logging {
+    /// One line per exchange and connection, if wanted.
+    pub access: Option<Arc<AccessLog>>,
+    /// The process's own log.
+    pub process: ProcessLog,
+    /// Whether answers say which route and backend they come from, and why they failed.
+    pub debug_headers: bool,
+    /// What has become of the lines of the access log; survives reloads.
+    pub status: Arc<AccessLogStatus>,
 }
 
 /// Process-wide settings.

@@ -28,6 +28,7 @@ mod reply;
 mod upload;
 mod write;
 
+pub(crate) use reply::AddressText;
 pub(crate) use serve::serve;
 
 // What probes need of it: the same judgement of an answer as traffic gets.

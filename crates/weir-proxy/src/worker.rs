@@ -28,7 +28,7 @@ use crate::{
     clock,
     http::Room,
     listener,
-    telemetry::{Journal, Voice},
+    telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Voice},
     timer::{TICK, Ticker, Wheel},
 };
 
@@ -60,6 +60,8 @@ pub struct Setup {
     pub phase: watch::Receiver<Phase>,
     /// Where failures are reported.
     pub voice: Voice,
+    /// Where lines of the access log go; none if the process is about to end.
+    pub access: Option<AccessQueue>,
     /// When it last turned its timer wheel, in milliseconds since the start of the process: proof of life.
     pub beat: Arc<AtomicU64>,
 }
@@ -77,6 +79,8 @@ pub(crate) struct Worker {
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
     pub(crate) journal: Journal,
+    pub(crate) access: Option<AccessBuffer>,
+    pub(crate) identities: Identities,
     /// Room for heads.
     pub(crate) room: Room,
 }
@@ -122,6 +126,8 @@ impl Worker {
             phase: Cell::new(Phase::Running),
             open: Cell::new(0),
             journal: Journal::new(setup.voice.clone()),
+            access: setup.access.clone().map(AccessBuffer::new),
+            identities: Identities::default(),
             room: Room::default(),
         })
     }
@@ -223,6 +229,9 @@ async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
         clock::refresh();
         beat.store(clock::now().0, Ordering::Relaxed);
         worker.wheel.advance();
+        if let Some(access) = &worker.access {
+            access.flush();
+        }
         count += 1;
         let view = worker.view();
         for pool in &view.pools {

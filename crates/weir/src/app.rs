@@ -32,7 +32,7 @@ use weir_proxy::{
 };
 
 use crate::{
-    log::{LogWriter, Sink},
+    log::{AccessWriter, LogWriter, Sink, Target},
     terminal,
 };
 use control::Control;
@@ -47,8 +47,9 @@ pub struct App {
     workers: Workers,
     control: Control,
     voice: Voice,
+    access: AccessWriter,
     // Last: it writes what the others still have to say.
-    _log: LogWriter,
+    log: LogWriter,
 }
 
 impl fmt::Debug for App {
@@ -89,7 +90,8 @@ impl App {
         let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
-        let log = LogWriter::start(lines, log).context("the log writer could not be started")?;
+        let log = LogWriter::start(lines, log, snapshot.logging.process)
+            .context("the log writer could not be started")?;
         // The writer ends with the last voice: where something fails below, the voice has to be dropped first.
         let voice = first_voice;
         if report.counts().1 > 0 {
@@ -97,17 +99,20 @@ impl App {
         }
 
         let count = registry.workers();
+        let logging = &snapshot.logging;
+        let target = logging.access.as_ref().map(|access| Target::open(&access.target)).transpose()?;
+        let access = AccessWriter::start(target, logging.status.clone(), voice.clone())?;
         let bound = listeners::bind_all(&snapshot, count)?;
         let cell = Arc::new(SnapshotCell::new(snapshot));
         let (phase, _) = watch::channel(Phase::Running);
         let beats = Beats::new(count);
         let control = Control::start(cell.clone(), voice.clone(), phase.subscribe(), beats.clone(), source)?;
-        let workers = Workers::start(&cell, &bound, count, &phase, &voice, &beats)?;
+        let workers = Workers::start(&cell, &bound, count, &phase, (&voice, &access), &beats)?;
         for bound in &bound {
             let text = format!("listener={} bound to {}", bound.listener, bound.address);
             voice.say(Level::Info, text);
         }
-        Ok(Self { cell, bound: RwLock::new(bound), phase, workers, control, voice, _log: log })
+        Ok(Self { cell, bound: RwLock::new(bound), phase, workers, control, voice, access, log })
     }
 
     /// The first address that a listener is bound to.
@@ -128,6 +133,11 @@ impl App {
     /// The configuration as it runs.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.cell.load()
+    }
+
+    /// Opens the file of the access log again, for whoever has renamed it (SIGHUP after a rotation).
+    pub fn reopen_logs(&self) {
+        self.access.reopen();
     }
 
     /// Client connections that are open.
@@ -159,6 +169,7 @@ impl App {
     fn stop(&mut self) {
         self.phase.send_replace(Phase::Stopped);
         self.workers.join();
+        self.access.finish();
         self.control.join();
     }
 }

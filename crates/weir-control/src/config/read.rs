@@ -6,6 +6,7 @@
 mod fields;
 mod keys;
 mod listener;
+mod log;
 mod pool;
 mod process;
 mod route;
@@ -35,6 +36,7 @@ fn whole(reader: &mut Reader, root: &Node, draft: &mut Draft) {
         listener::listeners(reader, &fields, draft);
         pool::pools(reader, &fields, draft);
         process::process(reader, &fields, &mut draft.process);
+        log::logs(reader, &fields, &mut draft.process.logs);
         // A misspelt `pools` leaves every pool unread: then no name can be called unknown.
         let strange = fields.strange;
         draft.listeners_incomplete |= strange && fields.entry("listeners").is_none();

@@ -8,6 +8,7 @@ mod address;
 mod condition;
 mod header;
 mod listener;
+mod log;
 mod name;
 mod overlap;
 mod pool;
@@ -46,6 +47,7 @@ pub fn compile(
 
     let process = process(&draft.process, &mut problems);
     registry.decide_workers(process.workers);
+    let logging = log::logging(&draft.process.logs, registry, &mut problems);
 
     let pools: Vec<_> =
         pool_drafts.values().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
@@ -66,7 +68,7 @@ pub fn compile(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok((Snapshot { generation, listeners, pools, process }, problems))
+    Ok((Snapshot { generation, listeners, pools, process, logging }, problems))
 }
 
 /// The names of all pools, for whoever refers to one.

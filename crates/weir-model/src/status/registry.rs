@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded};
+use super::{
+    AccessLogStatus, BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded,
+};
 use crate::limit::RetryBudget;
 
 /// Every status object by name. Owned by whoever compiles snapshots; the data path reaches the objects through
@@ -15,6 +17,7 @@ pub struct Registry {
     routes: BTreeMap<(String, String), Arc<RouteStatus>>,
     pools: BTreeMap<String, Arc<PoolStatus>>,
     backends: BTreeMap<(String, String), Arc<BackendStatus>>,
+    access_log: Option<Arc<AccessLogStatus>>,
 }
 
 impl Registry {
@@ -27,6 +30,7 @@ impl Registry {
             routes: BTreeMap::new(),
             pools: BTreeMap::new(),
             backends: BTreeMap::new(),
+            access_log: None,
         }
     }
 
@@ -40,6 +44,11 @@ impl Registry {
     /// How many workers there are.
     pub const fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// The status of the access log.
+    pub fn access_log(&mut self) -> Arc<AccessLogStatus> {
+        self.access_log.get_or_insert_default().clone()
     }
 
     /// The status of a listener.

@@ -129,13 +129,13 @@ pub(crate) fn write_answer(out: &mut Vec<u8>, head: &[u8], request: &RequestHead
     match &route.action {
         Action::Redirect(redirect) => put("Location", &location(redirect, head, request)),
         Action::Respond(respond) => {
-            respond.headers.iter().for_each(|(name, value)| put(name, value.as_bytes()));
+            respond.headers.iter().for_each(|(name, value)| put(name, value.source().as_bytes()));
         }
         Action::Pool(_) | Action::Split(_) => {}
     }
     let edits = &route.response_headers;
     for (name, value) in edits.set.iter().chain(&edits.add) {
-        put(name, value.as_bytes());
+        put(name, value.source().as_bytes());
     }
 }
 
@@ -170,7 +170,9 @@ impl Exchange<'_> {
     pub(crate) async fn answer(&mut self, input: &mut Buffer) -> Ended {
         let (status, body) = match self.route().map(|route| &route.action) {
             Some(Action::Redirect(redirect)) => (redirect.code, None),
-            Some(Action::Respond(respond)) => (respond.status, Some(respond.body.clone())),
+            Some(Action::Respond(respond)) => {
+                (respond.status, Some(respond.body.text.source().as_bytes().to_vec()))
+            }
             _ => (500, None),
         };
         let after = self.after_own_answer(input);

@@ -119,7 +119,7 @@ fn write_forwarded(
 
 fn write_edits(out: &mut Vec<u8>, edits: &HeaderEdits) {
     for (name, value) in edits.set.iter().chain(&edits.add) {
-        field(out, name.as_bytes(), value.as_bytes());
+        field(out, name.as_bytes(), value.source().as_bytes());
     }
 }
 

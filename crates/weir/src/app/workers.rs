@@ -23,6 +23,7 @@ use weir_proxy::{
 };
 
 use super::listeners::Bound;
+use crate::log::AccessWriter;
 
 /// How long a worker may be silent before it counts as stuck.
 const SILENCE: Millis = Millis::secs(3);
@@ -56,7 +57,7 @@ impl Workers {
         bound: &[Bound],
         count: usize,
         phase: &watch::Sender<Phase>,
-        voice: &Voice,
+        (voice, access): (&Voice, &AccessWriter),
         beats: &Beats,
     ) -> Result<Self> {
         let mut workers = Self { threads: Vec::new(), voice: voice.clone() };
@@ -76,6 +77,7 @@ impl Workers {
                 sockets,
                 phase: phase.subscribe(),
                 voice: voice.clone(),
+                access: access.queue(),
                 beat: beats.0[index].clone(),
             };
             let thread = std::thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {

@@ -20,9 +20,9 @@ macro_rules! keys {
 }
 
 keys! {
-    TOP = "the file", ["listeners", "pools", "admin", "workers", "shutdown"], [
-        "routes", "defaults", "zone", "limits", "upgrade", "access_log", "log", "tracing", "alerts", "ha", "gslb",
-        "state", "include", "debug_headers",
+    TOP = "the file", ["listeners", "pools", "admin", "workers", "shutdown", "access_log", "log", "debug_headers"], [
+        "routes", "defaults", "zone", "limits", "upgrade", "tracing", "alerts", "ha", "gslb",
+        "state", "include",
     ];
     LISTENER = "a listener", [
         "bind", "protocol", "trusted_proxies", "timeouts", "limits", "routes", "pool",
@@ -72,6 +72,8 @@ keys! {
     BALANCE = "the long form of `balance`", ["policy"], ["key", "bounded_load"];
     ADMIN = "`admin`", ["bind"], ["token_file"];
     WORKERS = "the long form of `workers`", ["count", "pin"], [];
+    ACCESS_LOG = "`access_log`", ["path", "format", "sample"], [];
+    LOG = "`log`", ["level", "format"], [];
     SHUTDOWN = "`shutdown`", ["announce", "drain"], [];
 }
 

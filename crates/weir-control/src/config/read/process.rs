@@ -55,7 +55,12 @@ fn count(reader: &mut Reader, node: &Node) -> Option<Option<u32>> {
 }
 
 /// Keeps a setting, unless another file has given it.
-fn once<T>(reader: &mut Reader, slot: &mut Option<Located<T>>, new: Option<Located<T>>, key: &str) {
+pub(super) fn once<T>(
+    reader: &mut Reader,
+    slot: &mut Option<Located<T>>,
+    new: Option<Located<T>>,
+    key: &str,
+) {
     match (&*slot, &new) {
         (Some(first), Some(second)) => {
             let problem =

@@ -3,6 +3,7 @@
 use weir_model::{
     draft::Text,
     problem::{Located, Problem, Span},
+    template::is_variable,
     time::Millis,
 };
 
@@ -20,23 +21,16 @@ impl Reader {
         Some(Located::new(raw.replace("$$", "$"), node.span))
     }
 
-    /// A text in which `$` will name a fact of the request: header values and bodies.
+    /// A text in which `$` names a fact of the exchange: header values, bodies and log lines. Its dollars stay as they
+    /// are, for the template to read; `${…}` means the environment unless it holds the name of a variable.
     pub(super) fn template(&mut self, node: &Node) -> Option<Text> {
         let raw = self.raw_text(node)?;
-        self.refuse_environment(raw, node.span)?;
-        let rest = raw.replace("$$", "");
-        let Some((_, after)) = rest.split_once('$') else {
-            return Some(Located::new(raw.replace("$$", "$"), node.span));
-        };
-        let word: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let problem = if word.is_empty() {
-            Problem::error(node.span, "`$` begins a variable here", "write `$$` for a dollar")
-        } else {
-            let problem = Problem::not_yet(node.span, format!("the variable `${word}`"));
-            Problem { remedy: "remove it, or write `$$` for a dollar".into(), ..problem }
-        };
-        self.problems.push(problem);
-        None
+        let pieces = raw.replace("$$", "");
+        let braced = pieces.split("${").skip(1).filter_map(|after| after.split_once('}'));
+        if braced.into_iter().any(|(name, _)| !is_variable(name)) {
+            self.refuse_environment(raw, node.span)?;
+        }
+        Some(Located::new(raw.to_owned(), node.span))
     }
 
     /// The replacement of an expression: `$1` and `${1}` name groups, and `$$` stays for the expression to read.
@@ -163,6 +157,16 @@ impl Reader {
         }
     }
 
+    /// A percentage from 0% to 100%, in millionths of the whole.
+    pub(super) fn share(&mut self, node: &Node) -> Option<u32> {
+        let what = "a percentage";
+        let text = self.plain(node, what)?;
+        match parse_share(text) {
+            Some(share) => Some(share),
+            None => self.refuse(node, what, "write `0%` to `100%`, with up to four decimals: `5%`, `0.1%`"),
+        }
+    }
+
     /// Bytes per second, or 0 for `none`.
     pub(super) fn byte_rate(&mut self, node: &Node) -> Option<u64> {
         let what = "bytes per second or `none`";
@@ -226,6 +230,18 @@ pub(in crate::config) fn parse_duration(text: &str) -> Result<Millis, String> {
     let length = count.parse::<u64>().ok().and_then(|count| count.checked_mul(scale));
     let length = length.filter(|length| *length <= LONGEST);
     length.map(Millis).ok_or_else(|| "the longest is a year, `8760h`; write `none` for no limit".into())
+}
+
+/// `12.5%` in millionths.
+fn parse_share(text: &str) -> Option<u32> {
+    let number = text.strip_suffix('%')?;
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(decimals) || whole.len() > 3 || decimals.len() > 4 {
+        return None;
+    }
+    let share = whole.parse::<u32>().ok()? * 10_000 + format!("{decimals:0<4}").parse::<u32>().ok()?;
+    (share <= 1_000_000).then_some(share)
 }
 
 /// `64KiB`; or what is wrong with it.

@@ -1,0 +1,131 @@
+//! What is logged: the access log, one line per exchange or connection, and the process's own log.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::template::{Template, Variable};
+
+/// The access log; there is none unless the configuration asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// Where the lines go.
+    pub target: LogTarget,
+    /// What a line looks like.
+    pub format: LogFormat,
+    /// Which exchanges are logged.
+    pub sample: Sample,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+    /// A syslog socket of this host, as the C library's `syslog` writes to it.
+    SyslogLocal(PathBuf),
+    /// A syslog server by UDP (RFC 5424, RFC 5426): host and port.
+    SyslogUdp(Arc<str>, u16),
+}
+
+/// What a line of the access log looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object.
+    Json,
+    /// The common log format of NCSA httpd.
+    Common,
+    /// The same with referrer and user agent.
+    Combined,
+    /// As HAProxy's `option httplog`, and `option tcplog` for connections.
+    Httplog,
+    /// What the configuration says.
+    Template(Template),
+}
+
+impl LogFormat {
+    /// Response fields that a line shows, in lower case.
+    pub fn response_fields(&self) -> Vec<Box<str>> {
+        let Self::Template(template) = self else { return Vec::new() };
+        let mut names: Vec<_> = template
+            .variables()
+            .filter_map(|variable| match variable {
+                Variable::ResponseHeader(name) => Some(name.clone()),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+}
+
+/// A share of exchanges, drawn one by one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample(u64);
+
+impl Sample {
+    /// All of them.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// So many in a million (0 to 1,000,000).
+    pub const fn per_million(count: u32) -> Self {
+        if count >= 1_000_000 { Self::ALL } else { Self(u64::MAX / 1_000_000 * count as u64) }
+    }
+
+    /// True for [`Sample::ALL`].
+    #[inline]
+    pub const fn is_all(self) -> bool {
+        self.0 == u64::MAX
+    }
+
+    /// Whether an exchange with this draw, any number spread evenly, is in.
+    #[inline]
+    pub const fn takes(self, draw: u64) -> bool {
+        draw < self.0 || self.is_all()
+    }
+}
+
+/// The process's own log, on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessLog {
+    /// What is left out.
+    pub level: LogLevel,
+    /// What a line looks like.
+    pub format: ProcessLogFormat,
+}
+
+/// How much is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What failed, and what changed.
+    #[default]
+    Info,
+    /// What failed.
+    Warn,
+}
+
+/// What a line of the process's own log looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProcessLogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object.
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sample;
+    use crate::balance::Seed;
+
+    #[test]
+    fn samples_take_their_share() {
+        assert!(Sample::ALL.takes(u64::MAX) && Sample::ALL.takes(0));
+        assert!(!Sample::per_million(0).takes(0));
+        let mut seed = Seed::new(1);
+        let taken = (0..100_000).filter(|_| Sample::per_million(10_000).takes(seed.next())).count();
+        assert!((800..1200).contains(&taken), "{taken}");
+    }
+}
