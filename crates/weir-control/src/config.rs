@@ -9,13 +9,15 @@
 
 mod files;
 mod load;
-mod log;
 mod read;
 mod render;
+mod surroundings;
 mod yaml;
 
+use std::sync::Arc;
+
 use weir_model::{
-    draft::Draft,
+    draft::{Draft, Machine},
     problem::{Problem, Severity},
     snapshot::{self, Snapshot},
     status::Registry,
@@ -23,8 +25,9 @@ use weir_model::{
 };
 
 pub use files::{File, Files};
-pub use load::load;
+pub use load::{load, load_in};
 pub use render::Style;
+pub use surroundings::Surroundings;
 
 /// What was read, and what is wrong with how it is written.
 #[derive(Debug)]
@@ -71,11 +74,26 @@ impl Report {
     }
 }
 
-/// Reads one text as a whole configuration. `name` stands for it in problems.
+/// Reads one text as a whole configuration. `name` stands for it in problems; files that the text names are looked for
+/// where `name` would be.
 pub fn from_text(name: &str, text: &str) -> Loaded {
-    let mut loaded = Loaded { draft: Draft::default(), files: Files::default(), problems: Vec::new() };
-    load::add(&mut loaded, name, text.as_bytes());
+    from_text_in(name, text, &Surroundings::of_process())
+}
+
+/// [`from_text`], in surroundings that need not be those of this process.
+pub fn from_text_in(name: &str, text: &str, surroundings: &Surroundings) -> Loaded {
+    let mut loaded = Loaded::new(surroundings);
+    load::add(&mut loaded, name, text.as_bytes(), &Arc::new(surroundings.clone()));
     loaded
+}
+
+impl Loaded {
+    /// Nothing yet.
+    fn new(surroundings: &Surroundings) -> Self {
+        let machine = Machine { files: surroundings.files };
+        let draft = Draft { machine, ..Draft::default() };
+        Self { draft, files: Files::default(), problems: Vec::new() }
+    }
 }
 
 /// A duration as the language writes it: `250ms`, `5s`, `2m`, `1h`. For the command line, which has to speak the same.
@@ -91,8 +109,7 @@ pub fn duration(text: &str) -> Result<Millis, String> {
 /// # Errors
 /// All problems, if at least one of them is an error.
 pub fn compile(loaded: Loaded, generation: u64, registry: &mut Registry) -> Result<Compiled, Refusal> {
-    let Loaded { mut draft, files, mut problems } = loaded;
-    log::place(&mut draft.process.logs, &files);
+    let Loaded { draft, files, mut problems } = loaded;
     let (snapshot, more) = match snapshot::compile::compile(&draft, generation, registry) {
         Ok((snapshot, warnings)) => (Some(snapshot), warnings),
         Err(problems) => (None, problems),

@@ -170,7 +170,7 @@ impl Subject {
             // Checks that were taken away leave nothing behind.
             None => true,
         };
-        if !up && starts_up && matches!(self.endpoint, Endpoint::Address(_)) {
+        if !up && starts_up && !matches!(self.endpoint, Endpoint::Name(..)) {
             self.set(Health::Up, "not checked", shared);
         }
         self.status.addresses.load().as_slice().into()

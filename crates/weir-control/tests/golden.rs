@@ -1,6 +1,9 @@
 //! Golden files: `tests/golden/good/*.yaml` with the compiled snapshot beside it (`*.snapshot`), and
 //! `tests/golden/bad/*.yaml` with exactly what users are told (`*.errors`).
 //!
+//! Lines that begin with `# env NAME=value` or `# files N` say what a file is read in: environment variables, and how
+//! many files the process may open.
+//!
 //! `UPDATE_GOLDEN=1 cargo test -p weir-control --test golden` writes what is the case now; read the diff.
 #![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
 
@@ -14,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use weir_control::config::{self, Style};
+use weir_control::config::{self, Style, Surroundings};
 use weir_model::status::Registry;
 
 fn golden(kind: &str) -> Vec<PathBuf> {
@@ -27,11 +30,27 @@ fn golden(kind: &str) -> Vec<PathBuf> {
     paths
 }
 
+/// What the file says that it is read in.
+fn surroundings(path: &Path) -> Surroundings {
+    let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    let mut surroundings = Surroundings::default();
+    for line in text.lines() {
+        if let Some((name, value)) = line.strip_prefix("# env ").and_then(|rest| rest.split_once('=')) {
+            surroundings.variables.insert(name.into(), value.into());
+        }
+        if let Some(files) = line.strip_prefix("# files ") {
+            surroundings.files = Some(files.parse().unwrap());
+        }
+    }
+    surroundings
+}
+
 /// What weir makes of a file: a snapshot with its warnings, or its errors.
 fn outcome(path: &Path) -> Result<String, String> {
     let name = path.file_name().unwrap().to_str().unwrap();
     // Bytes and not text: one of the files is not UTF-8 on purpose.
-    let mut loaded = config::load(path).unwrap_or_else(|refusal| panic!("{}", refusal.render(Style::Plain)));
+    let mut loaded = config::load_in(path, &surroundings(path))
+        .unwrap_or_else(|refusal| panic!("{}", refusal.render(Style::Plain)));
     loaded.files.rename(|_| name.to_owned());
     match config::compile(loaded, 1, &mut Registry::new(1)) {
         Ok(compiled) => Ok(text::of(&compiled.snapshot) + &compiled.report.render(Style::Plain)),

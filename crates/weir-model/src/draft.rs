@@ -9,17 +9,19 @@ mod log;
 mod pool;
 mod route;
 
-pub use listener::{ListenerDraft, ListenerLimitsDraft, TimeoutsDraft};
+pub use listener::{
+    ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, TimeoutsDraft,
+};
 pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
     BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
-    RespondDraft, RewriteDraft, RouteDraft, TextDraft,
+    RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, TextDraft,
 };
 
-use crate::{problem::Located, time::Millis};
+use crate::{problem::Located, snapshot::Secret, time::Millis};
 
 /// A text with its place.
 pub type Text = Located<String>;
@@ -40,6 +42,26 @@ pub struct Draft {
     pub listeners_incomplete: bool,
     /// True if a pool may be missing because it could not be read.
     pub pools_incomplete: bool,
+    /// What this machine grants; from no file.
+    pub machine: Machine,
+}
+
+/// What the machine grants to the process.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// How many files it may have open; none if there is no limit, or none is known.
+    pub files: Option<u64>,
+}
+
+/// A number of connections as a file says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionsDraft {
+    /// As many as the file limit allows.
+    Auto,
+    /// No limit.
+    None,
+    /// So many.
+    Count(u32),
 }
 
 /// Settings of the process.
@@ -51,6 +73,10 @@ pub struct ProcessDraft {
     pub pin: Setting<bool>,
     /// Where operators are answered.
     pub admin: Option<Text>,
+    /// What `admin.token_file` holds, without space around it.
+    pub admin_token: Setting<Secret>,
+    /// Client connections at once over all listeners.
+    pub connections: Setting<ConnectionsDraft>,
     /// See [`crate::snapshot::Process::shutdown_announce`].
     pub shutdown_announce: Setting<Millis>,
     /// See [`crate::snapshot::Process::shutdown_drain`].

@@ -1,11 +1,16 @@
 //! A listener: bound addresses, a protocol, its time-outs and limits, and the routes it serves.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+mod access;
+mod address;
+mod answer;
+mod normalize;
 
-use ipnet::IpNet;
+use std::sync::Arc;
+
+pub use access::{Access, Networks};
+pub use address::Address;
+pub use answer::ErrorPage;
+pub use normalize::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
 
 use crate::{route::RouteTable, status::ListenerStatus, time::Millis};
 
@@ -24,17 +29,36 @@ pub struct Listener {
     pub limits: ListenerLimits,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Networks,
+    /// Which clients are served.
+    pub access: Access,
+    /// Client connections at once; `u32::MAX` is no limit. More of them wait in the accept queue. Never above
+    /// [`crate::snapshot::Process::connections`] unless it is no limit.
+    pub max_connections: u32,
+    /// How the path of a request is tidied before it is matched and forwarded.
+    pub normalize: Normalize,
+    /// Options of the sockets.
+    pub tcp: TcpOptions,
+    /// Bodies of the answers that weir itself gives, in order of status.
+    pub errors: Vec<ErrorPage>,
     /// Its routes in order of evaluation.
     pub routes: RouteTable,
     /// Its counters; survives reloads.
     pub status: Arc<ListenerStatus>,
 }
 
+impl Listener {
+    /// What to answer with this status, if the file gives a page for it.
+    pub fn error_page(&self, status: u16) -> Option<&ErrorPage> {
+        let index = self.errors.binary_search_by_key(&status, |page| page.status).ok()?;
+        Some(&self.errors[index])
+    }
+}
+
 /// One address to bind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Bind {
-    /// The address and port.
-    pub address: SocketAddr,
+    /// The address and port, or the unix socket.
+    pub address: Address,
     /// True for one half of a bind written as `:PORT`: the IPv6 half may be missing on a host without IPv6.
     pub either_family: bool,
 }
@@ -99,19 +123,21 @@ impl Default for ListenerLimits {
     }
 }
 
-/// A set of networks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Networks(pub Vec<IpNet>);
+/// Options of a listener's TCP sockets; they mean nothing for a unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpOptions {
+    /// A connection that is silent for this long is asked whether it is still there (1 s to 9 h, rounded up to whole
+    /// seconds); [`Millis::NONE`] never asks.
+    pub keepalive: Millis,
+    /// Sent bytes that are not acknowledged for this long end the connection (1 s to 9 h); [`Millis::NONE`] leaves it to
+    /// the system.
+    pub user_timeout: Millis,
+    /// Connections that may wait to be accepted, for each worker (1 to 65,535; the system may cut it short).
+    pub backlog: u32,
+}
 
-impl Networks {
-    /// True if one of them holds the address. An IPv4-mapped IPv6 address counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-
-    /// True if there is none.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
+impl Default for TcpOptions {
+    fn default() -> Self {
+        Self { keepalive: Millis::secs(60), user_timeout: Millis::secs(30), backlog: 4096 }
     }
 }

@@ -1,6 +1,6 @@
 //! A pool: a named set of backends with one balancing, health and connection policy.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use crate::{
     balance::Policy,
@@ -57,6 +57,19 @@ pub enum Endpoint {
     Address(SocketAddr),
     /// A host name and port; its addresses are looked up and kept in [`BackendStatus`].
     Name(Arc<str>, u16),
+    /// The path of a unix socket on this machine.
+    Unix(Arc<Path>),
+}
+
+/// As files write it: `10.0.0.1:80`, `shop.internal:80`, `unix:/run/app.sock`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(host, port) => write!(f, "{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// How connections to backends are reused.

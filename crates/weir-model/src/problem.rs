@@ -75,6 +75,13 @@ impl Problem {
         )
     }
 
+    /// The same problem at another place.
+    #[must_use]
+    pub fn at(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
+
     /// The same problem, pointing at a second place too.
     #[must_use]
     pub fn with_related(mut self, span: Span, caption: impl Into<String>) -> Self {

@@ -9,6 +9,7 @@ mod fields;
 mod host;
 mod index;
 mod path;
+mod retry;
 mod table;
 mod text;
 
@@ -21,6 +22,7 @@ pub use fields::{cookie, parameter};
 pub use host::HostMatch;
 pub(crate) use index::Index;
 pub use path::PathMatch;
+pub use retry::{Retry, RetryMethods, RetryOn};
 pub use table::RouteTable;
 pub use text::TextMatch;
 
@@ -28,6 +30,7 @@ use crate::{
     pool::PoolIndex,
     status::RouteStatus,
     template::{Escape, Template},
+    time::Millis,
 };
 
 /// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
@@ -62,6 +65,10 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Edits of the response to the client.
     pub response_headers: HeaderEdits,
+    /// For the whole exchange, from the end of the request head to the end of the answer; none unless given.
+    pub timeout: Millis,
+    /// What is tried again.
+    pub retry: Retry,
     /// Its counters; survives reloads.
     pub status: Arc<RouteStatus>,
 }

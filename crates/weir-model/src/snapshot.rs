@@ -1,19 +1,18 @@
 //! The compiled, immutable view of a configuration, and the one pointer it is published through.
 
 pub mod compile;
+mod secret;
 
-use std::{
-    net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::ArcSwap;
+pub use secret::Secret;
 
 use crate::{
-    listener::Listener,
+    listener::{Address, Listener},
     log::{AccessLog, ProcessLog},
     pool::{Pool, PoolIndex},
     status::AccessLogStatus,
@@ -64,7 +63,11 @@ pub struct Process {
     /// Whether each worker stays on its core.
     pub pin: bool,
     /// Where operators are answered.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Address>,
+    /// What operators have to show; none if the file names no `admin.token_file`.
+    pub admin_token: Option<Secret>,
+    /// Client connections at once over all listeners; `u32::MAX` is no limit.
+    pub connections: u32,
     /// How long `/readyz` fails before draining starts.
     pub shutdown_announce: Millis,
     /// How long what is in flight may take to finish at shutdown.
@@ -77,6 +80,8 @@ impl Default for Process {
             workers: None,
             pin: false,
             admin: None,
+            admin_token: None,
+            connections: u32::MAX,
             shutdown_announce: Millis::secs(5),
             shutdown_drain: Millis::secs(30),
         }

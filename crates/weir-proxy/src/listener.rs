@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 use tokio::sync::watch;
 use weir_model::{
-    listener::{Bind, Protocol},
+    listener::{Address, Bind, Protocol},
     time::Millis,
 };
 
@@ -33,10 +33,13 @@ const PAUSE: Millis = Millis(100);
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn bind(bind: Bind, count: usize) -> io::Result<Option<Vec<TcpListener>>> {
-    let bound = bind_all(bind.address, count);
-    match bound {
-        Err(error) if bind.either_family && bind.address.is_ipv6() && has_no_ipv6(&error) => Ok(None),
+pub fn bind(bind: &Bind, count: usize) -> io::Result<Option<Vec<TcpListener>>> {
+    let Address::Ip(address) = bind.address else {
+        // Compiling refuses it until it can be bound here.
+        return Err(io::ErrorKind::Unsupported.into());
+    };
+    match bind_all(address, count) {
+        Err(error) if bind.either_family && address.is_ipv6() && has_no_ipv6(&error) => Ok(None),
         other => other.map(Some),
     }
 }

@@ -12,6 +12,8 @@ use std::{
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use crate::file_limit;
+
 /// A load balancer for packets, connections and requests.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, disable_help_subcommand = true, after_help = EXAMPLES)]
@@ -60,6 +62,7 @@ impl ConfigArgs {
 /// Runs the program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    file_limit::raise();
     let done: Result<ExitCode> = match cli.command {
         Command::Run(config) => run::run(config.path()),
         Command::Demo(args) => demo::demo(&args),

@@ -4,6 +4,7 @@ pub mod app;
 pub mod cli;
 
 mod demo;
+mod file_limit;
 mod log;
 mod signals;
 mod terminal;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use weir_model::{
     listener::{Listener, Protocol},
-    pool::{Backend, Endpoint, Pool},
+    pool::{Backend, Pool},
     status::HistogramView,
 };
 
@@ -133,10 +133,7 @@ fn backend_view(backend: &Backend) -> BackendView {
     let millis = |share| latency.quantile(share).map(|micros| micros as f64 / 1000.0);
     BackendView {
         name: backend.name.to_string(),
-        address: match &backend.endpoint {
-            Endpoint::Address(address) => address.to_string(),
-            Endpoint::Name(host, port) => format!("{host}:{port}"),
-        },
+        address: backend.endpoint.to_string(),
         // Draining and disabling come with the writing half of the API.
         state: "active",
         health: status.health().word(),

@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use weir_model::{
@@ -10,7 +11,7 @@ use weir_model::{
     problem::{Problem, Span},
 };
 
-use super::{Files, Loaded, Refusal, files::lines, read, yaml};
+use super::{Files, Loaded, Refusal, Surroundings, files::lines, read, yaml};
 
 /// Larger files are refused unread: nobody writes them, but somebody may point at a disk image.
 const LARGEST: u64 = 64 << 20;
@@ -20,18 +21,27 @@ const LARGEST: u64 = 64 << 20;
 /// # Errors
 /// If nothing can be read at all. Problems inside the files are in [`Loaded::problems`].
 pub fn load(path: &Path) -> Result<Loaded, Refusal> {
-    let mut loaded = Loaded { draft: Draft::default(), files: Files::default(), problems: Vec::new() };
+    load_in(path, &Surroundings::of_process())
+}
+
+/// [`load`], in surroundings that need not be those of this process.
+///
+/// # Errors
+/// If nothing can be read at all.
+pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Loaded, Refusal> {
+    let mut loaded = Loaded::new(surroundings);
+    let surroundings = Arc::new(surroundings.clone());
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     let paths = if metadata.is_dir() { listed(path)? } else { vec![path.to_owned()] };
     for path in paths {
         let bytes = bytes(&path).map_err(|error| unreadable(&path, &error))?;
-        add(&mut loaded, &path.to_string_lossy(), &bytes);
+        add(&mut loaded, &path.to_string_lossy(), &bytes, &surroundings);
     }
     Ok(loaded)
 }
 
 /// Adds one file to what was read so far.
-pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8]) {
+pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8], surroundings: &Arc<Surroundings>) {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = String::from_utf8_lossy(bytes);
     let file = loaded.files.add(name, &text);
@@ -48,7 +58,9 @@ pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8]) {
         broken(&mut loaded.draft);
     }
     if let Some(root) = root {
-        read::read(&root, &mut loaded.draft, &mut loaded.problems);
+        let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+        let place = read::Place { folder: folder.to_owned(), surroundings: surroundings.clone() };
+        read::read(&root, place, &mut loaded.draft, &mut loaded.problems);
     }
 }
 

@@ -3,14 +3,19 @@
 //! Reading judges form only (which keys there are, what a duration looks like) and collects every problem; what
 //! the values mean together is for weir-model's compile.
 
+mod environment;
 mod fields;
+mod file;
 mod keys;
 mod listener;
 mod log;
 mod pool;
 mod process;
+mod retry;
 mod route;
 mod scalar;
+
+use std::{path::PathBuf, sync::Arc};
 
 use weir_model::{
     draft::Draft,
@@ -19,11 +24,23 @@ use weir_model::{
 
 use self::fields::Fields;
 pub(super) use self::scalar::parse_duration;
-use super::yaml::{Node, Value};
+use super::{
+    Surroundings,
+    yaml::{Node, Value},
+};
+
+/// Where a file stands.
+#[derive(Clone)]
+pub(super) struct Place {
+    /// The folder that its paths are relative to.
+    pub(super) folder: PathBuf,
+    /// What it is read in.
+    pub(super) surroundings: Arc<Surroundings>,
+}
 
 /// Adds what one file says to the draft.
-pub(super) fn read(root: &Node, draft: &mut Draft, problems: &mut Vec<Problem>) {
-    let mut reader = Reader { problems: Vec::new() };
+pub(super) fn read(root: &Node, place: Place, draft: &mut Draft, problems: &mut Vec<Problem>) {
+    let mut reader = Reader { problems: Vec::new(), place };
     whole(&mut reader, root, draft);
     problems.append(&mut reader.problems);
 }
@@ -50,6 +67,7 @@ fn whole(reader: &mut Reader, root: &Node, draft: &mut Draft) {
 /// Collects problems while nodes are read.
 struct Reader {
     problems: Vec<Problem>,
+    place: Place,
 }
 
 impl Reader {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use proptest::prelude::*;
-use weir_control::config::{self, File, Style};
+use weir_control::config::{self, File, Style, Surroundings};
 use weir_model::{problem::Span, status::Registry};
 
 /// Pieces that mean something to YAML or to the language.
@@ -118,7 +118,7 @@ proptest! {
     ) {
         let texts = texts();
         let text = apply(&texts[file % texts.len()], &damages);
-        let loaded = config::from_text("weir.yaml", &text);
+        let loaded = config::from_text_in("weir.yaml", &text, &Surroundings::default());
         let report = match config::compile(loaded, 1, &mut Registry::new(1)) {
             Ok(compiled) => compiled.report,
             Err(refusal) => {

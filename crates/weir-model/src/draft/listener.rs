@@ -1,7 +1,12 @@
 //! A listener as a file says it.
 
-use super::{RouteDraft, Setting, Text};
-use crate::{listener::Protocol, time::Millis};
+use std::sync::Arc;
+
+use super::{ConnectionsDraft, RouteDraft, Setting, Text};
+use crate::{
+    listener::{DotSegments, DoubleSlash, EncodedSlash, Protocol},
+    time::Millis,
+};
 
 /// An unchecked listener.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +25,18 @@ pub struct ListenerDraft {
     pub limits: ListenerLimitsDraft,
     /// Networks, as written.
     pub trusted_proxies: Setting<Vec<Text>>,
+    /// Networks, as written.
+    pub allow: Setting<Vec<Text>>,
+    /// Networks, as written.
+    pub deny: Setting<Vec<Text>>,
+    /// Client connections at once.
+    pub max_connections: Setting<ConnectionsDraft>,
+    /// How paths are tidied.
+    pub normalize: Setting<NormalizeDraft>,
+    /// Options of the sockets.
+    pub tcp: TcpDraft,
+    /// Pages for weir's own answers.
+    pub errors: Setting<Vec<ErrorPageDraft>>,
     /// In order of evaluation.
     pub routes: Vec<RouteDraft>,
     /// The short form of one route without a match.
@@ -47,4 +64,33 @@ pub struct ListenerLimitsDraft {
     pub headers: Setting<u32>,
     /// `u64::MAX` is no limit.
     pub body: Setting<u64>,
+}
+
+/// How paths are tidied; see [`crate::listener::Normalize`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled listener")]
+pub struct NormalizeDraft {
+    pub dot_segments: Setting<DotSegments>,
+    pub encoded_slash: Setting<EncodedSlash>,
+    pub double_slash: Setting<DoubleSlash>,
+}
+
+/// Options of sockets; see [`crate::listener::TcpOptions`].
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named and documented as in the compiled listener")]
+pub struct TcpDraft {
+    pub keepalive: Setting<Millis>,
+    pub user_timeout: Setting<Millis>,
+    pub backlog: Setting<u32>,
+}
+
+/// A page for one of weir's own answers; its file has been read.
+#[derive(Clone, Debug)]
+pub struct ErrorPageDraft {
+    /// The status, as written.
+    pub status: Text,
+    /// The file, as written.
+    pub file: Text,
+    /// What is in it.
+    pub body: Arc<[u8]>,
 }

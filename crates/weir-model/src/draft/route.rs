@@ -1,7 +1,10 @@
 //! A route as a file says it.
 
-use super::Text;
-use crate::problem::{Located, Span};
+use super::{Setting, Text};
+use crate::{
+    problem::{Located, Span},
+    time::Millis,
+};
 
 /// An unchecked route.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +25,35 @@ pub struct RouteDraft {
     pub request_headers: Option<Located<EditsDraft>>,
     /// Edits of the response.
     pub response_headers: Option<Located<EditsDraft>>,
+    /// For the whole exchange.
+    pub timeout: Setting<Millis>,
+    /// What is tried again.
+    pub retry: Setting<RetryDraft>,
+}
+
+/// What is tried again; see [`crate::route::Retry`].
+#[derive(Clone, Debug, Default)]
+pub struct RetryDraft {
+    /// Further attempts.
+    pub retries: Setting<u32>,
+    /// Words and status codes, as written; none if the key is absent.
+    pub retry_on: Setting<Vec<Text>>,
+    /// For one attempt.
+    pub per_try: Setting<Millis>,
+    /// In millionths; inner none is no limit.
+    pub budget: Setting<Option<u32>>,
+    /// Which requests may be sent twice.
+    pub methods: Setting<RetryMethodsDraft>,
+}
+
+/// See [`crate::route::RetryMethods`].
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "named and documented as in the compiled route")]
+pub enum RetryMethodsDraft {
+    Idempotent,
+    All,
+    /// As written.
+    These(Vec<Text>),
 }
 
 /// A name (of a header, a query parameter, a cookie) and what its value may be.

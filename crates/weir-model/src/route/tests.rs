@@ -67,6 +67,8 @@ fn table(conditions: Vec<Vec<Condition>>) -> RouteTable {
             action: Action::Pool(number),
             rewrite: None,
             request_headers: HeaderEdits::default(),
+            timeout: crate::time::Millis::NONE,
+            retry: crate::route::Retry::default(),
             response_headers: HeaderEdits::default(),
         })
     });

@@ -6,12 +6,14 @@
 mod action;
 mod address;
 mod condition;
+mod files;
 mod header;
 mod listener;
 mod log;
 mod name;
 mod overlap;
 mod pool;
+mod retry;
 mod rewrite;
 mod route;
 mod shadow;
@@ -19,7 +21,7 @@ mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Process, Snapshot};
+use super::{Process, Secret, Snapshot};
 use crate::{
     draft::{Draft, ProcessDraft, Text},
     pool::PoolIndex,
@@ -45,9 +47,11 @@ pub fn compile(
         problems.push(Problem::error(Span::default(), "there is no listener", remedy));
     }
 
-    let process = process(&draft.process, &mut problems);
+    let mut process = process(&draft.process, &mut problems);
     registry.decide_workers(process.workers);
     let logging = log::logging(&draft.process.logs, registry, &mut problems);
+    let room = files::Room::new(draft, &listener_drafts, registry.workers(), &mut problems);
+    process.connections = room.connections;
 
     let pools: Vec<_> =
         pool_drafts.values().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
@@ -57,7 +61,7 @@ pub fn compile(
     };
     let listeners: Vec<_> = listener_drafts
         .values()
-        .map(|draft| Arc::new(listener::listener(draft, &names, registry, &mut problems)))
+        .map(|draft| Arc::new(listener::listener(draft, &names, &room, registry, &mut problems)))
         .collect();
 
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
@@ -138,9 +142,31 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
         workers,
         pin: draft.pin.as_ref().map_or(defaults.pin, |pin| pin.value),
         admin: draft.admin.as_ref().and_then(|text| kept(address::admin(text), problems)),
+        admin_token: draft.admin_token.as_ref().map(|token| {
+            problems.extend(token_problem(token));
+            token.value.clone()
+        }),
+        connections: defaults.connections,
         shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
         shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
     }
+}
+
+/// What is wrong with a token, without showing it.
+fn token_problem(token: &Located<Secret>) -> Option<Problem> {
+    const SHORTEST: usize = 16;
+    let text = token.value.reveal();
+    let remedy = "make one with `openssl rand -hex 32`";
+    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let cause =
+            "the token holds a space, a line break or a letter beyond ASCII, which no header field carries";
+        return Some(Problem::error(token.span, cause, remedy));
+    }
+    if text.len() < SHORTEST {
+        let cause = format!("the token has {} characters, which can be guessed", text.len());
+        return Some(Problem::error(token.span, cause, format!("use at least {SHORTEST}: {remedy}")));
+    }
+    None
 }
 
 /// A setting, or its default.

@@ -43,5 +43,7 @@ fn address(worker: &Worker, backend: &Backend) -> Result<SocketAddr, ProxyError>
             let draw = worker.draw() as usize % addresses.len().max(1);
             addresses.get(draw).copied().ok_or(Cause::BackendUnresolved.into())
         }
+        // Compiling refuses it until it can be connected here.
+        Endpoint::Unix(_) => Err(Cause::BackendUnresolved.into()),
     }
 }

@@ -12,7 +12,7 @@ use weir_control::{
     admin::{self, Admin, Origin},
     health::{self, Prober},
 };
-use weir_model::{health::HealthCheck, snapshot::SnapshotCell};
+use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
     clock,
     telemetry::{Level, Voice},
@@ -52,7 +52,7 @@ impl Control {
         source: String,
     ) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no control runtime")?;
-        let socket = cell.load().process.admin.map(bind).transpose()?;
+        let socket = cell.load().process.admin.as_ref().map(bind).transpose()?;
         let address = socket.as_ref().map(TcpListener::local_addr).transpose()?;
         let origin = Origin { loaded_at: timestamp(clock::wall()), source };
         let admin = Admin {
@@ -100,7 +100,9 @@ impl Control {
     }
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener> {
+fn bind(address: &Address) -> Result<TcpListener> {
+    // Compiling refuses a unix socket until it can be served here.
+    let address = address.ip().context("`admin` cannot be bound to a unix socket")?;
     let socket =
         TcpListener::bind(address).with_context(|| format!("`admin` cannot be bound to {address}"))?;
     socket.set_nonblocking(true)?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use weir_model::snapshot::Snapshot;
+use weir_model::{listener::Address, snapshot::Snapshot};
 
 /// One address of one listener, with a socket for each worker.
 #[derive(Debug)]
@@ -22,12 +22,12 @@ pub(super) fn bind_all(snapshot: &Snapshot, workers: usize) -> Result<Vec<Bound>
     let mut all = Vec::new();
     for listener in &snapshot.listeners {
         for bind in &listener.binds {
-            let sockets = weir_proxy::listener::bind(*bind, workers).with_context(|| {
+            let sockets = weir_proxy::listener::bind(bind, workers).with_context(|| {
                 format!(
                     "listener `{}` cannot be bound to {}{}",
                     listener.name,
                     bind.address,
-                    remedy(bind.address)
+                    remedy(&bind.address)
                 )
             })?;
             let Some(sockets) = sockets else { continue };
@@ -39,8 +39,10 @@ pub(super) fn bind_all(snapshot: &Snapshot, workers: usize) -> Result<Vec<Bound>
 }
 
 /// What usually helps.
-fn remedy(address: SocketAddr) -> String {
-    let port = address.port();
+fn remedy(address: &Address) -> String {
+    let Some(port) = address.ip().map(|address| address.port()) else {
+        return String::new();
+    };
     let low = if (1..1024).contains(&port) { " (ports below 1024 need CAP_NET_BIND_SERVICE)" } else { "" };
     format!("{low}; `ss -ltnp 'sport = :{port}'` shows who holds the port")
 }

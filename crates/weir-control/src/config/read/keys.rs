@@ -20,15 +20,16 @@ macro_rules! keys {
 }
 
 keys! {
-    TOP = "the file", ["listeners", "pools", "admin", "workers", "shutdown", "access_log", "log", "debug_headers"], [
-        "routes", "defaults", "zone", "limits", "upgrade", "tracing", "alerts", "ha", "gslb",
-        "state", "include",
+    TOP = "the file", [
+        "listeners", "pools", "admin", "workers", "shutdown", "limits", "access_log", "log", "debug_headers",
+    ], [
+        "routes", "defaults", "zone", "upgrade", "tracing", "alerts", "ha", "gslb", "state", "include",
     ];
     LISTENER = "a listener", [
-        "bind", "protocol", "trusted_proxies", "timeouts", "limits", "routes", "pool",
+        "bind", "protocol", "trusted_proxies", "allow", "deny", "max_connections", "timeouts", "limits", "normalize",
+        "tcp", "errors", "routes", "pool",
     ], [
-        "sni", "http3", "accept_proxy_protocol", "allow", "deny", "max_connections", "tls", "normalize", "tcp",
-        "kernel", "errors", "rate_limit", "forwarding", "interface", "xdp", "tracking", "fragments", "clamp_mss",
+        "sni", "http3", "accept_proxy_protocol", "tls", "kernel", "rate_limit", "forwarding", "interface", "xdp", "tracking", "fragments", "clamp_mss",
         "manage_address", "protect", "nat_source",
     ];
     TIMEOUTS = "the `timeouts` of a listener", [
@@ -37,12 +38,16 @@ keys! {
     LISTENER_LIMITS = "the `limits` of a listener", ["header_bytes", "headers", "body"], [
         "streams", "flows", "enforce",
     ];
+    NORMALIZE = "the `normalize` of a listener", ["dot_segments", "encoded_slash", "double_slash"], ["enforce"];
+    TCP = "the `tcp` of a listener", ["keepalive", "user_timeout", "backlog"], [];
     ROUTE = "a route", [
         "name", "match", "pool", "split", "redirect", "respond", "rewrite", "request_headers", "response_headers",
+        "timeout", "retry",
     ], [
-        "split_on", "progressive", "mirror", "timeout", "retry", "hedge", "rate_limit", "auth", "ext_authz", "waf",
+        "split_on", "progressive", "mirror", "hedge", "rate_limit", "auth", "ext_authz", "waf",
         "compress", "cache", "cors", "max_body",
     ];
+    RETRY = "the `retry` of a route", ["retries", "retry_on", "per_try", "budget", "methods"], [];
     MATCH = "the match of a route", [
         "host", "path", "method", "headers", "query", "cookies", "source", "not",
     ], ["sni", "alpn", "client_cert", "grpc", "body"];
@@ -70,7 +75,8 @@ keys! {
     KEEPALIVE = "the `keepalive` of a pool", ["idle", "max_idle", "max_requests", "max_age"], [];
     POOL_LIMITS = "the `limits` of a pool", ["connections", "pending", "requests", "queue_timeout"], ["enforce"];
     BALANCE = "the long form of `balance`", ["policy"], ["key", "bounded_load"];
-    ADMIN = "`admin`", ["bind"], ["token_file"];
+    ADMIN = "`admin`", ["bind", "token_file"], [];
+    LIMITS = "the `limits` of the process", ["connections"], [];
     WORKERS = "the long form of `workers`", ["count", "pin"], [];
     ACCESS_LOG = "`access_log`", ["path", "format", "sample"], [];
     LOG = "`log`", ["level", "format"], [];

@@ -1,8 +1,11 @@
 //! Listeners.
 
 use weir_model::{
-    draft::{Draft, ListenerDraft, ListenerLimitsDraft, Text, TimeoutsDraft},
-    listener::Protocol,
+    draft::{
+        Draft, ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, Text,
+        TimeoutsDraft,
+    },
+    listener::{DotSegments, DoubleSlash, EncodedSlash, ErrorPage, Protocol},
 };
 
 use super::{Reader, fields::Fields, keys, route};
@@ -25,14 +28,18 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
     let Some(fields) = reader.fields(node, &keys::LISTENER) else {
         return draft;
     };
-    draft.binds = fields.texts(reader, "bind");
+    let binds = fields.texts(reader, "bind");
+    draft.binds = binds.into_iter().map(|bind| reader.address(bind)).collect();
     draft.protocol = fields.setting(reader, "protocol", |reader, node| {
         reader.word(node, &[("http", Protocol::Http), ("tcp", Protocol::Tcp)], &["https", "udp", "tls"])
     });
-    draft.trusted_proxies = fields.setting(reader, "trusted_proxies", |reader, node| match &node.value {
-        Value::List(items) => Some(items.iter().filter_map(|item| reader.text(item)).collect()),
-        _ => Some(vec![reader.text(node)?]),
-    });
+    draft.trusted_proxies = fields.setting(reader, "trusted_proxies", networks);
+    draft.allow = fields.setting(reader, "allow", networks);
+    draft.deny = fields.setting(reader, "deny", networks);
+    draft.max_connections = fields.setting(reader, "max_connections", Reader::connections);
+    draft.normalize = fields.setting(reader, "normalize", normalize);
+    draft.tcp = tcp(reader, &fields);
+    draft.errors = fields.setting(reader, "errors", errors);
     draft.timeouts = timeouts(reader, &fields);
     draft.limits = limits(reader, &fields);
     draft.pool = fields.text(reader, "pool");
@@ -41,6 +48,62 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
         draft.routes = nodes.iter().map(|node| route::route(reader, node)).collect();
     }
     draft
+}
+
+/// One network or several; an empty list is for compile to judge.
+fn networks(reader: &mut Reader, node: &Node) -> Option<Vec<Text>> {
+    match &node.value {
+        Value::List(items) => Some(items.iter().filter_map(|item| reader.text(item)).collect()),
+        _ => Some(vec![reader.text(node)?]),
+    }
+}
+
+fn normalize(reader: &mut Reader, node: &Node) -> Option<NormalizeDraft> {
+    let fields = reader.fields(node, &keys::NORMALIZE)?;
+    Some(NormalizeDraft {
+        dot_segments: fields.setting(reader, "dot_segments", |reader, node| {
+            let words = [
+                ("resolve", DotSegments::Resolve),
+                ("keep", DotSegments::Keep),
+                ("reject", DotSegments::Reject),
+            ];
+            reader.word(node, &words, &[])
+        }),
+        encoded_slash: fields.setting(reader, "encoded_slash", |reader, node| {
+            let words = [
+                ("keep", EncodedSlash::Keep),
+                ("decode", EncodedSlash::Decode),
+                ("reject", EncodedSlash::Reject),
+            ];
+            reader.word(node, &words, &[])
+        }),
+        double_slash: fields.setting(reader, "double_slash", |reader, node| {
+            reader.word(node, &[("keep", DoubleSlash::Keep), ("merge", DoubleSlash::Merge)], &[])
+        }),
+    })
+}
+
+fn tcp(reader: &mut Reader, listener: &Fields<'_>) -> TcpDraft {
+    let fields = listener.node("tcp").and_then(|node| reader.fields(node, &keys::TCP));
+    let Some(fields) = fields else {
+        return TcpDraft::default();
+    };
+    TcpDraft {
+        keepalive: fields.setting(reader, "keepalive", Reader::timeout),
+        user_timeout: fields.setting(reader, "user_timeout", Reader::timeout),
+        backlog: fields.setting(reader, "backlog", Reader::number),
+    }
+}
+
+/// Files by status; they are read here, so that nothing but the file's text matters later.
+fn errors(reader: &mut Reader, node: &Node) -> Option<Vec<ErrorPageDraft>> {
+    let pages = reader.named(node, "files by status, such as `\"503\": sorry.html`");
+    let page = |(status, node): (Text, &Node)| {
+        let file = reader.text(node)?;
+        let body = reader.content(&file, ErrorPage::LARGEST as u64)?.into();
+        Some(ErrorPageDraft { status, file, body })
+    };
+    Some(pages.into_iter().filter_map(page).collect())
 }
 
 fn timeouts(reader: &mut Reader, listener: &Fields<'_>) -> TimeoutsDraft {

@@ -1,7 +1,7 @@
 //! Logs: `access_log`, `log`, `debug_headers`.
 
 use weir_model::{
-    draft::{AccessLogDraft, LogsDraft},
+    draft::{AccessLogDraft, LogsDraft, Text},
     log::{LogLevel, ProcessLogFormat},
     problem::{Located, Problem},
 };
@@ -40,17 +40,27 @@ fn level(reader: &mut Reader, node: &Node, levels: &[(&str, LogLevel)]) -> Optio
     reader.word(node, levels, &["debug", "trace"])
 }
 
+/// A path is relative to the file that names it.
+fn placed(reader: &Reader, path: Text) -> Text {
+    if path.value == "-" || path.value.is_empty() || path.value.starts_with("syslog:") {
+        return path;
+    }
+    let placed = reader.path(&path.value).to_str().map(str::to_owned);
+    Text { value: placed.unwrap_or(path.value), ..path }
+}
+
 /// A map, or just its path.
 fn access_log(reader: &mut Reader, node: &Node) -> AccessLogDraft {
     if let Value::Scalar { .. } = node.value {
-        return AccessLogDraft { path: reader.text(node), ..AccessLogDraft::default() };
+        let path = reader.text(node).map(|path| placed(reader, path));
+        return AccessLogDraft { path, ..AccessLogDraft::default() };
     }
     let Some(fields) = reader.fields(node, &keys::ACCESS_LOG) else {
         return AccessLogDraft::default();
     };
     AccessLogDraft {
         broken: false,
-        path: fields.text(reader, "path"),
+        path: fields.text(reader, "path").map(|path| placed(reader, path)),
         format: fields.node("format").and_then(|node| reader.template(node)),
         sample: fields.setting(reader, "sample", Reader::share),
     }

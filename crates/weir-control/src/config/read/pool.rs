@@ -73,6 +73,7 @@ fn balance(reader: &mut Reader, node: &Node) -> Option<Policy> {
 fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> {
     if !matches!(node.value, Value::Map(_)) {
         let address = reader.text(node)?;
+        let address = reader.address(address);
         return Some(BackendDraft { address, ..BackendDraft::default() });
     }
     let fields = reader.fields(node, &keys::BACKEND)?;
@@ -80,7 +81,7 @@ fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> {
         reader.error(node.span, "the backend has no `address`", "add `address: 10.0.0.1:8080`");
     }
     Some(BackendDraft {
-        address: fields.text(reader, "address")?,
+        address: fields.text(reader, "address").map(|text| reader.address(text))?,
         name: fields.text(reader, "name"),
         weight: fields.setting(reader, "weight", Reader::number),
     })

@@ -3,16 +3,23 @@
 use weir_model::{
     draft::ProcessDraft,
     problem::{Located, Problem},
+    snapshot::Secret,
 };
 
 use super::{Reader, fields::Fields, keys};
 use crate::config::yaml::{Node, Value};
 
-/// Reads `admin`, `workers` and `shutdown`. Another file may have set them before.
+/// Reads `admin`, `limits`, `workers` and `shutdown`. Another file may have set them before.
 pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ProcessDraft) {
     if let Some(admin) = fields.node("admin").and_then(|node| reader.fields(node, &keys::ADMIN)) {
-        let bind = admin.text(reader, "bind");
+        let bind = admin.text(reader, "bind").map(|text| reader.address(text));
         once(reader, &mut draft.admin, bind, "admin.bind");
+        let token = admin.setting(reader, "token_file", token);
+        once(reader, &mut draft.admin_token, token, "admin.token_file");
+    }
+    if let Some(limits) = fields.node("limits").and_then(|node| reader.fields(node, &keys::LIMITS)) {
+        let connections = limits.setting(reader, "connections", Reader::connections);
+        once(reader, &mut draft.connections, connections, "limits.connections");
     }
     if let Some(node) = fields.node("workers") {
         workers(reader, fields, node, draft);
@@ -20,10 +27,23 @@ pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Proc
     if let Some(shutdown) = fields.node("shutdown").and_then(|node| reader.fields(node, &keys::SHUTDOWN)) {
         let announce = shutdown.setting(reader, "announce", Reader::delay);
         once(reader, &mut draft.shutdown_announce, announce, "shutdown.announce");
-        let drain = shutdown.setting(reader, "drain", |reader, node| {
-            if super::found(node) == "`none`" { reader.timeout(node) } else { reader.delay(node) }
-        });
+        let drain = shutdown.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
         once(reader, &mut draft.shutdown_drain, drain, "shutdown.drain");
+    }
+}
+
+/// What the file of a token holds.
+fn token(reader: &mut Reader, node: &Node) -> Option<Secret> {
+    const MOST: u64 = 4096;
+    let name = reader.text(node)?;
+    let content = reader.content(&name, MOST)?;
+    match String::from_utf8(content) {
+        Ok(text) => Some(Secret::new(text.trim())),
+        Err(_) => {
+            let remedy = "make one with `openssl rand -hex 32 > FILE`";
+            reader.error(name.span, format!("the file `{}` is not text", name.value), remedy);
+            None
+        }
     }
 }
 
@@ -42,16 +62,7 @@ fn workers(reader: &mut Reader, fields: &Fields<'_>, node: &Node, draft: &mut Pr
 
 /// `auto`, or how many.
 fn count(reader: &mut Reader, node: &Node) -> Option<Option<u32>> {
-    match &node.value {
-        Value::Scalar { text, .. } if text == "auto" => Some(None),
-        Value::Scalar { text, .. } if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            reader.number(node).map(Some)
-        }
-        _ => {
-            reader.expected("`auto` or a whole number", node);
-            None
-        }
-    }
+    reader.number_or(node, "auto")
 }
 
 /// Keeps a setting, unless another file has given it.

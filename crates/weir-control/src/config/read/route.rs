@@ -8,7 +8,7 @@ use weir_model::{
     problem::Located,
 };
 
-use super::{Reader, fields::Fields, keys};
+use super::{Reader, fields::Fields, keys, retry::retry};
 use crate::config::yaml::{Node, Value};
 
 /// Reads one route.
@@ -31,6 +31,8 @@ fn whole(reader: &mut Reader, node: &Node, fields: &Fields<'_>) -> RouteDraft {
         rewrite: fields.setting(reader, "rewrite", rewrite),
         request_headers: fields.setting(reader, "request_headers", edits),
         response_headers: fields.setting(reader, "response_headers", edits),
+        timeout: fields.setting(reader, "timeout", Reader::timeout),
+        retry: fields.setting(reader, "retry", retry),
     }
 }
 

@@ -1,13 +1,15 @@
 //! Scalars: texts with dollars, numbers, durations, sizes, "none".
 
+use std::borrow::Cow;
+
 use weir_model::{
-    draft::Text,
-    problem::{Located, Problem, Span},
+    draft::{ConnectionsDraft, Text},
+    problem::{Located, Problem},
     template::is_variable,
     time::Millis,
 };
 
-use super::{Reader, Value, found};
+use super::{Reader, Value, environment::is_group, found};
 use crate::config::yaml::Node;
 
 /// Longer durations are slips of the hand.
@@ -16,38 +18,26 @@ const LONGEST: u64 = 365 * 24 * 3_600_000;
 impl Reader {
     /// A text; `$$` in it is a dollar.
     pub(super) fn text(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node)?;
-        self.refuse_environment(raw, node.span)?;
+        let raw = self.raw_text(node, |_| false)?;
         Some(Located::new(raw.replace("$$", "$"), node.span))
     }
 
     /// A text in which `$` names a fact of the exchange: header values, bodies and log lines. Its dollars stay as they
     /// are, for the template to read; `${…}` means the environment unless it holds the name of a variable.
     pub(super) fn template(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node)?;
-        let pieces = raw.replace("$$", "");
-        let braced = pieces.split("${").skip(1).filter_map(|after| after.split_once('}'));
-        if braced.into_iter().any(|(name, _)| !is_variable(name)) {
-            self.refuse_environment(raw, node.span)?;
-        }
-        Some(Located::new(raw.to_owned(), node.span))
+        let raw = self.raw_text(node, is_variable)?;
+        Some(Located::new(raw.into_owned(), node.span))
     }
 
     /// The replacement of an expression: `$1` and `${1}` name groups, and `$$` stays for the expression to read.
     pub(super) fn replacement(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node)?;
-        let groups = raw.replace("$$", "");
-        let names_variable =
-            groups.split("${").skip(1).any(|after| !after.starts_with(|c: char| c.is_ascii_digit()));
-        if names_variable {
-            self.refuse_environment(raw, node.span)?;
-        }
-        Some(Located::new(raw.to_owned(), node.span))
+        let raw = self.raw_text(node, is_group)?;
+        Some(Located::new(raw.into_owned(), node.span))
     }
 
-    fn raw_text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+    fn raw_text<'n>(&mut self, node: &'n Node, kept: fn(&str) -> bool) -> Option<Cow<'n, str>> {
         match &node.value {
-            Value::Scalar { text, .. } => Some(text),
+            Value::Scalar { text, .. } => self.expand(text, node.span, kept),
             _ => {
                 self.expected("a text", node);
                 None
@@ -55,20 +45,12 @@ impl Reader {
         }
     }
 
-    fn refuse_environment(&mut self, raw: &str, span: Span) -> Option<()> {
-        if !raw.replace("$$", "").contains("${") {
-            return Some(());
-        }
-        let problem = Problem::not_yet(span, "`${…}`, a value from the environment,");
-        self.problems.push(Problem { remedy: "write the value out; `$$` is a dollar".into(), ..problem });
-        None
-    }
-
     /// A plain scalar: what numbers, durations and words of the language are.
-    fn plain<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+    fn plain<'n>(&mut self, node: &'n Node, what: &str) -> Option<Cow<'n, str>> {
         match &node.value {
-            Value::Scalar { text, plain: true } => Some(text),
-            Value::Scalar { text, plain: false } if !text.is_empty() => Some(text),
+            Value::Scalar { text, plain } if *plain || !text.is_empty() => {
+                self.expand(text, node.span, |_| false)
+            }
             _ => {
                 self.expected(what, node);
                 None
@@ -77,7 +59,14 @@ impl Reader {
     }
 
     fn refuse<T>(&mut self, node: &Node, what: &str, remedy: &str) -> Option<T> {
-        self.error(node.span, format!("expected {what}, found {}", found(node)), remedy);
+        let found = match &node.value {
+            Value::Scalar { text, .. } if text.contains("${") => {
+                let value = self.expand(text, node.span, |_| false).unwrap_or_default().into_owned();
+                format!("`{text}`, which is `{value}`")
+            }
+            _ => found(node),
+        };
+        self.error(node.span, format!("expected {what}, found {found}"), remedy);
         None
     }
 
@@ -94,9 +83,22 @@ impl Reader {
         }
     }
 
+    /// A whole number, or none for a word.
+    pub(super) fn number_or(&mut self, node: &Node, word: &str) -> Option<Option<u32>> {
+        let what = format!("`{word}` or a whole number");
+        let text = self.plain(node, &what)?;
+        if text == word {
+            return Some(None);
+        }
+        if text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return self.number(node).map(Some);
+        }
+        self.refuse(node, &what, "")
+    }
+
     /// True or false.
     pub(super) fn flag(&mut self, node: &Node) -> Option<bool> {
-        match self.plain(node, "`true` or `false`")? {
+        match &*self.plain(node, "`true` or `false`")? {
             "true" => Some(true),
             "false" => Some(false),
             _ => self.refuse(node, "`true` or `false`", "write `true` or `false`"),
@@ -125,6 +127,14 @@ impl Reader {
         }
     }
 
+    /// A duration that may be zero, or `none`.
+    pub(super) fn delay_or_none(&mut self, node: &Node) -> Option<Millis> {
+        if self.plain(node, "a duration or `none`")? == "none" {
+            return Some(Millis::NONE);
+        }
+        self.delay(node)
+    }
+
     /// A duration above zero.
     pub(super) fn period(&mut self, node: &Node) -> Option<Millis> {
         match self.delay(node)? {
@@ -137,7 +147,7 @@ impl Reader {
     pub(super) fn delay(&mut self, node: &Node) -> Option<Millis> {
         const WHAT: &str = "a duration";
         let text = self.plain(node, WHAT)?;
-        match parse_duration(text) {
+        match parse_duration(&text) {
             Ok(length) => Some(length),
             Err(remedy) => self.refuse(node, WHAT, &remedy),
         }
@@ -150,20 +160,10 @@ impl Reader {
         if text == "none" {
             return Some(u64::MAX);
         }
-        match parse_size(text) {
+        match parse_size(&text) {
             Ok(0) => self.zero(node, "a size above zero", "`none`"),
             Ok(size) => Some(size),
             Err(remedy) => self.refuse(node, what, &remedy),
-        }
-    }
-
-    /// A percentage from 0% to 100%, in millionths of the whole.
-    pub(super) fn share(&mut self, node: &Node) -> Option<u32> {
-        let what = "a percentage";
-        let text = self.plain(node, what)?;
-        match parse_share(text) {
-            Some(share) => Some(share),
-            None => self.refuse(node, what, "write `0%` to `100%`, with up to four decimals: `5%`, `0.1%`"),
         }
     }
 
@@ -184,6 +184,32 @@ impl Reader {
         }
     }
 
+    /// A percentage, or none for `none`.
+    pub(super) fn share_or_none(&mut self, node: &Node) -> Option<Option<u32>> {
+        if self.plain(node, "a percentage or `none`")? == "none" {
+            return Some(None);
+        }
+        self.share(node).map(Some)
+    }
+
+    /// A percentage from 0% to 100%, in millionths of the whole.
+    pub(super) fn share(&mut self, node: &Node) -> Option<u32> {
+        let what = "a percentage";
+        let text = self.plain(node, what)?;
+        match parse_share(&text) {
+            Ok(share) => Some(share),
+            Err(remedy) => self.refuse(node, what, &remedy),
+        }
+    }
+
+    /// `auto`, `none` or a number of connections from 1.
+    pub(super) fn connections(&mut self, node: &Node) -> Option<ConnectionsDraft> {
+        match &*self.plain(node, "`auto`, `none` or a whole number")? {
+            "auto" => Some(ConnectionsDraft::Auto),
+            _ => Some(self.limit(node)?.map_or(ConnectionsDraft::None, ConnectionsDraft::Count)),
+        }
+    }
+
     /// One of the words that the language has here; words that weir does not do yet are refused as such.
     pub(super) fn word<T: Copy>(&mut self, node: &Node, ready: &[(&str, T)], later: &[&str]) -> Option<T> {
         let words: Vec<_> = ready.iter().map(|(word, _)| *word).collect();
@@ -192,12 +218,12 @@ impl Reader {
         if let Some((_, value)) = ready.iter().find(|(word, _)| *word == text) {
             return Some(*value);
         }
-        if later.contains(&text) {
+        if later.contains(&&*text) {
             let problem = Problem::not_yet(node.span, format!("`{text}`"));
             self.problems.push(Problem { remedy: format!("use {what}"), ..problem });
             return None;
         }
-        let near = weir_model::problem::nearest(text, words.iter().chain(later).copied());
+        let near = weir_model::problem::nearest(&text, words.iter().chain(later).copied());
         let remedy = near.map(|near| format!("did you mean `{near}`?")).unwrap_or_default();
         self.refuse(node, &what, &remedy)
     }
@@ -232,18 +258,6 @@ pub(in crate::config) fn parse_duration(text: &str) -> Result<Millis, String> {
     length.map(Millis).ok_or_else(|| "the longest is a year, `8760h`; write `none` for no limit".into())
 }
 
-/// `12.5%` in millionths.
-fn parse_share(text: &str) -> Option<u32> {
-    let number = text.strip_suffix('%')?;
-    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
-    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !digits(whole) || !digits(decimals) || whole.len() > 3 || decimals.len() > 4 {
-        return None;
-    }
-    let share = whole.parse::<u32>().ok()? * 10_000 + format!("{decimals:0<4}").parse::<u32>().ok()?;
-    (share <= 1_000_000).then_some(share)
-}
-
 /// `64KiB`; or what is wrong with it.
 fn parse_size(text: &str) -> Result<u64, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -262,4 +276,43 @@ fn parse_size(text: &str) -> Result<u64, String> {
     };
     let size = count.parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
     size.filter(|size| *size <= 1 << 50).ok_or_else(|| "the size is too large".into())
+}
+
+/// `12.5%` in millionths; or what is wrong with it.
+fn parse_share(text: &str) -> Result<u32, String> {
+    const FORM: &str = "write `0%` to `100%`, with up to four decimals: `5%`, `0.1%`";
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let Some(number) = text.strip_suffix('%') else {
+        return Err(if digits(text) { format!("add the sign: `{text}%`") } else { FORM.into() });
+    };
+    let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+    if !digits(whole) || !digits(decimals) || whole.len() > 3 || decimals.len() > 4 {
+        return Err(FORM.into());
+    }
+    let share = format!("{whole}{decimals:0<4}").parse().ok().filter(|share| *share <= 1_000_000);
+    share.ok_or_else(|| FORM.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_counted_in_millionths() {
+        for (text, expected) in [
+            ("0%", 0),
+            ("5%", 50_000),
+            ("0.5%", 5000),
+            ("12.34%", 123_400),
+            ("100%", 1_000_000),
+            ("0.0001%", 1),
+        ] {
+            assert_eq!(parse_share(text), Ok(expected), "{text}");
+        }
+        for text in
+            ["", "%", "5", ".5%", "5.%", "1.00001%", "101%", "100.01%", "-1%", "1e1%", "5 %", "9999999%"]
+        {
+            assert!(parse_share(text).is_err(), "{text}");
+        }
+    }
 }

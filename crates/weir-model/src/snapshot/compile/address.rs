@@ -1,40 +1,71 @@
 //! Addresses as written: what is bound, where a backend is, which networks are meant.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+};
 
 use ipnet::IpNet;
 
 use crate::{
     draft::Text,
-    listener::{Bind, Networks},
+    listener::{Address, Bind, Networks},
     pool::Endpoint,
     problem::Problem,
 };
 
+/// Whether the data path and the admin API can use unix sockets. While it is false they are refused by name; whoever
+/// makes it true deletes it.
+const UNIX_SOCKETS_WORK: bool = false;
+
+/// The longest path of a unix socket (`sun_path` of Linux without its closing zero).
+const LONGEST_UNIX_PATH: usize = 107;
+
+/// The path behind `unix:`, if the text is one.
+fn unix(text: &Text, what: &str) -> Option<Result<Arc<Path>, Problem>> {
+    let path = text.value.strip_prefix("unix:")?;
+    if !UNIX_SOCKETS_WORK {
+        return Some(Err(Problem::not_yet(text.span, what)));
+    }
+    let refuse = |cause: String, remedy: &str| Some(Err(Problem::error(text.span, cause, remedy)));
+    if path.is_empty() || path.ends_with('/') || path.contains('\0') {
+        return refuse(
+            format!("`{}` names no unix socket", text.value),
+            "write a path, as in `unix:/run/weir.sock`",
+        );
+    }
+    if path.len() > LONGEST_UNIX_PATH {
+        let cause = format!("the path of this unix socket has {} bytes", path.len());
+        return refuse(cause, "the system takes 107 at most; use a shorter one");
+    }
+    Some(Ok(Path::new(path).into()))
+}
+
 /// What `bind` means: `:8080` is one bind per family.
 pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
-    if text.value.starts_with("unix:") {
-        return Err(Problem::not_yet(text.span, "binding to a unix socket"));
+    if let Some(path) = unix(text, "binding to a unix socket") {
+        return Ok(vec![Bind { address: Address::Unix(path?), either_family: false }]);
     }
     let port = text.value.strip_prefix(':').filter(|port| !port.contains(':'));
     if let Some(port) = port {
         let port = bind_port(text, port)?;
-        let bind = |address| Bind { address: SocketAddr::new(address, port), either_family: true };
+        let bind = |ip| Bind { address: Address::Ip(SocketAddr::new(ip, port)), either_family: true };
         return Ok(vec![bind(Ipv4Addr::UNSPECIFIED.into()), bind(Ipv6Addr::UNSPECIFIED.into())]);
     }
-    Ok(vec![Bind { address: bound(text)?, either_family: false }])
+    Ok(vec![Bind { address: Address::Ip(bound(text)?), either_family: false }])
 }
 
 /// Where operators are answered: one address.
-pub(super) fn admin(text: &Text) -> Result<SocketAddr, Problem> {
-    if text.value.starts_with("unix:") {
-        return Err(Problem::not_yet(text.span, "an admin address on a unix socket"));
+pub(super) fn admin(text: &Text) -> Result<Address, Problem> {
+    if let Some(path) = unix(text, "an admin address on a unix socket") {
+        return path.map(Address::Unix);
     }
     if let Some(port) = text.value.strip_prefix(':') {
         let remedy = format!("write `127.0.0.1:{port}` for this machine only, or `0.0.0.0:{port}`");
         return Err(Problem::error(text.span, "the admin address needs a host", remedy));
     }
-    bound(text)
+    bound(text).map(Address::Ip)
 }
 
 fn bound(text: &Text) -> Result<SocketAddr, Problem> {
@@ -59,8 +90,8 @@ fn bound(text: &Text) -> Result<SocketAddr, Problem> {
 
 /// Where a backend is.
 pub(super) fn endpoint(text: &Text) -> Result<Endpoint, Problem> {
-    if text.value.starts_with("unix:") {
-        return Err(Problem::not_yet(text.span, "a backend on a unix socket"));
+    if let Some(path) = unix(text, "a backend on a unix socket") {
+        return path.map(Endpoint::Unix);
     }
     if let Ok(address) = text.value.parse::<SocketAddr>() {
         return match address {

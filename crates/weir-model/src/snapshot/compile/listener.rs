@@ -2,19 +2,23 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, kept, route, value, within};
+use super::{PoolNames, address, files::Room, kept, route, value, within};
 use crate::{
-    draft::ListenerDraft,
-    listener::{Listener, ListenerLimits, Protocol, Timeouts},
-    problem::{Problem, Span},
+    draft::{ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text},
+    listener::{
+        Access, ErrorPage, Listener, ListenerLimits, Networks, Normalize, Protocol, TcpOptions, Timeouts,
+    },
+    problem::{Located, Problem, Span},
     route::RouteTable,
     status::Registry,
+    time::Millis,
 };
 
 /// One listener.
 pub(super) fn listener(
     draft: &ListenerDraft,
     pools: &PoolNames<'_>,
+    room: &Room,
     registry: &mut Registry,
     problems: &mut Vec<Problem>,
 ) -> Listener {
@@ -42,6 +46,11 @@ pub(super) fn listener(
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
         trusted_proxies: address::networks(trusted, problems),
+        access: access(draft, problems),
+        max_connections: room.of_listener(&draft.max_connections, problems),
+        normalize: normalize(draft),
+        tcp: tcp(&draft.tcp, problems),
+        errors: errors(&draft.errors, problems),
         routes: RouteTable::new(
             route::routes(draft, protocol, pools, registry, problems).into_iter().map(Arc::new).collect(),
         ),
@@ -73,6 +82,79 @@ fn limits(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> ListenerLimits 
     }
 }
 
+fn access(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> Access {
+    if let Some(allow) = draft.allow.as_ref().filter(|allow| allow.value.is_empty()) {
+        let remedy = "leave `allow` out to serve everybody; `deny: [0.0.0.0/0, \"::/0\"]` serves nobody";
+        problems.push(Problem::error(allow.span, "`allow` names no network", remedy));
+    }
+    let mut networks = |setting: &Setting<Vec<Text>>| -> Networks {
+        address::networks(setting.iter().flat_map(|networks| &networks.value), problems)
+    };
+    Access { allow: networks(&draft.allow), deny: networks(&draft.deny) }
+}
+
+fn normalize(draft: &ListenerDraft) -> Normalize {
+    let defaults = Normalize::default();
+    let Some(Located { value: draft, .. }) = &draft.normalize else { return defaults };
+    Normalize {
+        encoded_slash: value(&draft.encoded_slash, defaults.encoded_slash),
+        double_slash: value(&draft.double_slash, defaults.double_slash),
+        dot_segments: value(&draft.dot_segments, defaults.dot_segments),
+    }
+}
+
+fn tcp(draft: &TcpDraft, problems: &mut Vec<Problem>) -> TcpOptions {
+    let defaults = TcpOptions::default();
+    let mut length = |setting: &Setting<Millis>, default: Millis| {
+        let Some(length) = setting else { return default };
+        let seconds = Millis::secs(1)..=Millis::secs(32_400);
+        if !length.value.is_none() && !seconds.contains(&length.value) {
+            let cause = "the system counts this in seconds, up to nine hours";
+            problems.push(Problem::error(length.span, cause, "choose from `1s` to `9h`, or `none`"));
+            return default;
+        }
+        length.value
+    };
+    TcpOptions {
+        keepalive: length(&draft.keepalive, defaults.keepalive),
+        user_timeout: length(&draft.user_timeout, defaults.user_timeout),
+        backlog: within(&draft.backlog, 1..=65_535, "`backlog`", problems).unwrap_or(defaults.backlog),
+    }
+}
+
+fn errors(draft: &Setting<Vec<ErrorPageDraft>>, problems: &mut Vec<Problem>) -> Vec<ErrorPage> {
+    let drafts = draft.iter().flat_map(|pages| &pages.value);
+    let mut pages: Vec<_> = drafts.filter_map(|page| kept(error_page(page), problems)).collect();
+    pages.sort_by_key(|page| page.status);
+    pages
+}
+
+fn error_page(draft: &ErrorPageDraft) -> Result<ErrorPage, Problem> {
+    let status = draft.status.value.parse().ok().filter(|code| (400..=599).contains(code));
+    let Some(status) = status.filter(|_| draft.status.value.len() == 3) else {
+        let cause = format!("`{}` is not the status of an error", draft.status.value);
+        return Err(Problem::error(
+            draft.status.span,
+            cause,
+            "write one from 400 to 599, as in `\"503\": sorry.html`",
+        ));
+    };
+    let Some(content_type) = ErrorPage::content_type(&draft.file.value) else {
+        let cause = format!("the name `{}` does not say what kind of text it is", draft.file.value);
+        let remedy = "let it end in `.html`, `.txt`, `.json` or `.xml`, which decides the Content-Type";
+        return Err(Problem::error(draft.file.span, cause, remedy));
+    };
+    if draft.body.len() > ErrorPage::LARGEST {
+        let cause = format!("the page `{}` has {} bytes", draft.file.value, draft.body.len());
+        return Err(Problem::error(
+            draft.file.span,
+            cause,
+            "1 MiB is the most; let it name images instead of holding them",
+        ));
+    }
+    Ok(ErrorPage { status, content_type, body: draft.body.clone() })
+}
+
 /// What only HTTP has means nothing on a byte stream.
 fn refuse_http_keys(draft: &ListenerDraft, problems: &mut Vec<Problem>) {
     let span = |key: &'static str, span: Option<Span>| span.map(|span| (key, span));
@@ -87,10 +169,9 @@ fn refuse_http_keys(draft: &ListenerDraft, problems: &mut Vec<Problem>) {
         span("limits.headers", limits.headers.as_ref().map(|setting| setting.span)),
         span("limits.body", limits.body.as_ref().map(|setting| setting.span)),
         span("trusted_proxies", draft.trusted_proxies.as_ref().map(|setting| setting.span)),
+        span("normalize", draft.normalize.as_ref().map(|setting| setting.span)),
+        span("errors", draft.errors.as_ref().map(|setting| setting.span)),
     ];
-    if let Some(send_idle) = &timeouts.send_idle {
-        problems.push(Problem::not_yet(send_idle.span, "`send_idle` for `protocol: tcp`"));
-    }
     for (key, span) in given.into_iter().flatten() {
         let cause = format!("`{key}` has no meaning for `protocol: tcp`, which knows no requests");
         problems.push(Problem::error(span, cause, "remove it, or use `protocol: http`"));

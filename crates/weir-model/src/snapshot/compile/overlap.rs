@@ -2,14 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, SocketAddr},
+    net::Ipv4Addr,
     sync::Arc,
 };
 
 use super::address;
 use crate::{
     draft::{ListenerDraft, PoolDraft, ProcessDraft, Text},
-    listener::Listener,
+    listener::{Address, Listener},
     pool::{Endpoint, Pool, PoolIndex},
     problem::{Problem, Span},
     route::Action,
@@ -21,7 +21,7 @@ pub(super) fn binds(
     process: &ProcessDraft,
     problems: &mut Vec<Problem>,
 ) {
-    let mut taken: BTreeMap<SocketAddr, (String, Span)> = BTreeMap::new();
+    let mut taken: BTreeMap<Address, (String, Span)> = BTreeMap::new();
     let listeners = listeners.values().flat_map(|listener| {
         listener.binds.iter().map(|text| (format!("the listener `{}`", listener.name.value), text))
     });
@@ -36,7 +36,8 @@ pub(super) fn binds(
             continue;
         }
         // Port 0 asks the system for any free port, so that two of them never meet.
-        let fixed = addresses.into_iter().filter(|address| address.port() != 0);
+        let fixed =
+            addresses.into_iter().filter(|address| address.ip().is_none_or(|address| address.port() != 0));
         taken.extend(fixed.map(|address| (address, (owner.clone(), text.span))));
     }
 }
@@ -115,17 +116,22 @@ pub(super) fn pools_of(listener: &Listener) -> BTreeSet<PoolIndex> {
 /// The listener that a backend's address belongs to. Which addresses this machine has besides loopback is not known
 /// here; those are found at run time.
 fn own_listener(text: &Text, listeners: &[Arc<Listener>]) -> Option<usize> {
-    let (address, port): (IpAddr, u16) = match address::endpoint(text).ok()? {
-        Endpoint::Address(address) => (address.ip(), address.port()),
-        Endpoint::Name(host, port) if &*host == "localhost" => (IpAddr::from([127, 0, 0, 1]), port),
+    let backend = match address::endpoint(text).ok()? {
+        Endpoint::Address(address) => Address::Ip(address),
+        Endpoint::Name(host, port) if &*host == "localhost" => {
+            Address::Ip((Ipv4Addr::LOCALHOST, port).into())
+        }
         Endpoint::Name(..) => return None,
+        Endpoint::Unix(path) => Address::Unix(path),
     };
-    listeners.iter().position(|listener| {
-        listener.binds.iter().any(|bind| {
-            let ip = bind.address.ip();
-            let everywhere =
-                ip.is_unspecified() && address.is_loopback() && ip.is_ipv4() == address.is_ipv4();
-            bind.address.port() == port && (ip == address || everywhere)
-        })
-    })
+    listeners.iter().position(|listener| listener.binds.iter().any(|bind| leads_to(&backend, &bind.address)))
+}
+
+/// True if who connects to the one arrives at the other.
+fn leads_to(backend: &Address, bind: &Address) -> bool {
+    let (Some(to), Some(at)) = (backend.ip(), bind.ip()) else {
+        return backend == bind;
+    };
+    let everywhere = at.ip().is_unspecified() && to.ip().is_loopback() && at.is_ipv4() == to.is_ipv4();
+    at.port() == to.port() && (at.ip() == to.ip() || everywhere)
 }

@@ -88,8 +88,7 @@ fn backends(
 fn name_of(draft: &BackendDraft, endpoint: &Endpoint) -> (Arc<str>, Span) {
     match (&draft.name, endpoint) {
         (Some(name), _) => (name.value.as_str().into(), name.span),
-        (None, Endpoint::Address(address)) => (address.to_string().into(), draft.address.span),
-        (None, Endpoint::Name(host, port)) => (format!("{host}:{port}").into(), draft.address.span),
+        (None, endpoint) => (endpoint.to_string().into(), draft.address.span),
     }
 }
 

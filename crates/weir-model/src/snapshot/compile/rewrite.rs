@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{address, condition, header, kept};
 use crate::{
-    draft::{ActionDraft, PathEditDraft, RouteDraft, Text},
+    draft::{PathEditDraft, RouteDraft, Text},
     listener::Protocol,
     problem::Problem,
     route::{Condition, HeaderEdits, PathMatch, Rewrite, RewritePath},
@@ -22,10 +22,7 @@ pub(super) fn on_the_way(
         ("rewrite", draft.rewrite.as_ref().map(|rewrite| rewrite.span)),
     ];
     let response = [("response_headers", draft.response_headers.as_ref().map(|edits| edits.span))];
-    let forwards = draft
-        .actions
-        .first()
-        .is_none_or(|action| matches!(action.value, ActionDraft::Pool(_) | ActionDraft::Split(_)));
+    let forwards = super::route::forwards(draft);
     let why = match protocol {
         Protocol::Tcp => Some("for `protocol: tcp`, which knows no requests"),
         Protocol::Http if !forwards => Some("here: the request is answered and not forwarded"),

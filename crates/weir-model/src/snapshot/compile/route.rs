@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{PoolNames, action::action, condition, name, rewrite::on_the_way, shadow};
+use super::{PoolNames, action::action, condition, name, retry::patience, rewrite::on_the_way, shadow};
 use crate::{
     draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text},
     listener::Protocol,
@@ -44,6 +44,7 @@ pub(super) fn routes(
         let status = registry.route(&listener.name.value, &name);
         let action = action(draft, &conditions, protocol, pools, problems);
         let (request_headers, response_headers, rewrite) = on_the_way(draft, &conditions, protocol, problems);
+        let (timeout, retry) = patience(draft, protocol, forwards(draft), problems);
         routes.push(Route {
             name: name.into(),
             conditions,
@@ -51,11 +52,19 @@ pub(super) fn routes(
             rewrite,
             request_headers,
             response_headers,
+            timeout,
+            retry,
             status,
         });
     }
     shadow::check(&routes, &places, problems);
     routes
+}
+
+/// True if the request goes on to a backend, as far as can be told.
+pub(super) fn forwards(draft: &RouteDraft) -> bool {
+    let first = draft.actions.first();
+    first.is_none_or(|action| matches!(action.value, ActionDraft::Pool(_) | ActionDraft::Split(_)))
 }
 
 /// The names that the file gives, which generated ones must stay clear of.

@@ -39,10 +39,7 @@ pub(super) fn put_address(address: std::net::IpAddr, out: &mut Vec<u8>) {
 /// Appends where a backend is, as configured.
 pub(super) fn put_endpoint(endpoint: &Endpoint, out: &mut Vec<u8>) {
     // Writing into a vector cannot fail.
-    let _ = match endpoint {
-        Endpoint::Address(address) => write!(out, "{address}"),
-        Endpoint::Name(name, port) => write!(out, "{name}:{port}"),
-    };
+    let _ = write!(out, "{endpoint}");
 }
 
 impl Record<'_> {

@@ -1,0 +1,27 @@
+//! What a configuration is read in besides its own text: given, so that reading is the same wherever it happens.
+
+use std::collections::BTreeMap;
+
+use rustix::process::{Resource, getrlimit};
+
+/// Environment variables and what the machine grants.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Environment variables that are text.
+    pub variables: BTreeMap<String, String>,
+    /// How many files the process may have open; none is no limit.
+    pub files: Option<u64>,
+}
+
+impl Surroundings {
+    /// Those of this process, as they are now.
+    pub fn of_process() -> Self {
+        let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        };
+        Self {
+            variables: std::env::vars_os().filter_map(text).collect(),
+            files: getrlimit(Resource::Nofile).current,
+        }
+    }
+}
