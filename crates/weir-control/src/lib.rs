@@ -7,6 +7,9 @@
 // From text to a snapshot.
 pub mod config;
 
+// How a changed configuration is asked for, and what comes of it.
+pub mod reload;
+
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;
 
