@@ -1,7 +1,7 @@
 //! The facts of one client connection.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     net::SocketAddr,
     rc::Rc,
 };
@@ -22,6 +22,8 @@ pub(crate) struct Conn {
     pub(crate) peer: SocketAddr,
     pub(crate) timer: Timer,
     pub(crate) worker: Rc<Worker>,
+    /// The client's address as text, made when it is first asked for.
+    address: OnceCell<Box<str>>,
     listener: RefCell<Held>,
     /// The generation of the snapshot that `listener` is from.
     generation: Cell<u64>,
@@ -36,6 +38,7 @@ impl Conn {
             peer,
             timer: worker.wheel.timer(),
             worker,
+            address: OnceCell::new(),
             listener: RefCell::new(listener),
             generation: Cell::new(0),
         }
@@ -52,6 +55,12 @@ impl Conn {
             }
         }
         self.listener.borrow().clone()
+    }
+
+    /// The client's address as text.
+    #[inline]
+    pub(crate) fn address_text(&self) -> &str {
+        self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
     }
 
     /// This worker's counters of the listener.

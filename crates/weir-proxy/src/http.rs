@@ -14,6 +14,7 @@ mod names;
 mod parse;
 mod request;
 mod response;
+mod scan;
 mod target;
 
 // 2. One exchange, stage by stage.
@@ -76,9 +77,9 @@ impl<T: Default> Shelf<T> {
 }
 
 impl Room {
-    /// Keeps the room of a text, unless an unusual message made it large.
+    /// Keeps the room of a text, unless it has none or an unusual message made it large.
     fn give_text(&self, text: Vec<u8>) {
-        if text.capacity() <= 8 * 1024 {
+        if (1..=8 * 1024).contains(&text.capacity()) {
             self.texts.give(text);
         }
     }

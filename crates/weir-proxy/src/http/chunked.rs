@@ -3,7 +3,7 @@
 //! Extensions are checked and dropped, trailer fields are kept apart; what is passed on is written anew, so that no two
 //! parties can disagree about where a chunk ends.
 
-use super::{names::forbidden_in_trailer, parse::fields};
+use super::{lines::Lines, names::forbidden_in_trailer, parse::fields};
 
 /// Bytes of one trailer section.
 const MOST_TRAILERS: usize = 8 * 1024;
@@ -170,7 +170,7 @@ impl ChunkDecoder {
     /// Keeps the fields that may be passed on, as lines.
     fn judge_trailers(&mut self) -> Result<(), BadChunk> {
         let section = std::mem::take(&mut self.trailers);
-        let mut lines = Vec::new();
+        let mut lines = Lines::default();
         fields(&section, 0, MOST_TRAILER_FIELDS, &mut lines).map_err(|_| BadChunk)?.ok_or(BadChunk)?;
         for line in lines.iter().filter(|line| !forbidden_in_trailer(line.name.of(&section))) {
             self.trailers.extend_from_slice(line.whole.of(&section));

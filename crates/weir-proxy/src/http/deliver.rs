@@ -7,7 +7,7 @@ use weir_model::time::Moment;
 use super::{
     exchange::{Ended, Exchange},
     forward::{Answer, Link},
-    pump::{Pump, Stop, Waiting},
+    pump::{COPIED, Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
     serve::After,
@@ -44,12 +44,10 @@ impl Exchange<'_> {
             || !upload.pump.is_done()
             || self.conn.worker.is_leaving();
         let (framing, body) = self.framing(&response, close);
-        let lead = self.write_head(link, &response, length, framing);
-        link.answer.consume(length);
+        let mut download = self.stage_head(link, &response, length, framing);
         self.status = response.status;
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
-        let mut download = Pump::new(lead, body, framing.chunked, u64::MAX);
         let outcome = self.carry(input, pool, upload, link, &mut download).await;
         self.conn.counters(&self.listener).bytes_out.add(download.written);
         self.conn.worker.room.give_text(download.into_head());
@@ -79,6 +77,23 @@ impl Exchange<'_> {
         let chunked = unknown && !self.asked.http10;
         let close = close || (unknown && self.asked.http10);
         (Framing { chunked, close, say_keep_alive: self.asked.http10 && !close }, body)
+    }
+
+    /// Writes the head, and makes the message of it and its body. Where content has come with the head and the new head is
+    /// no longer than the old one, it takes its place in the buffer: one plain write costs less than a gathering one.
+    fn stage_head(&self, link: &mut Link, response: &ResponseHead, length: usize, framing: Framing) -> Pump {
+        let lead = self.write_head(link, response, length, framing);
+        let content = link.answer.len() - length;
+        let plain = matches!(response.body, BodyLength::Length(_) | BodyLength::UntilClose);
+        if lead.len() > length || content <= COPIED || !plain || framing.chunked {
+            link.answer.consume(length);
+            return Pump::new(lead, response.body, framing.chunked, u64::MAX);
+        }
+        link.answer.consume(length - lead.len());
+        link.answer.filled_mut()[..lead.len()].copy_from_slice(&lead);
+        let head = lead.len();
+        self.conn.worker.room.give_text(lead);
+        Pump::in_place(head, response.body)
     }
 
     fn write_head(&self, link: &Link, response: &ResponseHead, length: usize, framing: Framing) -> Vec<u8> {

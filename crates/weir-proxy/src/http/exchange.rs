@@ -12,7 +12,7 @@ use super::{
     chunked::ChunkDecoder,
     lines::Span,
     names::{Name, members},
-    reply::{self, AddressText},
+    reply,
     request::{BodyLength, Facts, RequestHead},
     serve::{After, NoHead, read_head},
     write::{Client, write_request},
@@ -173,9 +173,9 @@ impl<'c> Exchange<'c> {
         };
         self.text.clear();
         if let Plan::Forward(_) = plan {
-            let address = AddressText::new(self.conn.peer.ip());
             let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
-            let client = Client { address: &address, local: local.as_bytes(), trusted };
+            let client =
+                Client { address: self.conn.address_text().as_bytes(), local: local.as_bytes(), trusted };
             let expect = request.expects_continue && body.is_empty();
             write_request(&mut self.text, head, request, route, client, expect);
         } else {
@@ -269,7 +269,7 @@ fn source(listener: &Listener, request: &RequestHead, head: &[u8], peer: IpAddr)
         return (peer, false);
     }
     let mut source = peer;
-    let fields = request.lines.iter().rev().filter(|line| line.kind == Name::ForwardedFor);
+    let fields = request.lines.of_kind(Name::ForwardedFor).rev();
     for field in fields {
         let said: Vec<_> = members(field.value.of(head)).collect();
         for member in said.into_iter().rev() {

@@ -1,7 +1,5 @@
 //! Where a head ends, and where its lines are.
 
-use std::ops::Range;
-
 use super::names::Name;
 
 /// A range of bytes in a head.
@@ -59,24 +57,73 @@ pub(crate) fn find_end(bytes: &[u8], scanned: &mut usize) -> HeadEnd {
     HeadEnd::Missing
 }
 
-/// Copies lines to `out` while `keep` says so; neighbours are copied in one piece.
-pub(crate) fn copy_lines(
-    out: &mut Vec<u8>,
-    head: &[u8],
-    lines: &[Line],
-    mut keep: impl FnMut(&Line) -> bool,
-) {
-    let mut run: Option<Range<u32>> = None;
-    for line in lines {
-        if keep(line) {
-            let start = run.map_or(line.whole.start, |run| run.start);
-            run = Some(start..line.whole.end);
-        } else if let Some(run) = run.take() {
-            out.extend_from_slice(&head[run.start as usize..run.end as usize]);
-        }
+/// The field lines of a head, one behind the other, with a note of those that mean something to us.
+#[derive(Debug, Default)]
+pub(crate) struct Lines {
+    all: Vec<Line>,
+    /// Which of them are of another kind than [`Name::Other`]: few, and all that most of the work is about.
+    marked: Vec<u16>,
+}
+
+impl Lines {
+    pub(crate) fn clear(&mut self) {
+        self.all.clear();
+        self.marked.clear();
     }
-    if let Some(run) = run {
-        out.extend_from_slice(&head[run.start as usize..run.end as usize]);
+
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, line: Line) {
+        if line.kind != Name::Other {
+            self.marked.push(self.all.len() as u16);
+        }
+        self.all.push(line);
+    }
+
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &Line> {
+        self.all.iter()
+    }
+
+    /// Those that mean something to us.
+    #[inline]
+    pub(crate) fn marked(&self) -> impl DoubleEndedIterator<Item = &Line> {
+        self.marked.iter().map(|index| &self.all[usize::from(*index)])
+    }
+
+    /// Those of one kind, which is not [`Name::Other`].
+    #[inline]
+    pub(crate) fn of_kind(&self, kind: Name) -> impl DoubleEndedIterator<Item = &Line> {
+        self.marked().filter(move |line| line.kind == kind)
+    }
+
+    /// Copies the lines to `out` but those that `keep` turns down, neighbours in one piece. Unless `every` line is to be
+    /// asked about, those that mean nothing to us are kept.
+    #[inline]
+    pub(crate) fn copy(
+        &self,
+        out: &mut Vec<u8>,
+        head: &[u8],
+        every: bool,
+        mut keep: impl FnMut(&Line) -> bool,
+    ) {
+        let (Some(first), Some(last)) = (self.all.first(), self.all.last()) else { return };
+        let mut from = first.whole.start;
+        let mut look = |line: &Line| {
+            if !keep(line) {
+                out.extend_from_slice(&head[from as usize..line.whole.start as usize]);
+                from = line.whole.end;
+            }
+        };
+        if every {
+            self.iter().for_each(&mut look);
+        } else {
+            self.marked().for_each(&mut look);
+        }
+        out.extend_from_slice(&head[from as usize..last.whole.end as usize]);
     }
 }
 

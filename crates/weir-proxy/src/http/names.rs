@@ -23,40 +23,54 @@ pub(crate) enum Name {
     Underscore,
 }
 
-/// What the field of this name is to us. Names compare without case.
-#[inline]
-pub(crate) fn classify(name: &[u8]) -> Name {
-    // The length and the first letter rule out nearly every name without a comparison.
-    match (name.len(), name.first().map_or(0, |first| first | 0x20)) {
-        (2, b't') if is(name, b"te") => Name::Hop,
-        (4, b'h') if is(name, b"host") => Name::Host,
-        (6, b'e') if is(name, b"expect") => Name::Expect,
-        (7, b'u') if is(name, b"upgrade") => Name::Upgrade,
-        (9, b'f') if is(name, b"forwarded") => Name::OtherForwarded,
-        (9, b'x') if is(name, b"x-real-ip") => Name::OtherForwarded,
-        (10, b'c') if is(name, b"connection") => Name::Connection,
-        (10, b'k') if is(name, b"keep-alive") => Name::Hop,
-        (14, b'c') if is(name, b"content-length") => Name::ContentLength,
-        (14, b'h') if is(name, b"http2-settings") => Name::Hop,
-        (15, b'x') if is(name, b"x-forwarded-for") => Name::ForwardedFor,
-        (16, b'x') if is(name, b"x-forwarded-host") => Name::ForwardedHost,
-        (16, b'p') if is(name, b"proxy-connection") => Name::Hop,
-        (17, b't') if is(name, b"transfer-encoding") => Name::TransferEncoding,
-        (17, b'x') if is(name, b"x-forwarded-proto") => Name::ForwardedProto,
-        (18, b'p') if is(name, b"proxy-authenticate") => Name::Hop,
-        (19, b'p') if is(name, b"proxy-authorization") => Name::Hop,
-        _ => Name::Other,
+/// Every name that is something to us, in lower case.
+const KNOWN: [(&[u8], Name); 17] = [
+    (b"te", Name::Hop),
+    (b"host", Name::Host),
+    (b"expect", Name::Expect),
+    (b"upgrade", Name::Upgrade),
+    (b"forwarded", Name::OtherForwarded),
+    (b"x-real-ip", Name::OtherForwarded),
+    (b"connection", Name::Connection),
+    (b"keep-alive", Name::Hop),
+    (b"content-length", Name::ContentLength),
+    (b"http2-settings", Name::Hop),
+    (b"x-forwarded-for", Name::ForwardedFor),
+    (b"x-forwarded-host", Name::ForwardedHost),
+    (b"proxy-connection", Name::Hop),
+    (b"transfer-encoding", Name::TransferEncoding),
+    (b"x-forwarded-proto", Name::ForwardedProto),
+    (b"proxy-authenticate", Name::Hop),
+    (b"proxy-authorization", Name::Hop),
+];
+
+/// Where in [`KNOWN`] the one name stands that has this [`slot`], counted from 1; 0 where there is none.
+const SLOTS: [u8; 64] = {
+    let mut slots = [0; 64];
+    let mut index = 0;
+    while index < KNOWN.len() {
+        let slot = slot(KNOWN[index].0);
+        assert!(slots[slot] == 0, "two names in one slot");
+        slots[slot] = index as u8 + 1;
+        index += 1;
     }
+    slots
+};
+
+/// Its length and its first letter tell a known name from every other known one.
+const fn slot(name: &[u8]) -> usize {
+    let first = if name.is_empty() { 0 } else { name[0] | 0x20 };
+    (name.len() + 7 * first as usize) % 64
 }
 
-/// True if a token is this name, which is written in lower case. Setting one bit lowers letters and leaves the other
-/// bytes of our names alone; no byte of a token but the upper-case letter becomes the same letter that way.
+/// What the field of this name is to us. Names compare without case.
+///
+/// A table and not a `match`: which field comes next is what a processor cannot guess.
 #[inline]
-fn is<const N: usize>(name: &[u8], known: &[u8; N]) -> bool {
-    <&[u8; N]>::try_from(name).is_ok_and(|name| {
-        let differences = name.iter().zip(known).map(|(byte, known)| (byte | 0x20) ^ known);
-        differences.fold(0, |all, difference| all | difference) == 0
-    })
+pub(crate) fn classify(name: &[u8]) -> Name {
+    let Some(index) = usize::from(SLOTS[slot(name)]).checked_sub(1) else { return Name::Other };
+    let (known, kind) = KNOWN[index];
+    if name.len() == known.len() && name.eq_ignore_ascii_case(known) { kind } else { Name::Other }
 }
 
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,
@@ -109,5 +123,24 @@ impl ConnectionOptions {
     /// Whether the connection stays (RFC 9112 section 9.3).
     pub(crate) const fn keep_alive(self, http10: bool) -> bool {
         !self.close && (!http10 || self.keep_alive)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_in_any_case_and_no_others() {
+        for (name, kind) in KNOWN {
+            assert_eq!(classify(name), kind);
+            assert_eq!(classify(&name.to_ascii_uppercase()), kind);
+            for at in 0..name.len() {
+                let mut other = name.to_vec();
+                other[at] ^= 0x40;
+                assert_eq!(classify(&other), Name::Other, "{}", other.escape_ascii());
+                assert_eq!(classify(&name[..at]), Name::Other, "{}", name[..at].escape_ascii());
+            }
+        }
     }
 }

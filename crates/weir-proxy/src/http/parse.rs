@@ -4,8 +4,9 @@
 //! that finds them. A test holds it against `httparse`: whatever this accepts, that accepts with the same result.
 
 use super::{
-    lines::{Line, Span},
+    lines::{Line, Lines, Span},
     names::{Name, classify},
+    scan::{skip_text, skip_token},
 };
 
 /// What is wrong with a head.
@@ -29,23 +30,6 @@ pub(crate) enum BadHead {
     TooMany,
 }
 
-/// Bytes of a token (RFC 9110 section 5.6.2): 1, and 3 for the underscore, which is told apart.
-const TOKEN: [u8; 256] = {
-    let mut token = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        token[byte] = match byte as u8 {
-            b'_' => 3,
-            b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => 1,
-            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'`' | b'|'
-            | b'~' => 1,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    token
-};
-
 /// The first line of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RequestLine {
@@ -68,68 +52,6 @@ pub(crate) struct StatusLine {
 
 const fn span(start: usize, end: usize) -> Span {
     Span { start: start as u32, end: end as u32 }
-}
-
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// The next eight bytes, if there are so many.
-fn word(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..at + 8).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes)
-}
-
-/// Sets the highest bit of each byte that is not a letter, a digit or a hyphen.
-const fn not_plain(word: u64) -> u64 {
-    /// Sets the highest bit of each byte from `low` to `high`. Only the lower seven bits are looked at, so that nothing
-    /// carries over.
-    const fn between(word: u64, low: u8, high: u8) -> u64 {
-        (word + ONES * (0x80 - low) as u64) & !(word + ONES * (0x7f - high) as u64)
-    }
-    let seven = word & !HIGH;
-    let lower = seven | (ONES * 0x20);
-    let plain = between(lower, b'a', b'z') | between(seven, b'0', b'9') | between(seven, b'-', b'-');
-    (!plain | word) & HIGH
-}
-
-/// Skips bytes of a token; tells whether there was an underscore among them.
-fn skip_token(bytes: &[u8], mut at: usize) -> (usize, bool) {
-    let mut seen = 0;
-    while let Some(word) = word(bytes, at) {
-        let odd = not_plain(word);
-        if odd != 0 {
-            at += (odd.trailing_zeros() / 8) as usize;
-            break;
-        }
-        at += 8;
-    }
-    while let Some(class) = bytes.get(at).map(|byte| TOKEN[*byte as usize])
-        && class != 0
-    {
-        seen |= class;
-        at += 1;
-    }
-    (at, seen == 3)
-}
-
-/// Skips bytes that a text may contain, HTAB included, up to the first other control character or the end.
-fn skip_text(bytes: &[u8], mut at: usize) -> usize {
-    loop {
-        // Eight bytes at a time: those below 0x20, and 0x7f, set their highest bit. The lowest such bit is exact.
-        while let Some(word) = word(bytes, at) {
-            let low = word.wrapping_sub(ONES * 0x20) & !word;
-            let delete = word ^ (ONES * 0x7f);
-            let odd = (low | (delete.wrapping_sub(ONES) & !delete)) & HIGH;
-            if odd != 0 {
-                at += (odd.trailing_zeros() / 8) as usize;
-                break;
-            }
-            at += 8;
-        }
-        match bytes.get(at) {
-            Some(b'\t' | b' '..=b'~' | 0x80..) => at += 1,
-            _ => return at,
-        }
-    }
 }
 
 /// The end of a line at `at`: behind its CR LF, or `None` if that has not come whole.
@@ -208,7 +130,7 @@ pub(crate) fn fields(
     bytes: &[u8],
     mut at: usize,
     most: usize,
-    lines: &mut Vec<Line>,
+    lines: &mut Lines,
 ) -> Result<Option<usize>, BadHead> {
     lines.clear();
     loop {
@@ -261,7 +183,7 @@ mod tests {
 
     fn ours(bytes: &[u8]) -> Option<Taken> {
         let line = request_line(bytes).ok()??;
-        let mut lines = Vec::new();
+        let mut lines = Lines::default();
         let end = fields(bytes, line.end, 32, &mut lines).ok()??;
         let text = |span: Span| String::from_utf8_lossy(span.of(bytes)).into_owned();
         let fields = lines.iter().map(|line| (text(line.name), line.value.of(bytes).to_vec())).collect();

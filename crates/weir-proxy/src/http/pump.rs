@@ -39,7 +39,7 @@ impl From<BadChunk> for Stop {
 }
 
 /// Content up to this size is copied behind its head: one plain write costs less than a gathering one.
-const COPIED: usize = 256;
+pub(super) const COPIED: usize = 256;
 
 /// What a pump that cannot go on waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,9 @@ pub(crate) struct Pump {
     /// How long the head is; it stays in `lead` to the end.
     head: usize,
     lead_sent: usize,
-    /// Content at the front of the buffer that is to be written.
+    /// The head, if it stands at the front of the buffer instead: the content behind it has not been staged.
+    in_front: usize,
+    /// Bytes at the front of the buffer that are to be written.
     content: usize,
     /// Framing behind that content which has been used up with it.
     spent: usize,
@@ -105,6 +107,7 @@ impl Pump {
             head: lead.len(),
             lead,
             lead_sent: 0,
+            in_front: 0,
             content: 0,
             spent: 0,
             tail: Vec::new(),
@@ -114,6 +117,12 @@ impl Pump {
             taken: 0,
             written: 0,
         }
+    }
+
+    /// A message whose head, written out, stands before its content at the front of the buffer that this is polled with:
+    /// both go out in one piece. The content must not need framing of its own.
+    pub(crate) fn in_place(head: usize, body: BodyLength) -> Self {
+        Self { in_front: head, ..Self::new(Vec::new(), body, false, u64::MAX) }
     }
 
     /// Gives the head back, and its room for the next one.
@@ -198,7 +207,8 @@ impl Pump {
 
     /// Takes what the buffer holds of the body.
     fn stage(&mut self, buffer: &mut Buffer) -> Result<(), Stop> {
-        let length = buffer.len();
+        let head = std::mem::take(&mut self.in_front);
+        let length = buffer.len() - head;
         let mut trailers = Vec::new();
         let mut ended = false;
         let (content, used) = match &mut self.rest {
@@ -237,7 +247,7 @@ impl Pump {
         if copied || content == 0 {
             buffer.consume(used);
         } else {
-            (self.content, self.spent) = (content, used - content);
+            (self.content, self.spent) = (head + content, used - content);
         }
         Ok(())
     }

@@ -2,8 +2,6 @@
 
 use std::{
     cell::RefCell,
-    io::Write as _,
-    net::IpAddr,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -49,44 +47,6 @@ pub(crate) const fn reason(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
-    }
-}
-
-/// An address as text.
-pub(crate) struct AddressText {
-    text: [u8; 45],
-    length: usize,
-}
-
-impl AddressText {
-    pub(crate) fn new(address: IpAddr) -> Self {
-        let mut text = [0; 45];
-        let mut out = &mut text[..];
-        // The longest address is 45 characters: writing cannot fail.
-        let _ = match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let [a, b, c, d] = address.octets();
-                let mut digits = itoa::Buffer::new();
-                let mut put = |octet: u8, end: &[u8]| {
-                    out.write_all(digits.format(octet).as_bytes()).and_then(|()| out.write_all(end))
-                };
-                put(a, b".")
-                    .and_then(|()| put(b, b"."))
-                    .and_then(|()| put(c, b"."))
-                    .and_then(|()| put(d, b""))
-            }
-            IpAddr::V6(address) => write!(out, "{address}"),
-        };
-        let length = 45 - out.len();
-        Self { text, length }
-    }
-}
-
-impl std::ops::Deref for AddressText {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.text[..self.length]
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use weir_model::{listener::ListenerLimits, route::RequestFacts};
 
 use super::{
-    lines::{Line, Span},
+    lines::{Line, Lines, Span},
     names::{ConnectionOptions, Name, members},
     parse::{BadHead, fields, request_line},
     target,
@@ -59,7 +59,9 @@ pub(crate) struct RequestHead {
     pub(crate) authority: Span,
     /// The same in lower case and without port.
     pub(crate) host: Vec<u8>,
-    pub(crate) lines: Vec<Line>,
+    /// The authority that `host` was made of: most requests name the host that the last one named.
+    known: Vec<u8>,
+    pub(crate) lines: Lines,
     pub(crate) http10: bool,
     pub(crate) keep_alive: bool,
     pub(crate) body: BodyLength,
@@ -78,11 +80,11 @@ impl RequestHead {
     pub(crate) fn parse(&mut self, bytes: &[u8], most: usize) -> Result<Option<usize>, ProxyError> {
         *self = Self {
             host: std::mem::take(&mut self.host),
+            known: std::mem::take(&mut self.known),
             lines: std::mem::take(&mut self.lines),
             nominated: std::mem::take(&mut self.nominated),
             ..Self::default()
         };
-        self.host.clear();
         self.nominated.clear();
         let Some(line) = request_line(bytes).map_err(|bad| refusal(bad, bytes))? else { return Ok(None) };
         self.method = line.method;
@@ -124,7 +126,7 @@ impl RequestHead {
     ) -> Result<(), ProxyError> {
         let (mut host, mut length, mut chunked, mut upgrade) = (None, None, false, None);
         let (mut options, mut upgrades) = (ConnectionOptions::default(), 0);
-        for line in &self.lines {
+        for line in self.lines.marked() {
             let value = line.value.of(head);
             match line.kind {
                 Name::Host if host.is_some() => {
@@ -182,23 +184,28 @@ impl RequestHead {
         host: Option<Span>,
         authority: Option<Span>,
     ) -> Result<(), ProxyError> {
-        let Some(field) = host else {
-            if !self.http10 {
-                return Err(ProxyError::with(Cause::ClientBadHost, "no Host"));
-            }
-            if let Some(authority) = authority {
-                self.authority = authority;
-                target::host_of(authority.of(head), &mut self.host)?;
-            }
-            return Ok(());
-        };
-        target::host_of(field.of(head), &mut self.host)?;
-        self.authority = field;
-        if let Some(authority) = authority {
-            self.host.clear();
-            self.authority = authority;
-            target::host_of(authority.of(head), &mut self.host)?;
+        if host.is_none() && !self.http10 {
+            return Err(ProxyError::with(Cause::ClientBadHost, "no Host"));
         }
+        if host.is_none() && authority.is_none() {
+            self.host.clear();
+            self.known.clear();
+        }
+        for authority in host.into_iter().chain(authority) {
+            self.authority = authority;
+            self.name_host(authority.of(head))?;
+        }
+        Ok(())
+    }
+
+    fn name_host(&mut self, authority: &[u8]) -> Result<(), ProxyError> {
+        if !self.known.is_empty() && self.known == authority {
+            return Ok(());
+        }
+        self.host.clear();
+        self.known.clear();
+        target::host_of(authority, &mut self.host)?;
+        self.known.extend_from_slice(authority);
         Ok(())
     }
 

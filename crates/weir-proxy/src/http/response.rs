@@ -1,7 +1,7 @@
 //! The head of a backend's response: parsed, and judged as strictly as a request.
 
 use super::{
-    lines::{Line, Span},
+    lines::{Line, Lines, Span},
     names::{ConnectionOptions, Name, members},
     parse::{BadHead, fields, status_line},
     request::{BodyLength, parse_length},
@@ -16,7 +16,7 @@ const MOST_FIELDS: usize = 256;
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) reason: Span,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Lines,
     pub(crate) body: BodyLength,
     /// Whether the backend keeps the connection open after this message.
     pub(crate) keep_alive: bool,
@@ -53,7 +53,7 @@ impl ResponseHead {
     fn judge_fields(&mut self, head: &[u8], http10: bool, to_head: bool) -> Result<(), ProxyError> {
         let bad = |detail| Err(ProxyError::with(Cause::BackendBadResponse, detail));
         let (mut chunked, mut options) = (false, ConnectionOptions::default());
-        for line in &self.lines {
+        for line in self.lines.marked() {
             let value = line.value.of(head);
             match line.kind {
                 Name::ContentLength => {
@@ -95,6 +95,11 @@ impl ResponseHead {
             self.upgrade = None;
         }
         Ok(())
+    }
+
+    /// True if Connection nominated any field.
+    pub(crate) const fn nominates(&self) -> bool {
+        !self.nominated.is_empty()
     }
 
     /// True if the field was nominated by Connection.

@@ -3,7 +3,7 @@
 use weir_model::route::{HeaderEdits, Route};
 
 use super::{
-    lines::{Line, Span, copy_lines},
+    lines::{Line, Span},
     names::Name,
     request::{BodyLength, RequestHead},
     response::ResponseHead,
@@ -55,7 +55,8 @@ pub(crate) fn write_request(
     };
     let rewritten = route.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
     field(out, b"Host", rewritten.map_or(host, str::as_bytes));
-    copy_lines(out, head, &request.lines, |line| {
+    let every = !edits.is_empty() || !request.nominated.is_empty();
+    request.lines.copy(out, head, every, |line| {
         passes(line, head, edits, client.trusted) && !request.is_nominated(head, line)
     });
     write_forwarded(out, head, request, host, client, edits);
@@ -63,7 +64,7 @@ pub(crate) fn write_request(
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         BodyLength::Length(length) => write_length(out, length),
         // A length of zero was said and is said again: backends may insist on it.
-        _ if request.lines.iter().any(|line| line.kind == Name::ContentLength) => write_length(out, 0),
+        _ if request.lines.of_kind(Name::ContentLength).next().is_some() => write_length(out, 0),
         _ => {}
     }
     if expect {
@@ -97,11 +98,11 @@ fn write_forwarded(
     edits: &HeaderEdits,
 ) {
     let wanted = |name: &str| edits.is_empty() || !edits.drops(name.as_bytes());
-    let said = |kind: Name| client.trusted && request.lines.iter().any(|line| line.kind == kind);
+    let said = |kind: Name| client.trusted && request.lines.of_kind(kind).next().is_some();
     if wanted("x-forwarded-for") {
         out.extend_from_slice(b"X-Forwarded-For: ");
         if client.trusted {
-            for line in request.lines.iter().filter(|line| line.kind == Name::ForwardedFor) {
+            for line in request.lines.of_kind(Name::ForwardedFor) {
                 out.extend_from_slice(line.value.of(head));
                 out.extend_from_slice(b", ");
             }
@@ -152,7 +153,8 @@ pub(crate) fn write_response(
     out.push(b' ');
     out.extend_from_slice(response.reason.of(head));
     out.extend_from_slice(b"\r\n");
-    copy_lines(out, head, &response.lines, |line| {
+    let every = !edits.is_empty() || response.nominates();
+    response.lines.copy(out, head, every, |line| {
         let passes = match line.kind {
             Name::ContentLength => response.length.is_some(),
             Name::TransferEncoding | Name::Connection | Name::Upgrade | Name::Hop => false,
