@@ -13,6 +13,10 @@ pub struct AccessLog {
     pub format: LogFormat,
     /// Which exchanges are logged.
     pub sample: Sample,
+    /// Response fields that a line shows, in lower case.
+    pub response_fields: Vec<Box<str>>,
+    /// Whether a line shows the identity of a request.
+    pub shows_request_id: bool,
 }
 
 /// Where log lines go.
@@ -44,8 +48,17 @@ pub enum LogFormat {
 }
 
 impl LogFormat {
+    /// Whether a line shows the identity of a request.
+    pub(crate) fn shows_request_id(&self) -> bool {
+        match self {
+            Self::Json => true,
+            Self::Template(template) => template.variables().any(|variable| *variable == Variable::RequestId),
+            Self::Common | Self::Combined | Self::Httplog => false,
+        }
+    }
+
     /// Response fields that a line shows, in lower case.
-    pub fn response_fields(&self) -> Vec<Box<str>> {
+    pub(crate) fn response_fields(&self) -> Vec<Box<str>> {
         let Self::Template(template) = self else { return Vec::new() };
         let mut names: Vec<_> = template
             .variables()

@@ -69,6 +69,8 @@ pub struct Route {
     pub timeout: Millis,
     /// What is tried again.
     pub retry: Retry,
+    /// True if anything that it writes holds a variable.
+    pub has_variables: bool,
     /// Its counters; survives reloads.
     pub status: Arc<RouteStatus>,
 }

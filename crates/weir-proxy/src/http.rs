@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use kept::Kept;
 use request::RequestHead;
 
 // 1. What a message is.
@@ -21,6 +22,7 @@ mod target;
 mod deliver;
 mod exchange;
 mod forward;
+mod kept;
 mod serve;
 
 // 3. What is sent.
@@ -29,7 +31,6 @@ mod reply;
 mod upload;
 mod write;
 
-pub(crate) use reply::AddressText;
 pub(crate) use serve::serve;
 
 // What probes need of it: the same judgement of an answer as traffic gets.
@@ -46,6 +47,7 @@ pub(crate) use {
 pub(crate) struct Room {
     requests: Shelf<Box<RequestHead>>,
     responses: Shelf<Box<ResponseHead>>,
+    kept: Shelf<Box<Kept>>,
     /// Heads as they are sent.
     texts: Shelf<Vec<u8>>,
 }

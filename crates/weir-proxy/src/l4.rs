@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc};
 
 use weir_model::{
     listener::Listener,
-    pool::PoolIndex,
+    pool::{Pool, PoolIndex},
     route::{Action, Route},
     status::BackendStatus,
 };
@@ -15,7 +15,7 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError},
     relay::{Carried, relay},
-    telemetry::Failure,
+    telemetry::{Attempt, Failure, Outcome, Record, write_line},
     upstream::{Permit, Upstream, connect},
 };
 
@@ -28,6 +28,29 @@ struct Passed {
     route: Option<Arc<Route>>,
     pool: Option<Arc<str>>,
     backend: Option<Arc<str>>,
+    /// For the access log, if there is one.
+    noted: Option<Box<Noted>>,
+}
+
+impl Passed {
+    /// Notes what came of the last attempt.
+    fn note(&mut self, connected: &Result<Upstream, ProxyError>) {
+        let Some(attempt) = self.noted.as_mut().and_then(|noted| noted.attempts.last_mut()) else { return };
+        let now = clock::micros();
+        match connected {
+            Ok(_) => (attempt.connected, attempt.outcome) = (now, Outcome::Answered(0)),
+            Err(error) => (attempt.ended, attempt.outcome) = (now, Outcome::Failed(error.cause)),
+        }
+    }
+}
+
+/// What the access log shows of a connection beyond that.
+#[derive(Default)]
+struct Noted {
+    pool: Option<Arc<Pool>>,
+    attempts: Vec<Attempt>,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 /// A connection to a backend, counted as long as this lives. It does not hold on to the snapshot it was made under.
@@ -42,8 +65,11 @@ pub(crate) async fn serve(conn: Conn) {
     let started = clock::micros();
     let listener = conn.known_listener();
     let mut passed = Passed::default();
+    if conn.worker.view().snapshot.logging.access.is_some() {
+        passed.noted = Some(Box::default());
+    }
     let end = match Box::pin(join(&conn, &listener, &mut passed)).await {
-        Ok(joined) => carry(&conn, &listener, joined).await,
+        Ok(joined) => carry(&conn, &listener, joined, &mut passed).await,
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
@@ -55,6 +81,10 @@ pub(crate) async fn serve(conn: Conn) {
         }
     } else {
         conn.counters(&listener).rejected.add(1);
+    }
+    if let Some(noted) = &mut passed.noted {
+        let route = passed.route.as_ref().map_or("", |route| &route.name);
+        log(&conn, &listener, route, noted, started, end.as_ref().err());
     }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
@@ -71,6 +101,54 @@ pub(crate) async fn serve(conn: Conn) {
     });
 }
 
+/// Writes the line of this connection. Whatever failed is logged, however small the sample.
+#[inline(never)]
+fn log(
+    conn: &Conn,
+    listener: &Listener,
+    route: &str,
+    noted: &mut Noted,
+    started: u64,
+    error: Option<&ProxyError>,
+) {
+    let view = conn.worker.view();
+    let (Some(log), Some(lines)) = (&view.snapshot.logging.access, &conn.worker.access) else { return };
+    if error.is_none() && !log.sample.is_all() && !log.sample.takes(conn.worker.draw()) {
+        return;
+    }
+    let now = clock::micros();
+    if let Some(attempt) = noted.attempts.last_mut().filter(|attempt| attempt.ended == 0) {
+        attempt.ended = now;
+    }
+    let (counters, peer) = (conn.counters(listener), conn.address_text());
+    let record = Record {
+        began: clock::wall_at(started),
+        listener: &listener.name,
+        client: peer,
+        peer,
+        peer_port: conn.peer.port(),
+        request: None,
+        request_id: b"",
+        route,
+        pool: noted.pool.as_deref(),
+        backend: noted.attempts.last().map(|attempt| attempt.backend),
+        response: None,
+        status: 0,
+        error,
+        attempts: &noted.attempts,
+        head_time: 0,
+        duration: now.saturating_sub(started),
+        bytes_in: noted.bytes_in,
+        bytes_out: noted.bytes_out,
+        body_bytes_out: noted.bytes_out,
+        open: (
+            counters.accepted.value().saturating_sub(counters.closed.value()),
+            conn.worker.open.get() as u64,
+        ),
+    };
+    lines.add(|out| write_line(&log.format, &record, out));
+}
+
 /// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
 async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<Joined, ProxyError> {
     let view = conn.worker.view();
@@ -84,6 +162,10 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
     passed.pool = Some(pool.pool.name.clone());
+    if let Some(noted) = &mut passed.noted {
+        noted.pool = Some(pool.pool.clone());
+    }
+    let begun = clock::micros();
     let permit = pool.gate.connection(&pool.pool, &conn.timer).await?;
     let mut tried = Vec::new();
     let mut last = ProxyError::new(Cause::NoHealthyBackend);
@@ -94,7 +176,14 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
-        match connect(&conn.worker, &conn.timer, &pool.pool, chosen).await {
+        if let Some(noted) = &mut passed.noted {
+            // The slot was waited for once, before the first attempt.
+            let begun = if noted.attempts.is_empty() { begun } else { asked };
+            noted.attempts.push(Attempt { admitted: asked, ..Attempt::new(backend, begun) });
+        }
+        let connected = connect(&conn.worker, &conn.timer, &pool.pool, chosen).await;
+        passed.note(&connected);
+        match connected {
             Ok(upstream) => {
                 counters.codes.count(0);
                 counters.latency.record(clock::micros().saturating_sub(asked));
@@ -114,12 +203,20 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
     Err(last)
 }
 
-async fn carry(conn: &Conn, listener: &Listener, joined: Joined) -> Result<(), ProxyError> {
+async fn carry(
+    conn: &Conn,
+    listener: &Listener,
+    joined: Joined,
+    passed: &mut Passed,
+) -> Result<(), ProxyError> {
     let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
     let Carried { to_backend, to_client, end } =
         relay(conn, backend, listener.timeouts.idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.counters(listener);
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);
+    if let Some(noted) = &mut passed.noted {
+        (noted.bytes_in, noted.bytes_out) = (to_backend, to_client);
+    }
     end.inspect_err(|_| backend.abort())
 }

@@ -5,7 +5,7 @@ mod journal;
 mod time;
 
 pub(crate) use access::{
-    AccessBuffer, Attempt, Fields, Heard, Identities, Known, Outcome, Record, write_line,
+    AccessBuffer, Attempt, Fields, Heard, Identities, Outcome, Record, is_plain_identity, write_line,
 };
 pub use access::{AccessQueue, AccessReceiver, Batch, access_queue};
 pub(crate) use journal::{Failure, Journal};

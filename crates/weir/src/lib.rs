@@ -5,6 +5,6 @@ pub mod cli;
 
 mod demo;
 mod file_limit;
-mod log;
+pub mod log;
 mod signals;
 mod terminal;

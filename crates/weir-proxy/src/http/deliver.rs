@@ -2,11 +2,12 @@
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
-use weir_model::time::Moment;
+use weir_model::{route::HeaderEdits, time::Moment};
 
 use super::{
     exchange::{Ended, Exchange},
     forward::{Answer, Link},
+    kept::{Kept, ResponseFields},
     pump::{COPIED, Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
@@ -20,6 +21,7 @@ use crate::{
     clock,
     error::{Cause, ProxyError},
     relay::{Carried, relay},
+    telemetry::Record,
 };
 
 impl Exchange<'_> {
@@ -44,12 +46,14 @@ impl Exchange<'_> {
             || !upload.pump.is_done()
             || self.conn.worker.is_leaving();
         let (framing, body) = self.framing(&response, close);
+        self.note_answer(&response, link.answer.part(0..length));
         let mut download = self.stage_head(link, &response, length, framing);
         self.status = response.status;
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
         let outcome = self.carry(input, pool, upload, link, &mut download).await;
         self.conn.counters(&self.listener).bytes_out.add(download.written);
+        self.note_sent(download.written, download.taken);
         self.conn.worker.room.give_text(download.into_head());
         match outcome {
             Ok(()) => {
@@ -100,10 +104,43 @@ impl Exchange<'_> {
         let mut lead = self.conn.worker.room.texts.take();
         lead.clear();
         let head = link.answer.part(0..length);
-        let none = weir_model::route::HeaderEdits::default();
+        let none = HeaderEdits::default();
         let edits = self.route().map_or(&none, |route| &route.response_headers);
-        write_response(&mut lead, head, response, edits, framing);
+        match (self.route(), &self.kept) {
+            (Some(route), Some(kept)) if route.has_variables => {
+                self.write_with_values(&mut lead, head, response, (kept, edits), framing);
+            }
+            _ => write_response(&mut lead, head, response, edits, framing, None),
+        }
+        if self.view.snapshot.logging.debug_headers {
+            self.write_debug_fields(&mut lead);
+        }
+        lead.extend_from_slice(b"\r\n");
         lead
+    }
+
+    #[cold]
+    fn write_with_values(
+        &self,
+        out: &mut Vec<u8>,
+        head: &[u8],
+        response: &ResponseHead,
+        (kept, edits): (&Kept, &HeaderEdits),
+        framing: Framing,
+    ) {
+        let fields = ResponseFields { response, head };
+        self.known(kept, &kept.request, |known| {
+            let known = Record { response: Some(&fields), status: response.status, ..known };
+            write_response(out, head, response, edits, framing, Some(&known));
+        });
+    }
+
+    /// Notes of the answer what the log will show.
+    #[inline]
+    fn note_answer(&mut self, response: &ResponseHead, head: &[u8]) {
+        if let (Some(kept), Some(log)) = (&mut self.kept, &self.view.snapshot.logging.access) {
+            kept.note_answer(&log.response_fields, response, head);
+        }
     }
 
     /// Moves the body to the client, and the rest of the request to the backend meanwhile.
@@ -157,12 +194,14 @@ impl Exchange<'_> {
             return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
         }
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
+        self.note_answer(&response, link.answer.part(0..length));
         let lead = self.write_head(&link, &response, length, framing);
         link.answer.consume(length);
         self.conn.worker.room.responses.give(response);
         self.status = 101;
         let conn = self.conn;
         let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
+        self.note_sent(lead.len() as u64, 0);
         conn.worker.room.give_text(lead);
         match sent {
             Ok(Ok(())) => {}
@@ -178,6 +217,10 @@ impl Exchange<'_> {
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);
         counters.bytes_out.add(to_client);
+        self.note_sent(to_client, to_client);
+        if let Some(kept) = &mut self.kept {
+            kept.content_in += to_backend;
+        }
         match end {
             Ok(()) => Ended::well(After::Close),
             Err(error) => {

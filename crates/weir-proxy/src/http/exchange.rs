@@ -10,6 +10,7 @@ use weir_model::{
 
 use super::{
     chunked::ChunkDecoder,
+    kept::Kept,
     lines::Span,
     names::{Name, members},
     reply,
@@ -22,7 +23,7 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError, Side},
-    telemetry::Failure,
+    telemetry::{Failure, Record},
     worker::{Held, View},
 };
 
@@ -46,6 +47,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) half_closed: bool,
     /// What the client was told; 0 until then.
     pub(crate) status: u16,
+    /// What is kept of the request, if the log or values in the response ask for it.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// What has to be known of a request after its head has been sent on.
@@ -89,6 +92,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     let view = conn.worker.view();
     let listener = conn.listener(&view);
     let room = &conn.worker.room;
+    let begun = clock::micros();
     let mut request = room.requests.take();
     let head = read_head(conn, &listener, input, &mut request).await;
     if matches!(head, Err(NoHead::Closed)) {
@@ -108,11 +112,19 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         backend: None,
         half_closed: false,
         status: 0,
+        kept: None,
     };
+    if exchange.view.snapshot.logging.access.is_some() {
+        let bytes = head.as_ref().map_or(input.filled(), |length| input.part(0..*length));
+        exchange.keep(bytes, head.is_ok(), begun);
+    }
     let plan = match head {
         Ok(length) => {
-            let plan = exchange.decide(input, length, &mut request);
+            let plan = exchange.decide(input, length, &mut request, begun);
             input.consume(length);
+            if let Some(kept) = &mut exchange.kept {
+                std::mem::swap(&mut kept.request, &mut request);
+            }
             plan
         }
         Err(NoHead::Bad(error)) => Err(error),
@@ -144,6 +156,7 @@ impl<'c> Exchange<'c> {
         input: &Buffer,
         length: usize,
         request: &mut RequestHead,
+        begun: u64,
     ) -> Result<Plan, ProxyError> {
         let head = input.part(0..length);
         let judged = request.judge(head, &self.listener.limits);
@@ -161,29 +174,82 @@ impl<'c> Exchange<'c> {
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
             let facts = Facts { head: request, bytes: head, source };
+            if let Some(kept) = &mut self.kept {
+                let wanted =
+                    self.view.snapshot.logging.access.as_ref().is_some_and(|log| log.shows_request_id);
+                kept.sound = true;
+                kept.identify(self.conn, request, (source, trusted), wanted);
+            }
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
-            Ok((route, trusted))
+            Ok((route, source, trusted))
         });
-        let (number, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
-        let route = &*self.listener.routes.routes()[number];
+        let (number, source, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
+        self.route = Some(number);
+        self.request_line.clear();
+        let listener = self.listener.clone();
+        let route = &*listener.routes.routes()[number];
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(*pool),
             Action::Split(split) => Plan::Forward(split.pick(self.conn.worker.draw())),
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
-        self.text.clear();
-        if let Plan::Forward(_) = plan {
-            let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
-            let client =
-                Client { address: self.conn.address_text().as_bytes(), local: local.as_bytes(), trusted };
-            let expect = request.expects_continue && body.is_empty();
-            write_request(&mut self.text, head, request, route, client, expect);
-        } else {
-            reply::write_answer(&mut self.text, head, request, route);
+        if let Plan::Forward(pool) = plan {
+            self.pool = Some(pool);
         }
-        self.route = Some(number);
-        self.request_line.clear();
+        let expect = request.expects_continue && body.is_empty();
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        if route.has_variables {
+            self.keep_for_values(head, request, (source, trusted), begun);
+            if let Some(kept) = self.kept.take() {
+                self.known(&kept, request, |known| {
+                    self.write(&mut text, &plan, (head, request), route, (trusted, expect), Some(&known));
+                });
+                self.kept = Some(kept);
+            }
+        } else {
+            self.write(&mut text, &plan, (head, request), route, (trusted, expect), None);
+        }
+        self.text = text;
         Ok(plan)
+    }
+
+    /// Writes what the backend will get, or the fields of our own answer.
+    fn write(
+        &self,
+        out: &mut Vec<u8>,
+        plan: &Plan,
+        (head, request): (&[u8], &RequestHead),
+        route: &Route,
+        (trusted, expect): (bool, bool),
+        known: Option<&Record<'_>>,
+    ) {
+        if let Plan::Answer = plan {
+            return reply::write_answer(out, head, request, route, known);
+        }
+        let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
+        let address = self.conn.address_text().as_bytes();
+        let client = Client { address, local: local.as_bytes(), trusted, known };
+        write_request(out, head, request, route, client, expect);
+    }
+
+    /// Keeps this head, or what has come of one.
+    fn keep(&mut self, head: &[u8], parsed: bool, begun: u64) {
+        let mut kept = self.conn.worker.room.kept.take();
+        kept.begin(head, parsed, begun);
+        self.kept = Some(kept);
+    }
+
+    /// Keeps this head because the route writes values of it, now or in the response.
+    #[cold]
+    fn keep_for_values(&mut self, head: &[u8], request: &RequestHead, source: (IpAddr, bool), begun: u64) {
+        if self.kept.is_none() {
+            self.keep(head, true, begun);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.sound = true;
+            kept.identify(self.conn, request, source, true);
+        }
     }
 
     /// The route that took the request.
@@ -193,6 +259,12 @@ impl<'c> Exchange<'c> {
 
     /// Leaves the one record of this exchange.
     fn record(mut self, ended: Ended) -> After {
+        if let Some(mut kept) = self.kept.take() {
+            self.log(&mut kept, ended.error.as_ref());
+            if kept.is_small() {
+                self.conn.worker.room.kept.give(kept);
+            }
+        }
         let worker = &self.conn.worker;
         let waited = clock::micros().saturating_sub(self.started);
         match self.route() {

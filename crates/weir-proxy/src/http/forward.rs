@@ -26,6 +26,7 @@ use crate::{
     choose::{InFlight, PoolState},
     clock,
     error::{Cause, ProxyError, Side},
+    telemetry::Outcome,
     upstream::{Permit, Upstream, connect},
 };
 
@@ -83,6 +84,9 @@ impl Exchange<'_> {
         };
         let ended = self.attempts(input, &pool, &mut upload).await;
         self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
+        if let Some(kept) = &mut self.kept {
+            kept.content_in += upload.pump.taken;
+        }
         self.text = upload.pump.into_head();
         drop(permit);
         pool.wake_waiting();
@@ -111,15 +115,26 @@ impl Exchange<'_> {
             self.backend = Some(backend);
             let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
             let asked = clock::micros();
+            if let Some(kept) = &mut self.kept {
+                kept.attempt(backend);
+            }
             let mut link = None;
             let failed = match self.ask(input, pool, backend, upload, &mut link, stale).await {
                 Ok(answer) => {
                     let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
                     counters.codes.count(answer.response.status);
                     counters.latency.record(clock::micros().saturating_sub(asked));
+                    if let Some(attempt) = self.attempt() {
+                        attempt.answered = clock::micros();
+                        attempt.outcome = Outcome::Answered(answer.response.status);
+                    }
                     return self.deliver(input, pool, upload, &mut link, answer).await;
                 }
                 Err((failed, reused)) => {
+                    if let Some(attempt) = self.attempt() {
+                        attempt.ended = clock::micros();
+                        attempt.outcome = Outcome::Failed(failed.error.cause);
+                    }
                     stale = reused && failed.silent && !stale;
                     failed
                 }
@@ -186,6 +201,9 @@ impl Exchange<'_> {
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.idempotent;
         let permit = pool.gate.connection(&pool.pool, &conn.timer).await.map_err(unsent)?;
+        if let Some(attempt) = self.attempt() {
+            attempt.admitted = clock::micros();
+        }
         let kept = if fresh { None } else { pool.idle.take(&pool.pool, backend, certain) };
         let reused = kept.is_some();
         let upstream = match kept {
@@ -194,6 +212,9 @@ impl Exchange<'_> {
                 .await
                 .map_err(unsent)?,
         };
+        if let Some(attempt) = self.attempt() {
+            (attempt.connected, attempt.reused) = (clock::micros(), reused);
+        }
         let answer = conn.worker.spare.buffer();
         let link = link.insert(Link { upstream, answer, heard: false, _permit: permit });
         match self.await_head(input, pool, upload, link).await {
@@ -336,7 +357,8 @@ impl Exchange<'_> {
         out.clear();
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
         let head = link.answer.part(0..length);
-        write_response(&mut out, head, response, &HeaderEdits::default(), framing);
+        write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
+        out.extend_from_slice(b"\r\n");
         let conn = self.conn;
         let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&out)).await;
         conn.worker.room.give_text(out);

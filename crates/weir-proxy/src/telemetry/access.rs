@@ -14,9 +14,8 @@ use weir_model::log::LogFormat;
 
 pub(crate) use batch::AccessBuffer;
 pub use batch::{AccessQueue, AccessReceiver, Batch, access_queue};
-pub(crate) use identity::Identities;
-pub(crate) use record::{Attempt, Fields, Heard, Outcome, Phase, Record};
-pub(crate) use values::Known;
+pub(crate) use identity::{Identities, is_plain as is_plain_identity};
+pub(crate) use record::{Attempt, Fields, Heard, Outcome, Record};
 
 /// Appends the record as one line, with its line end.
 pub(crate) fn write_line(format: &LogFormat, record: &Record<'_>, out: &mut Vec<u8>) {

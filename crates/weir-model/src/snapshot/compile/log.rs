@@ -48,7 +48,9 @@ fn access(draft: &Located<AccessLogDraft>, problems: &mut Vec<Problem>) -> Optio
     let target = path.and_then(|path| kept(target(path), problems));
     let format = log.format.as_ref().map_or(Some(LogFormat::Json), |text| kept(format(text), problems));
     let sample = log.sample.as_ref().map_or(Sample::ALL, |share| Sample::per_million(share.value));
-    Some(AccessLog { target: target?, format: format?, sample })
+    let (target, format) = (target?, format?);
+    let (response_fields, shows_request_id) = (format.response_fields(), format.shows_request_id());
+    Some(AccessLog { target, format, sample, response_fields, shows_request_id })
 }
 
 /// `-`, `syslog:`, `syslog:/run/log`, `syslog:udp://host:514`, or a path.

@@ -7,7 +7,7 @@ use crate::{
     draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text},
     listener::Protocol,
     problem::{Located, Problem, Span},
-    route::{Condition, Route},
+    route::{Action, Condition, HeaderEdits, Route},
     status::Registry,
 };
 
@@ -48,6 +48,7 @@ pub(super) fn routes(
         routes.push(Route {
             name: name.into(),
             conditions,
+            has_variables: has_variables(&action, &[&request_headers, &response_headers]),
             action,
             rewrite,
             request_headers,
@@ -65,6 +66,17 @@ pub(super) fn routes(
 pub(super) fn forwards(draft: &RouteDraft) -> bool {
     let first = draft.actions.first();
     first.is_none_or(|action| matches!(action.value, ActionDraft::Pool(_) | ActionDraft::Split(_)))
+}
+
+/// True if anything that is written holds a variable.
+fn has_variables(action: &Action, edits: &[&HeaderEdits]) -> bool {
+    let edited = edits.iter().flat_map(|edits| edits.set.iter().chain(&edits.add));
+    let (answered, body) = match action {
+        Action::Respond(respond) => (&respond.headers[..], Some(&respond.body.text)),
+        _ => (&[][..], None),
+    };
+    let mut texts = edited.chain(answered).map(|(_, value)| value).chain(body);
+    texts.any(|text| text.as_literal().is_none())
 }
 
 /// The names that the file gives, which generated ones must stay clear of.

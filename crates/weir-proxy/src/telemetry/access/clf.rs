@@ -5,15 +5,12 @@
 
 use weir_model::template::Escape;
 
-use super::{
-    record::Record,
-    values::{put_address, put_number},
-};
+use super::{record::Record, values::put_number};
 use crate::telemetry::time;
 
 /// `client - - [time] "request line" status bytes`.
 pub(super) fn write_common(record: &Record<'_>, out: &mut Vec<u8>) {
-    put_address(record.client, out);
+    out.extend_from_slice(record.client.as_bytes());
     // Identity and user: nobody was asked who they are.
     out.extend_from_slice(b" - - [");
     time::put_clf(record.began, out);

@@ -2,19 +2,14 @@
 //!
 //! docs/logging.md says where weir's facts differ from HAProxy's.
 
-use super::{
-    record::Record,
-    termination,
-    values::{put_address, put_number},
-};
+use super::{record::Record, termination, values::put_number};
 use crate::telemetry::time;
 
 /// Appends the line.
 pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
-    put_address(record.client, out);
+    out.extend_from_slice(record.client.as_bytes());
     out.push(b':');
-    let direct = record.client == record.peer.ip().to_canonical();
-    put_number(if direct { u64::from(record.peer.port()) } else { 0 }, out);
+    put_number(if record.is_direct() { u64::from(record.peer_port) } else { 0 }, out);
     out.extend_from_slice(b" [");
     time::put_clf_millis(record.began, out);
     out.extend_from_slice(b"] ");

@@ -4,7 +4,7 @@ use weir_model::template::Escape;
 
 use super::{
     record::{Attempt, Outcome, Record},
-    values::{put_address, put_number, put_seconds},
+    values::{put_number, put_seconds},
 };
 use crate::telemetry::time;
 
@@ -76,17 +76,11 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
 }
 
 fn client(record: &Record<'_>, out: &mut Vec<u8>) {
-    key("client_address", out);
-    out.push(b'"');
-    put_address(record.client, out);
-    out.push(b'"');
-    if record.client == record.peer.ip().to_canonical() {
-        number("client_port", u64::from(record.peer.port()), out);
+    text("client_address", record.client.as_bytes(), out);
+    if record.is_direct() {
+        number("client_port", u64::from(record.peer_port), out);
     } else {
-        key("peer_address", out);
-        out.push(b'"');
-        put_address(record.peer.ip(), out);
-        out.push(b'"');
+        text("peer_address", record.peer.as_bytes(), out);
     }
 }
 

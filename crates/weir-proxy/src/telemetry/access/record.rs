@@ -1,7 +1,5 @@
 //! What is known of an exchange or a connection when it is over.
 
-use std::net::{IpAddr, SocketAddr};
-
 use weir_model::pool::{Backend, Pool};
 
 use crate::error::{Cause, ProxyError};
@@ -12,10 +10,11 @@ pub(crate) struct Record<'a> {
     /// When it began, since 1970.
     pub(crate) began: u64,
     pub(crate) listener: &'a str,
-    /// The client after trust was applied.
-    pub(crate) client: IpAddr,
-    /// Who connected.
-    pub(crate) peer: SocketAddr,
+    /// The address of the client after trust was applied.
+    pub(crate) client: &'a str,
+    /// The address that connected, and its port.
+    pub(crate) peer: &'a str,
+    pub(crate) peer_port: u16,
     /// The request; none for a connection of a tcp listener.
     pub(crate) request: Option<Heard<'a>>,
     pub(crate) request_id: &'a [u8],
@@ -154,6 +153,11 @@ pub(crate) enum Phase {
 }
 
 impl<'a> Record<'a> {
+    /// True if the client is who connected.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.client == self.peer
+    }
+
     pub(crate) fn last_attempt(&self) -> Option<&'a Attempt> {
         self.attempts.last()
     }

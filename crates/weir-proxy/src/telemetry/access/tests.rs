@@ -54,8 +54,9 @@ fn record<'a>(pool: &'a Pool, request: Heard<'a>, attempts: &'a [Attempt]) -> Re
     Record {
         began: BEGAN,
         listener: "web",
-        client: [192, 0, 2, 7].into(),
-        peer: "192.0.2.7:5555".parse().unwrap(),
+        client: "192.0.2.7",
+        peer: "192.0.2.7",
+        peer_port: 5555,
         request: Some(request),
         request_id: b"id-1",
         route: "any",
@@ -210,7 +211,7 @@ fn every_cause_has_its_sentence_and_a_termination_state() {
 fn a_client_behind_a_proxy_has_no_port() {
     let pool = pool();
     let fields = Given(BTreeMap::new());
-    let record = Record { client: [198, 51, 100, 1].into(), ..record(&pool, usual(&fields), &[]) };
+    let record = Record { client: "198.51.100.1", ..record(&pool, usual(&fields), &[]) };
     let object: Value = serde_json::from_str(&line(&LogFormat::Json, &record)).unwrap();
     assert_eq!(object["client_address"], "198.51.100.1");
     assert_eq!(object["peer_address"], "192.0.2.7");

@@ -11,9 +11,6 @@ use weir_model::{
 use super::{record::Record, termination};
 use crate::telemetry::time;
 
-/// A record, or what is known of one so far.
-pub(crate) type Known<'a> = Record<'a>;
-
 /// Appends a whole number.
 pub(super) fn put_number(number: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -29,11 +26,6 @@ pub(super) fn put_seconds(micros: u64, out: &mut Vec<u8>) {
         rest /= 10;
     }
     out.extend_from_slice(&digits);
-}
-
-/// Appends an address as text.
-pub(super) fn put_address(address: std::net::IpAddr, out: &mut Vec<u8>) {
-    out.extend_from_slice(&crate::http::AddressText::new(address));
 }
 
 /// Appends where a backend is, as configured.
@@ -119,11 +111,9 @@ impl Record<'_> {
 impl Values for Record<'_> {
     fn put(&self, variable: &Variable, out: &mut Vec<u8>) {
         match variable {
-            Variable::ClientAddress => put_address(self.client, out),
-            Variable::ClientPort if self.client == self.peer.ip().to_canonical() => {
-                put_number(u64::from(self.peer.port()), out);
-            }
-            Variable::PeerAddress => put_address(self.peer.ip(), out),
+            Variable::ClientAddress => out.extend_from_slice(self.client.as_bytes()),
+            Variable::ClientPort if self.is_direct() => put_number(u64::from(self.peer_port), out),
+            Variable::PeerAddress => out.extend_from_slice(self.peer.as_bytes()),
             Variable::Listener => out.extend_from_slice(self.listener.as_bytes()),
             Variable::Route => out.extend_from_slice(self.route.as_bytes()),
             Variable::Pool => out.extend_from_slice(self.pool_name().as_bytes()),
