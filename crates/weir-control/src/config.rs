@@ -14,8 +14,6 @@ mod render;
 mod surroundings;
 mod yaml;
 
-use std::sync::Arc;
-
 use weir_model::{
     draft::{Draft, Machine},
     problem::{Problem, Severity},
@@ -26,7 +24,7 @@ use weir_model::{
 
 pub use files::{File, Files};
 pub use load::{load, load_in};
-pub use render::Style;
+pub use render::{Style, visible};
 pub use surroundings::Surroundings;
 
 /// What was read, and what is wrong with how it is written.
@@ -82,9 +80,7 @@ pub fn from_text(name: &str, text: &str) -> Loaded {
 
 /// [`from_text`], in surroundings that need not be those of this process.
 pub fn from_text_in(name: &str, text: &str, surroundings: &Surroundings) -> Loaded {
-    let mut loaded = Loaded::new(surroundings);
-    load::add(&mut loaded, name, text.as_bytes(), &Arc::new(surroundings.clone()));
-    loaded
+    load::text(name, text, surroundings)
 }
 
 impl Loaded {

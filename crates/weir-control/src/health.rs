@@ -9,11 +9,12 @@
 mod resolve;
 mod watch;
 
-use std::{collections::HashMap, fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
 
 use tokio::{sync::Semaphore, task::AbortHandle};
 use weir_model::{
     health::HealthCheck,
+    listener::Address,
     pool::{Endpoint, Pool},
     snapshot::{Snapshot, SnapshotCell},
     status::{BackendStatus, Health, PoolStatus},
@@ -34,7 +35,7 @@ pub trait Prober: Send + Sync + 'static {
     fn probe(
         &self,
         check: &HealthCheck,
-        address: SocketAddr,
+        address: &Address,
         host: &str,
     ) -> impl Future<Output = Result<String, String>> + Send;
 }
@@ -173,7 +174,7 @@ impl Subject {
         if !up && starts_up && !matches!(self.endpoint, Endpoint::Name(..)) {
             self.set(Health::Up, "not checked", shared);
         }
-        self.status.addresses.load().as_slice().into()
+        self.status.addresses.load().iter().copied().map(Address::Ip).collect()
     }
 }
 

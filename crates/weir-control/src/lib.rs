@@ -15,3 +15,12 @@ pub mod health;
 
 // What operators and probes are told.
 pub mod admin;
+
+// What would become of a request.
+pub mod explain;
+
+// What an operator is told when something cannot be done.
+pub mod trouble;
+
+// What nobody is shown.
+mod hide;

@@ -20,19 +20,26 @@ use std::{
 use weir_control::config::{self, Style, Surroundings};
 use weir_model::status::Registry;
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
+}
+
+/// The files of one kind, and the folders that are one configuration as a whole. What they name is in `files`.
 fn golden(kind: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(kind);
-    let entries = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<_> =
-        entries.filter(|path| path.extension().is_some_and(|end| end == "yaml")).collect();
+    let entries = fs::read_dir(root().join(kind)).unwrap().map(|entry| entry.unwrap().path());
+    let is_case = |path: &PathBuf| {
+        path.extension().is_some_and(|end| end == "yaml") || path.is_dir() && !path.ends_with("files")
+    };
+    let mut paths: Vec<_> = entries.filter(is_case).collect();
     paths.sort();
-    assert!(!paths.is_empty(), "no golden files in {}", root.display());
+    assert!(!paths.is_empty(), "no golden files in {kind}");
     paths
 }
 
 /// What the file says that it is read in.
 fn surroundings(path: &Path) -> Surroundings {
-    let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+    // Bytes and not text: one of the files is not UTF-8 on purpose.
+    let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
     let mut surroundings = Surroundings::default();
     for line in text.lines() {
         if let Some((name, value)) = line.strip_prefix("# env ").and_then(|rest| rest.split_once('=')) {
@@ -47,11 +54,11 @@ fn surroundings(path: &Path) -> Surroundings {
 
 /// What weir makes of a file: a snapshot with its warnings, or its errors.
 fn outcome(path: &Path) -> Result<String, String> {
-    let name = path.file_name().unwrap().to_str().unwrap();
-    // Bytes and not text: one of the files is not UTF-8 on purpose.
+    let folder = format!("{}/", path.parent().unwrap().display());
     let mut loaded = config::load_in(path, &surroundings(path))
         .unwrap_or_else(|refusal| panic!("{}", refusal.render(Style::Plain)));
-    loaded.files.rename(|_| name.to_owned());
+    loaded.files.rename(|name| name.replace(&folder, ""));
+    loaded.problems.iter_mut().for_each(|problem| problem.cause = problem.cause.replace(&folder, ""));
     match config::compile(loaded, 1, &mut Registry::new(1)) {
         Ok(compiled) => Ok(text::of(&compiled.snapshot) + &compiled.report.render(Style::Plain)),
         Err(refusal) => Err(refusal.render(Style::Plain)),

@@ -4,12 +4,14 @@
 //! pool changes, never on a list filtered per request.
 
 mod eligible;
+mod explain;
 mod least_conn;
 mod random;
 mod round_robin;
 mod seed;
 
 pub use eligible::{EligibleSet, Member};
+pub use explain::{Candidate, Choice};
 pub use seed::Seed;
 
 /// How a backend is chosen.

@@ -4,11 +4,13 @@
 //! [`crate::snapshot::compile`] is the only place that judges a draft. What stands here is therefore text wherever
 //! judging the text can fail for a reason that other sources share (addresses, patterns, header names).
 
+mod fill;
 mod listener;
 mod log;
 mod pool;
 mod route;
 
+pub(crate) use fill::filled;
 pub use listener::{
     ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, TimeoutsDraft,
 };
@@ -18,7 +20,7 @@ pub use pool::{
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
-    RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, TextDraft,
+    RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft, TextDraft,
 };
 
 use crate::{problem::Located, snapshot::Secret, time::Millis};
@@ -36,14 +38,32 @@ pub struct Draft {
     pub listeners: Vec<ListenerDraft>,
     /// In the order of the files.
     pub pools: Vec<PoolDraft>,
+    /// Routes that stand beside the listeners, in the order of the files.
+    pub routes: Vec<SharedRouteDraft>,
+    /// What fills keys that are absent.
+    pub defaults: DefaultsDraft,
     /// Settings of the process.
     pub process: ProcessDraft,
     /// True if a listener may be missing because it could not be read.
     pub listeners_incomplete: bool,
     /// True if a pool may be missing because it could not be read.
     pub pools_incomplete: bool,
+    /// True if a shared route may be missing because it could not be read.
+    pub routes_incomplete: bool,
     /// What this machine grants; from no file.
     pub machine: Machine,
+}
+
+/// What fills keys that are absent: a map key by key, everything else as a whole. A default that means nothing where it
+/// would be filled in is left out there; only what somebody wrote in that place can be a mistake.
+#[derive(Clone, Debug, Default)]
+pub struct DefaultsDraft {
+    /// For every listener.
+    pub listener: Setting<Box<ListenerDraft>>,
+    /// For every route.
+    pub route: Setting<Box<RouteDraft>>,
+    /// For every pool.
+    pub pool: Setting<Box<PoolDraft>>,
 }
 
 /// What the machine grants to the process.

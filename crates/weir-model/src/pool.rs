@@ -5,8 +5,8 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 use crate::{
     balance::Policy,
     health::HealthCheck,
-    status::{BackendStatus, PoolStatus},
-    time::Millis,
+    status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
+    time::{Millis, Moment},
 };
 
 /// Where a pool stands in its snapshot.
@@ -44,10 +44,52 @@ pub struct Backend {
     pub name: Arc<str>,
     /// Where it is.
     pub endpoint: Endpoint,
-    /// Share of the traffic relative to the others; 0 takes none.
+    /// Share of the traffic relative to the others as the file says; 0 takes none.
     pub weight: u32,
+    /// Whether it may be given work, as the file says.
+    pub state: State,
     /// What is happening to it; survives reloads.
     pub status: Arc<BackendStatus>,
+}
+
+impl Backend {
+    /// Whether it may be given work: what operators set, else what the file says.
+    pub fn state_now(&self) -> State {
+        Order::beside(self.status.operator.orders().state, self.state)
+    }
+
+    /// Its share of the traffic: what operators set, else what the file says.
+    pub fn weight_now(&self) -> u32 {
+        Order::beside(self.status.operator.orders().weight, self.weight)
+    }
+
+    /// True if new requests and connections may go to it.
+    pub fn is_eligible(&self) -> bool {
+        self.status.health() == Health::Up && self.state_now() == State::Active
+    }
+
+    /// Sets its state, its weight, or both, until the file says something else of them.
+    pub fn order(&self, state: Option<State>, weight: Option<u32>, now: Moment) {
+        let mut orders = self.status.operator.orders();
+        if let Some(value) = state {
+            orders.state = Some(Order { value, file: self.state });
+        }
+        if let Some(value) = weight {
+            orders.weight = Some(Order { value, file: self.weight });
+        }
+        self.status.operator.replace(Orders { since: now, ..orders });
+    }
+
+    /// Forgets what was set beside another value of the file. Whoever publishes a snapshot calls this for each of its
+    /// backends, so that an order does not come back when the file does.
+    pub fn settle_orders(&self) {
+        let orders = self.status.operator.orders();
+        let state = orders.state.filter(|order| order.file == self.state);
+        let weight = orders.weight.filter(|order| order.file == self.weight);
+        if (state, weight) != (orders.state, orders.weight) {
+            self.status.operator.replace(Orders { state, weight, ..orders });
+        }
+    }
 }
 
 /// Where a backend is.

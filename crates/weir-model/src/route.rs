@@ -20,7 +20,6 @@ pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
 pub use fields::{cookie, parameter};
 pub use host::HostMatch;
-pub(crate) use index::Index;
 pub use path::PathMatch;
 pub use retry::{Retry, RetryMethods, RetryOn};
 pub use table::RouteTable;
@@ -28,7 +27,7 @@ pub use text::TextMatch;
 
 use crate::{
     pool::PoolIndex,
-    status::RouteStatus,
+    status::{RouteCounters, RouteStatus},
     template::{Escape, Template},
     time::Millis,
 };
@@ -71,8 +70,22 @@ pub struct Route {
     pub retry: Retry,
     /// True if anything that it writes holds a variable.
     pub has_variables: bool,
-    /// Its counters; survives reloads.
-    pub status: Arc<RouteStatus>,
+    /// Its counters, one for each arm of a split and one for any other action; they survive reloads.
+    pub status: Vec<Arc<RouteStatus>>,
+}
+
+impl Route {
+    /// The sum of something over all arms and workers.
+    pub fn sum(&self, of: impl Fn(&RouteCounters) -> u64) -> u64 {
+        let mut sum = 0u64;
+        for (number, status) in self.status.iter().enumerate() {
+            // Two arms with the same pool have one status between them.
+            if !self.status[..number].iter().any(|other| Arc::ptr_eq(other, status)) {
+                sum = sum.wrapping_add(status.shards.sum(&of));
+            }
+        }
+        sum
+    }
 }
 
 /// What becomes of a request.
@@ -88,6 +101,28 @@ pub enum Action {
     Respond(Respond),
 }
 
+impl Action {
+    /// The pools that it may lead to, in the order of [`Route::status`].
+    pub fn pools(&self) -> impl Iterator<Item = PoolIndex> {
+        let (one, many) = match self {
+            Self::Pool(pool) => (Some(*pool), [].as_slice()),
+            Self::Split(split) => (None, split.arms.as_slice()),
+            Self::Redirect(_) | Self::Respond(_) => (None, [].as_slice()),
+        };
+        one.into_iter().chain(many.iter().map(|(pool, _)| *pool))
+    }
+
+    /// The key in the file.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pool(_) => "pool",
+            Self::Split(_) => "split",
+            Self::Redirect(_) => "redirect",
+            Self::Respond(_) => "respond",
+        }
+    }
+}
+
 /// Pools and their shares.
 #[derive(Debug, Clone)]
 pub struct Split {
@@ -96,18 +131,18 @@ pub struct Split {
 }
 
 impl Split {
-    /// The arm that a draw falls into; `draw` may be any number, spread evenly.
-    pub fn pick(&self, draw: u64) -> PoolIndex {
+    /// The number of the arm that a draw falls into; `draw` may be any number, spread evenly.
+    pub fn pick(&self, draw: u64) -> usize {
         let total: u64 = self.arms.iter().map(|(_, weight)| u64::from(*weight)).sum();
         // Multiply-shift instead of modulo: no bias that matters, no division.
         let mut point = ((u128::from(draw) * u128::from(total)) >> 64) as u64;
-        for (pool, weight) in &self.arms {
+        for (arm, (_, weight)) in self.arms.iter().enumerate() {
             if point < u64::from(*weight) {
-                return *pool;
+                return arm;
             }
             point -= u64::from(*weight);
         }
-        self.arms[0].0
+        0
     }
 }
 

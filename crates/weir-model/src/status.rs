@@ -3,8 +3,10 @@
 //! These objects live outside the snapshot and are keyed by name, so that they survive reloads. Counters are
 //! kept per worker (one writer each, no read-modify-write) and summed when read.
 
+mod cause;
 mod counter;
 mod histogram;
+mod operator;
 mod registry;
 
 use std::{
@@ -17,8 +19,10 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
 pub use histogram::{Histogram, HistogramView};
+pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
 
 use crate::{limit::RetryBudget, time::Moment};
@@ -77,11 +81,13 @@ pub struct ListenerCounters {
     pub bytes_in: Counter,
     /// Bytes sent to clients.
     pub bytes_out: Counter,
-    /// Requests and connections refused before routing.
-    pub rejected: Counter,
+    /// Requests and connections that no route took, by cause.
+    pub rejected: CauseCounter,
+    /// What those were told, by status code (connections by 0).
+    pub codes: CodeCounter,
 }
 
-/// Counters of one route.
+/// Counters of one route towards one of its pools; a route that answers by itself has one of these as well.
 #[derive(Debug)]
 pub struct RouteStatus {
     /// One per worker.
@@ -93,8 +99,8 @@ pub struct RouteStatus {
 pub struct RouteCounters {
     /// Requests by status code (connections by 0).
     pub codes: CodeCounter,
-    /// Exchanges that failed, whatever the client was told.
-    pub failures: Counter,
+    /// Exchanges that failed, whatever the client was told, by cause.
+    pub failures: CauseCounter,
     /// What clients waited.
     pub duration: Histogram,
 }
@@ -112,8 +118,17 @@ pub struct PoolStatus {
     pub pending: Padded<AtomicU32>,
     /// Shared by all workers: retries may add so much to the load and no more.
     pub retry_budget: RetryBudget,
-    /// Retries made, one counter per worker.
-    pub retries: Sharded<Counter>,
+    /// Retries made, one per worker.
+    pub retries: Sharded<RetryCounters>,
+}
+
+/// One worker's retries in a pool.
+#[derive(Debug, Default)]
+pub struct RetryCounters {
+    /// By what had failed before.
+    pub causes: CauseCounter,
+    /// Kept connections that turned out to be closed and were made anew: no failure of anybody.
+    pub stale: Counter,
 }
 
 impl PoolStatus {
@@ -135,6 +150,12 @@ pub struct BackendStatus {
     pub changed_at: AtomicU64,
     /// Addresses that its host name stands for; unused when the endpoint is an address.
     pub addresses: ArcSwap<Vec<SocketAddr>>,
+    /// What operators set.
+    pub operator: OrderBook,
+    /// Health checks that it passed.
+    pub checks_passed: AtomicU64,
+    /// Health checks that it failed.
+    pub checks_failed: AtomicU64,
     /// One per worker.
     pub shards: Sharded<BackendCounters>,
 }
@@ -162,6 +183,9 @@ impl BackendStatus {
             last_error: Mutex::new(None),
             changed_at: AtomicU64::new(0),
             addresses: ArcSwap::default(),
+            operator: OrderBook::default(),
+            checks_passed: AtomicU64::new(0),
+            checks_failed: AtomicU64::new(0),
             shards: Sharded::new(workers),
         }
     }
@@ -198,9 +222,10 @@ impl BackendStatus {
         *lock(&self.last_error) = Some(sentence.into());
     }
 
-    /// True if new requests and connections may go to it.
-    pub fn eligible(&self) -> bool {
-        self.health() == Health::Up
+    /// Counts what a health check found.
+    pub fn count_check(&self, passed: bool) {
+        let counter = if passed { &self.checks_passed } else { &self.checks_failed };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

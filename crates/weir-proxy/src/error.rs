@@ -85,8 +85,12 @@ causes! {
     ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
     /// The client went away before its answer.
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// allow and deny.
+    ClientDenied = "client_denied", Client, 403, "the listener's allow and deny do not admit the client's address";
     /// 404.
     NoRoute = "no_route", Ours, 404, "no route of the listener matches";
+    /// timeout of a route.
+    TimeoutRoute = "timeout_route", Ours, 504, "the exchange was not complete within the timeout of its route";
     /// 503.
     NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool is healthy";
     /// limits.requests.
@@ -111,8 +115,12 @@ causes! {
     BackendReset = "backend_reset", Backend, 502, "the backend reset the connection";
     /// response_timeout.
     BackendTimeoutHeader = "backend_timeout_header", Backend, 504, "the backend did not answer within response_timeout";
+    /// retry.per_try.
+    BackendTimeoutTry = "backend_timeout_try", Backend, 504, "the backend did not answer within retry.per_try";
     /// stream_idle.
     BackendTimeoutBody = "backend_timeout_body", Backend, 504, "the backend fell silent in its answer for stream_idle";
+    /// retry.retry_on: the status of an answer that another backend was asked for.
+    BackendStatus = "backend_status", Backend, 502, "the backend answered with a status that the route tries again";
     /// The head is not HTTP.
     BackendBadResponse = "backend_bad_response", Backend, 502, "the backend's answer is not valid HTTP";
     /// The head is too large.

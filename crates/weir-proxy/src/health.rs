@@ -6,13 +6,13 @@ mod http;
 
 use std::{
     io,
-    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 use weir_model::{
     health::{HealthCheck, Probe},
+    listener::Address,
     time::Millis,
 };
 
@@ -23,15 +23,15 @@ use crate::io::Stream;
 ///
 /// # Errors
 /// If the backend did not answer as expected within the time-out.
-pub async fn probe(check: &HealthCheck, address: SocketAddr, host: &str) -> Result<String, String> {
+pub async fn probe(check: &HealthCheck, address: &Address, host: &str) -> Result<String, String> {
     // An atomic only so that the future may move between threads.
     let connected = AtomicBool::new(false);
     let asked = async {
-        let tcp = TcpStream::connect(address).await.map_err(|error| not_connected(&error))?;
+        let stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
         connected.store(true, Ordering::Relaxed);
         match &check.probe {
             Probe::Tcp => Ok("accepts connections".to_owned()),
-            Probe::Http(question) => http::ask(&Stream::tcp(tcp), question, host).await,
+            Probe::Http(question) => http::ask(&stream, question, host).await,
         }
     };
     match timeout(check.timeout.duration(), asked).await {

@@ -13,6 +13,7 @@ mod chunked;
 mod lines;
 mod names;
 mod parse;
+mod path;
 mod request;
 mod response;
 mod scan;
@@ -23,6 +24,7 @@ mod deliver;
 mod exchange;
 mod forward;
 mod kept;
+mod retry;
 mod serve;
 
 // 3. What is sent.
@@ -31,6 +33,10 @@ mod reply;
 mod upload;
 mod write;
 
+// 4. What would be sent, for those who ask.
+mod rehearse;
+
+pub use rehearse::Rehearsal;
 pub(crate) use serve::serve;
 
 // What probes need of it: the same judgement of an answer as traffic gets.

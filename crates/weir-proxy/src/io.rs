@@ -1,4 +1,4 @@
-//! A byte stream to a client or a backend.
+//! A byte stream to a client or a backend: a TCP connection, or one over a unix socket.
 //!
 //! Reads and writes go through shared references, so that both directions of an exchange can be polled side by side
 //! in one task. A read that does not fill its buffer, and a write that is not taken whole, clear the readiness at
@@ -8,11 +8,16 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
+    os::fd::OwnedFd,
     task::{Context, Poll, ready},
 };
 
 use rustix::net::{RecvFlags, SendFlags};
-use tokio::{io::Interest, net::TcpStream};
+use tokio::{
+    io::Interest,
+    net::{TcpStream, UnixStream},
+};
+use weir_model::listener::Address;
 
 use crate::buffer::Buffer;
 
@@ -27,6 +32,27 @@ impl Stream {
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
         let _ = tcp.set_nodelay(true);
         Self { tcp }
+    }
+
+    /// A connection over a unix socket. The type says TCP and it is none, but it is read and written by the same system
+    /// calls; what only TCP has fails quietly on it.
+    ///
+    /// # Errors
+    /// If the runtime does not take it.
+    pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
+        let file = OwnedFd::from(stream.into_std()?);
+        Ok(Self { tcp: TcpStream::from_std(file.into())? })
+    }
+
+    /// Connects to an address.
+    ///
+    /// # Errors
+    /// If nobody is there, or the system has nothing left to connect with.
+    pub(crate) async fn connect(address: &Address) -> io::Result<Self> {
+        match address {
+            Address::Ip(address) => Ok(Self::tcp(TcpStream::connect(address).await?)),
+            Address::Unix(path) => Self::unix(UnixStream::connect(path).await?),
+        }
     }
 
     /// The address of our end.

@@ -7,6 +7,7 @@ use weir_model::{
     pool::{Pool, PoolIndex},
     route::{Action, Route},
     status::BackendStatus,
+    time::Moment,
 };
 
 use crate::{
@@ -26,6 +27,8 @@ const MOST_ATTEMPTS: usize = 3;
 #[derive(Default)]
 struct Passed {
     route: Option<Arc<Route>>,
+    /// Which arm of a split it goes to; 0 for every other action.
+    arm: usize,
     pool: Option<Arc<str>>,
     backend: Option<Arc<str>>,
     /// For the access log, if there is one.
@@ -73,14 +76,16 @@ pub(crate) async fn serve(conn: Conn) {
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
-        let counters = route.status.shards.of(conn.worker.index);
+        let counters = route.status[passed.arm].shards.of(conn.worker.index);
         counters.codes.count(0);
         counters.duration.record(clock::micros().saturating_sub(started));
-        if end.is_err() {
-            counters.failures.add(1);
+        if let Err(error) = &end {
+            counters.failures.count(error.cause as usize);
         }
-    } else {
-        conn.counters(&listener).rejected.add(1);
+    } else if let Err(error) = &end {
+        let counters = conn.counters(&listener);
+        counters.codes.count(0);
+        counters.rejected.count(error.cause as usize);
     }
     if let Some(noted) = &mut passed.noted {
         let route = passed.route.as_ref().map_or("", |route| &route.name);
@@ -152,12 +157,18 @@ fn log(
 /// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
 async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<Joined, ProxyError> {
     let view = conn.worker.view();
+    if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
+        return Err(Cause::ClientDenied.into());
+    }
     let route = listener.routes.find_connection(conn.peer.ip().to_canonical());
     let route = route.ok_or(ProxyError::new(Cause::NoRoute))?;
     passed.route = Some(route.clone());
     let index: PoolIndex = match &route.action {
         Action::Pool(pool) => *pool,
-        Action::Split(split) => split.pick(conn.worker.draw()),
+        Action::Split(split) => {
+            passed.arm = split.pick(conn.worker.draw());
+            split.arms[passed.arm].0
+        }
         Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
@@ -166,13 +177,16 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         noted.pool = Some(pool.pool.clone());
     }
     let begun = clock::micros();
-    let permit = pool.gate.connection(&pool.pool, &conn.timer).await?;
+    let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
     let mut last = ProxyError::new(Cause::NoHealthyBackend);
     while tried.len() < MOST_ATTEMPTS {
         let Some(backend) = pool.choose(&conn.worker, &tried) else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
+        if !tried.is_empty() {
+            pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
+        }
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
@@ -181,7 +195,7 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
             let begun = if noted.attempts.is_empty() { begun } else { asked };
             noted.attempts.push(Attempt { admitted: asked, ..Attempt::new(backend, begun) });
         }
-        let connected = connect(&conn.worker, &conn.timer, &pool.pool, chosen).await;
+        let connected = connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await;
         passed.note(&connected);
         match connected {
             Ok(upstream) => {
@@ -192,9 +206,6 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
             Err(error) => {
                 counters.errors.add(1);
                 chosen.status.set_last_error(&error.to_string());
-                if !tried.is_empty() {
-                    pool.pool.status.retries.of(conn.worker.index).add(1);
-                }
                 tried.push(backend);
                 last = error;
             }
@@ -209,9 +220,9 @@ async fn carry(
     joined: Joined,
     passed: &mut Passed,
 ) -> Result<(), ProxyError> {
-    let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
+    let (backend, spare, timeouts) = (&joined.upstream.stream, &conn.worker.spare, &listener.timeouts);
     let Carried { to_backend, to_client, end } =
-        relay(conn, backend, listener.timeouts.idle, spare.buffer(), spare.buffer()).await;
+        relay(conn, backend, timeouts.idle, timeouts.send_idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.counters(listener);
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);

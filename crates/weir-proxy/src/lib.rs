@@ -12,6 +12,7 @@ mod conn;
 // 3. What travels on it: bytes, or requests.
 mod http;
 mod l4;
+pub use http::Rehearsal;
 
 // 4. Which backend takes it.
 mod choose;

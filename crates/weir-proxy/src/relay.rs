@@ -70,17 +70,21 @@ impl Direction {
 }
 
 /// Carries bytes both ways. An end of stream on one side is passed on while the other direction goes on
-/// (RFC 9293 section 3.6); no byte either way for `idle` ends both.
+/// (RFC 9293 section 3.6); no byte either way for `idle` ends both, and so does a client that takes nothing of what waits
+/// for it for `send_idle`.
 pub(crate) async fn relay(
     conn: &Conn,
     backend: &Stream,
     idle: Millis,
+    send_idle: Millis,
     early_from_client: Buffer,
     early_from_backend: Buffer,
 ) -> Carried {
     let mut up = Direction::new(early_from_client);
     let mut down = Direction::new(early_from_backend);
     let (mut carried, mut moved_at) = (0, clock::now());
+    // What had been taken by the client when it was last seen to take something, or had nothing to take.
+    let (mut taken, mut taken_at) = (0, clock::now());
     let end = poll_fn(|cx| {
         let upward = up.poll(cx, &conn.stream, backend);
         if let Poll::Ready(Err(broken)) = upward {
@@ -102,8 +106,15 @@ pub(crate) async fn relay(
         if up.carried + down.carried != carried {
             (carried, moved_at) = (up.carried + down.carried, clock::now());
         }
-        conn.timer.set(moved_at + idle);
-        if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(Cause::TimeoutIdle.into())) } else { Poll::Pending }
+        if down.buffer.is_empty() || down.carried != taken {
+            (taken, taken_at) = (down.carried, clock::now());
+        }
+        let (mut deadline, mut cause) = (moved_at + idle, Cause::TimeoutIdle);
+        if !down.buffer.is_empty() && taken_at + send_idle < deadline {
+            (deadline, cause) = (taken_at + send_idle, Cause::ClientTimeoutSend);
+        }
+        conn.timer.set(deadline);
+        if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
     })
     .await;
     Carried { to_backend: up.carried, to_client: down.carried, end }

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod run;
 
 use std::{
@@ -25,6 +26,7 @@ struct Cli {
 const EXAMPLES: &str = "Examples:
   weir demo                    watch it balance, with one broken backend
   weir check -c weir.yaml      what is wrong with this file?
+  weir explain http://HOST/    which route and backend does a request get, and why?
   weir run -c weir.yaml        serve";
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +40,9 @@ enum Command {
     /// Say everything that is wrong with a configuration; exit 1 if there is an error
     #[command(after_help = "Example:\n  weir check -c weir.yaml")]
     Check(ConfigArgs),
+    /// Say which route takes a request, which backend gets it, and why; nothing is sent
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Run(config) => run::run(config.path()),
         Command::Demo(args) => demo::demo(&args),
         Command::Check(config) => Ok(check::check(config.path())),
+        Command::Explain(args) => explain::run(args),
     };
     done.unwrap_or_else(|error| {
         // A rendered report says "error" itself.

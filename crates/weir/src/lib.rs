@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod cli;
+pub mod rehearse;
 
 mod demo;
 mod file_limit;

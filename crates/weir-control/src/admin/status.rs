@@ -100,8 +100,8 @@ fn listener_view(listener: &Listener) -> ListenerView {
     let accepted = shards.sum(|shard| shard.accepted.value());
     let routes = listener.routes.routes().iter().map(|route| RouteView {
         name: route.name.to_string(),
-        requests: route.status.shards.sum(|shard| shard.codes.total()),
-        failures: route.status.shards.sum(|shard| shard.failures.value()),
+        requests: route.sum(|shard| shard.codes.total()),
+        failures: route.sum(|shard| shard.failures.total()),
     });
     ListenerView {
         name: listener.name.to_string(),
@@ -112,7 +112,7 @@ fn listener_view(listener: &Listener) -> ListenerView {
         binds: listener.binds.iter().map(|bind| bind.address.to_string()).collect(),
         connections: accepted.saturating_sub(closed),
         connections_total: accepted,
-        rejected: shards.sum(|shard| shard.rejected.value()),
+        rejected: shards.sum(|shard| shard.rejected.total()),
         bytes_in: shards.sum(|shard| shard.bytes_in.value()),
         bytes_out: shards.sum(|shard| shard.bytes_out.value()),
         routes: routes.collect(),
@@ -134,11 +134,10 @@ fn backend_view(backend: &Backend) -> BackendView {
     BackendView {
         name: backend.name.to_string(),
         address: backend.endpoint.to_string(),
-        // Draining and disabling come with the writing half of the API.
-        state: "active",
+        state: backend.state_now().word(),
         health: status.health().word(),
         reason: status.reason().to_string(),
-        weight: backend.weight,
+        weight: backend.weight_now(),
         active: status.active.load(std::sync::atomic::Ordering::Relaxed),
         requests: status.shards.sum(|shard| shard.codes.total()),
         errors: status.shards.sum(|shard| shard.errors.value()),

@@ -1,6 +1,9 @@
-//! From a path to a draft: one file, or a directory of files merged in name order.
+//! From a path to a draft: one file, or a directory of files merged in name order, and the files that these include.
+
+mod include;
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -29,44 +32,104 @@ pub fn load(path: &Path) -> Result<Loaded, Refusal> {
 /// # Errors
 /// If nothing can be read at all.
 pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Loaded, Refusal> {
-    let mut loaded = Loaded::new(surroundings);
-    let surroundings = Arc::new(surroundings.clone());
+    let mut loading = Loading::new(surroundings);
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     let paths = if metadata.is_dir() { listed(path)? } else { vec![path.to_owned()] };
-    for path in paths {
-        let bytes = bytes(&path).map_err(|error| unreadable(&path, &error))?;
-        add(&mut loaded, &path.to_string_lossy(), &bytes, &surroundings);
+    if metadata.is_dir() {
+        loading.loaded.files.watch(path);
+        loading.alone = paths.len() == 1;
     }
-    Ok(loaded)
+    for path in paths {
+        loading.file(&path).map_err(|error| unreadable(&path, &error))?;
+    }
+    Ok(loading.loaded)
 }
 
-/// Adds one file to what was read so far.
-pub(super) fn add(loaded: &mut Loaded, name: &str, bytes: &[u8], surroundings: &Arc<Surroundings>) {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = String::from_utf8_lossy(bytes);
-    let file = loaded.files.add(name, &text);
-    if let Err(error) = std::str::from_utf8(bytes) {
-        let span = place_of(&bytes[..error.valid_up_to()], file);
-        let remedy = "save the file as UTF-8";
-        loaded.problems.push(Problem::error(span, "the file is not UTF-8 text", remedy));
-        return broken(&mut loaded.draft);
+/// Reads a text that stands in no file of its own.
+pub(super) fn text(name: &str, text: &str, surroundings: &Surroundings) -> Loaded {
+    let mut loading = Loading::new(surroundings);
+    loading.add(Path::new(name), text.as_bytes());
+    loading.loaded
+}
+
+/// What was read so far, and what is being read.
+struct Loading {
+    loaded: Loaded,
+    surroundings: Arc<Surroundings>,
+    /// Files that were read or are being read, however they were named.
+    seen: BTreeSet<PathBuf>,
+    /// Files that are being read, each one included by the one before.
+    open: Vec<(PathBuf, String)>,
+    /// True while there is one file only, which then has to say something.
+    alone: bool,
+}
+
+impl Loading {
+    fn new(surroundings: &Surroundings) -> Self {
+        Self {
+            loaded: Loaded::new(surroundings),
+            surroundings: Arc::new(surroundings.clone()),
+            seen: BTreeSet::new(),
+            open: Vec::new(),
+            alone: true,
+        }
     }
-    let before = loaded.problems.len();
-    let root = yaml::parse(&text, file, &mut loaded.problems);
-    if loaded.problems.len() > before {
-        // Keys may have been lost, with whole listeners and pools in them.
-        broken(&mut loaded.draft);
+
+    /// Reads a file and what it includes, unless it was read before.
+    fn file(&mut self, path: &Path) -> io::Result<()> {
+        self.loaded.files.watch(path);
+        let identity = fs::canonicalize(path)?;
+        if self.seen.contains(&identity) {
+            return Ok(());
+        }
+        if self.loaded.files.iter().count() >= usize::from(u16::MAX) {
+            return Err(io::Error::other("there are too many files; 65,535 is the most"));
+        }
+        let bytes = bytes(path)?;
+        self.seen.insert(identity.clone());
+        self.open.push((identity, path.to_string_lossy().into_owned()));
+        self.add(path, &bytes);
+        self.open.pop();
+        Ok(())
     }
-    if let Some(root) = root {
-        let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-        let place = read::Place { folder: folder.to_owned(), surroundings: surroundings.clone() };
-        read::read(&root, place, &mut loaded.draft, &mut loaded.problems);
+
+    /// Adds the text of one file, and the files that it includes.
+    fn add(&mut self, path: &Path, bytes: &[u8]) {
+        let loaded = &mut self.loaded;
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let text = String::from_utf8_lossy(bytes);
+        let file = loaded.files.add(&path.to_string_lossy(), &text);
+        if let Err(error) = std::str::from_utf8(bytes) {
+            let span = place_of(&bytes[..error.valid_up_to()], file);
+            let remedy = "save the file as UTF-8";
+            loaded.problems.push(Problem::error(span, "the file is not UTF-8 text", remedy));
+            return broken(&mut loaded.draft);
+        }
+        let before = loaded.problems.len();
+        let root = yaml::parse(&text, file, &mut loaded.problems);
+        if loaded.problems.len() > before {
+            // Keys may have been lost, with whole listeners and pools in them.
+            broken(&mut loaded.draft);
+        }
+        let Some(root) = root else { return };
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let place = read::Place {
+            folder: folder.to_owned(),
+            surroundings: self.surroundings.clone(),
+            alone: self.alone,
+        };
+        let found = read::read(&root, place, loaded);
+        for pattern in found {
+            self.alone = false;
+            self.include(&pattern, folder);
+        }
     }
 }
 
 fn broken(draft: &mut Draft) {
     draft.listeners_incomplete = true;
     draft.pools_incomplete = true;
+    draft.routes_incomplete = true;
 }
 
 /// The place right behind a text that is valid.
@@ -114,83 +177,4 @@ fn refusal(path: &Path, cause: String, remedy: &str) -> Refusal {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::env;
-
-    use weir_model::status::Registry;
-
-    use super::*;
-    use crate::config::{self, Style};
-
-    /// A directory that is there for one test.
-    struct Directory(PathBuf);
-
-    impl Directory {
-        fn new(name: &str, files: &[(&str, &str)]) -> Self {
-            let path = env::temp_dir().join(format!("weir-load-{name}-{}", std::process::id()));
-            fs::create_dir_all(&path).unwrap();
-            for (name, text) in files {
-                fs::write(path.join(name), text).unwrap();
-            }
-            Self(path)
-        }
-
-        /// What is said about it, with the names of files only.
-        fn outcome(&self) -> String {
-            let compile = |mut loaded: Loaded| {
-                loaded.files.rename(|name| name.rsplit('/').next().unwrap_or(name).to_owned());
-                config::compile(loaded, 1, &mut Registry::new(1))
-            };
-            match load(&self.0).and_then(compile) {
-                Ok(compiled) => format!("{} pools", compiled.snapshot.pools.len()),
-                Err(refusal) => refusal.render(Style::Plain),
-            }
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-
-    const WEB: &str = "listeners: { web: { bind: ':80', protocol: http, pool: app } }\n";
-    const APP: &str = "pools: { app: { backends: ['10.0.0.1:80'] } }\n";
-
-    #[test]
-    fn the_files_of_a_directory_are_one_configuration() {
-        let files = [("a.yaml", WEB), ("b.yml", APP), ("c.txt", "not: read"), ("README", "[")];
-        assert_eq!(Directory::new("merged", &files).outcome(), "1 pools");
-    }
-
-    #[test]
-    fn what_two_files_say_is_refused_with_both_places() {
-        let b = format!("{APP}workers: 2\n");
-        let c = format!("{APP}workers: 3\n");
-        let outcome = Directory::new("twice", &[("a.yaml", WEB), ("b.yaml", &b), ("c.yaml", &c)]).outcome();
-        for expected in [
-            "error: there are two pools named `app`\n  --> c.yaml:1:10\n",
-            "error: `workers` is given in two files\n  --> c.yaml:2:1\n",
-            "  --> b.yaml:2:1\n",
-            "2 errors\n",
-        ] {
-            assert!(outcome.contains(expected), "{outcome}");
-        }
-    }
-
-    #[test]
-    fn a_broken_file_does_not_make_the_others_wrong() {
-        let outcome = Directory::new("broken", &[("a.yaml", WEB), ("b.yaml", "pools: [")]).outcome();
-        assert!(outcome.ends_with("\n1 error\n"), "{outcome}");
-    }
-
-    #[test]
-    fn what_cannot_be_read_says_so() {
-        assert!(Directory::new("empty", &[]).outcome().contains("there is no *.yaml file in this directory"));
-        let refusal = load(Path::new("/nowhere/weir.yaml")).unwrap_err().render(Style::Plain);
-        assert!(
-            refusal.contains("the file cannot be read") && refusal.contains("/nowhere/weir.yaml"),
-            "{refusal}"
-        );
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 //! Reading judges form only (which keys there are, what a duration looks like) and collects every problem; what
 //! the values mean together is for weir-model's compile.
 
+mod defaults;
 mod environment;
 mod fields;
 mod file;
@@ -18,14 +19,14 @@ mod scalar;
 use std::{path::PathBuf, sync::Arc};
 
 use weir_model::{
-    draft::Draft,
+    draft::{Draft, Text},
     problem::{Located, Problem, Span},
 };
 
 use self::fields::Fields;
 pub(super) use self::scalar::parse_duration;
 use super::{
-    Surroundings,
+    Loaded, Surroundings,
     yaml::{Node, Value},
 };
 
@@ -36,38 +37,53 @@ pub(super) struct Place {
     pub(super) folder: PathBuf,
     /// What it is read in.
     pub(super) surroundings: Arc<Surroundings>,
+    /// True if there is no other file.
+    pub(super) alone: bool,
 }
 
-/// Adds what one file says to the draft.
-pub(super) fn read(root: &Node, place: Place, draft: &mut Draft, problems: &mut Vec<Problem>) {
-    let mut reader = Reader { problems: Vec::new(), place };
-    whole(&mut reader, root, draft);
-    problems.append(&mut reader.problems);
+/// Adds what one file says to what was read, and returns what it includes.
+pub(super) fn read(root: &Node, place: Place, loaded: &mut Loaded) -> Vec<Text> {
+    let mut reader = Reader { problems: Vec::new(), place, paths: Vec::new() };
+    let included = whole(&mut reader, root, &mut loaded.draft);
+    loaded.problems.append(&mut reader.problems);
+    reader.paths.iter().for_each(|path| loaded.files.watch(path));
+    included
 }
 
-fn whole(reader: &mut Reader, root: &Node, draft: &mut Draft) {
+fn whole(reader: &mut Reader, root: &Node, draft: &mut Draft) -> Vec<Text> {
+    if let (Value::Empty, false) = (&root.value, reader.place.alone) {
+        return Vec::new();
+    }
     if let Value::Empty = root.value {
         let remedy = "the smallest useful file names a listener and a pool, as `examples/` shows";
         reader.error(root.span, "the file says nothing", remedy);
     } else if let Some(fields) = reader.fields(root, &keys::TOP) {
         listener::listeners(reader, &fields, draft);
         pool::pools(reader, &fields, draft);
+        route::shared(reader, &fields, draft);
+        defaults::defaults(reader, &fields, &mut draft.defaults);
         process::process(reader, &fields, &mut draft.process);
         log::logs(reader, &fields, &mut draft.process.logs);
+        let (included, broken) = reader.watched(|reader| fields.some_texts(reader, "include"));
         // A misspelt `pools` leaves every pool unread: then no name can be called unknown.
         let strange = fields.strange;
-        draft.listeners_incomplete |= strange && fields.entry("listeners").is_none();
-        draft.pools_incomplete |= strange && fields.entry("pools").is_none();
-        return;
+        draft.listeners_incomplete |= broken || strange && fields.entry("listeners").is_none();
+        draft.pools_incomplete |= broken || strange && fields.entry("pools").is_none();
+        draft.routes_incomplete |= broken || strange && fields.entry("routes").is_none();
+        return included;
     }
     draft.listeners_incomplete = true;
     draft.pools_incomplete = true;
+    draft.routes_incomplete = true;
+    Vec::new()
 }
 
 /// Collects problems while nodes are read.
 struct Reader {
     problems: Vec<Problem>,
     place: Place,
+    /// Files that were asked for.
+    paths: Vec<PathBuf>,
 }
 
 impl Reader {

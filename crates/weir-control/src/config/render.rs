@@ -163,8 +163,8 @@ impl Window {
     }
 }
 
-/// A text of the user's with nothing in it that a terminal would obey.
-fn visible(text: &str) -> String {
+/// A text with nothing in it that a terminal would obey.
+pub fn visible(text: &str) -> String {
     text.chars().map(plain).collect()
 }
 

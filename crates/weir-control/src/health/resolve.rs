@@ -1,10 +1,10 @@
 //! Host names of backends: looked up again and again. A name that stops resolving keeps its last addresses; one that
 //! never did marks its backend down. Neither stops anything.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use tokio::{net::lookup_host, sync::watch, time::sleep};
-use weir_model::status::Health;
+use weir_model::{listener::Address, status::Health};
 
 use super::{Shared, Subject};
 
@@ -16,7 +16,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The addresses that a backend has now; empty while its name was never resolved.
-pub(super) type Addresses = Arc<[SocketAddr]>;
+pub(super) type Addresses = Arc<[Address]>;
 
 /// Keeps `found` up to date. Never returns.
 pub(super) async fn resolve<P>(
@@ -59,8 +59,8 @@ pub(super) async fn resolve<P>(
 /// In a stable order: resolvers rotate theirs, which is no change.
 async fn look_up(host: &str, port: u16) -> Result<Addresses, String> {
     let looked_up = tokio::time::timeout(PATIENCE, lookup_host((host, port))).await;
-    let found: io::Result<Vec<SocketAddr>> = match looked_up {
-        Ok(result) => result.map(Iterator::collect),
+    let found: io::Result<Vec<Address>> = match looked_up {
+        Ok(result) => result.map(|found| found.map(Address::Ip).collect()),
         Err(_) => return Err(format!("no answer within {}s", PATIENCE.as_secs())),
     };
     let mut addresses = found.map_err(|error| error.to_string())?;
@@ -72,6 +72,11 @@ async fn look_up(host: &str, port: u16) -> Result<Addresses, String> {
     Ok(addresses.into())
 }
 
-fn listed(addresses: &[SocketAddr]) -> String {
-    addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ")
+fn listed(addresses: &[Address]) -> String {
+    addresses
+        .iter()
+        .filter_map(Address::ip)
+        .map(|address| address.ip().to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }

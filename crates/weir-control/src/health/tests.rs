@@ -26,7 +26,7 @@ fn clock() -> Moment {
 #[derive(Clone, Default)]
 struct Script {
     answers: Arc<Mutex<HashMap<u16, bool>>>,
-    asked: Arc<Mutex<Vec<(SocketAddr, String)>>>,
+    asked: Arc<Mutex<Vec<(std::net::SocketAddr, String)>>>,
     running: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
@@ -38,7 +38,8 @@ impl Script {
 }
 
 impl Prober for Script {
-    async fn probe(&self, check: &HealthCheck, address: SocketAddr, host: &str) -> Result<String, String> {
+    async fn probe(&self, check: &HealthCheck, address: &Address, host: &str) -> Result<String, String> {
+        let address = address.ip().unwrap();
         self.asked.lock().unwrap().push((address, host.to_owned()));
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(running, Ordering::Relaxed);

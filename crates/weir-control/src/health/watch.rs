@@ -10,6 +10,7 @@ use tokio::{sync::watch, time::sleep};
 use weir_model::{
     balance::Seed,
     health::{Event, HealthCheck, HealthState, first_probe, next_probe},
+    listener::Address,
     pool::Endpoint,
     status::Health,
     time::Millis,
@@ -31,7 +32,7 @@ pub(super) async fn watch<P: Prober>(
 ) {
     match subject.endpoint.clone() {
         Endpoint::Address(address) => {
-            let (_kept, addresses) = watch::channel(Addresses::from([address]));
+            let (_kept, addresses) = watch::channel(Addresses::from([Address::Ip(address)]));
             follow(&subject, &shared, addresses, position, total).await;
         }
         Endpoint::Name(host, port) => {
@@ -41,8 +42,10 @@ pub(super) async fn watch<P: Prober>(
                 follow(&subject, &shared, addresses, position, total)
             );
         }
-        // Compiling refuses it until probes can reach one.
-        Endpoint::Unix(_) => {}
+        Endpoint::Unix(path) => {
+            let (_kept, addresses) = watch::channel(Addresses::from([Address::Unix(path)]));
+            follow(&subject, &shared, addresses, position, total).await;
+        }
     }
 }
 
@@ -96,6 +99,7 @@ async fn probe_forever<P: Prober>(
         let event = ask(subject, check, shared, &targets).await;
         drop(permit);
         let now = (shared.clock)();
+        subject.status.count_check(matches!(event, Event::Passed(_)));
         if let Event::Failed(sentence) = &event {
             subject.status.set_last_error(&format!("health check: {sentence}"));
         }
@@ -112,7 +116,7 @@ fn first_state<P>(
     subject: &Subject,
     check: &HealthCheck,
     shared: &Shared<P>,
-    targets: &[SocketAddr],
+    targets: &[Address],
 ) -> HealthState {
     let mut health = subject.status.health();
     if let Endpoint::Name(..) = subject.endpoint {
@@ -134,20 +138,24 @@ async fn ask<P: Prober>(
     subject: &Subject,
     check: &HealthCheck,
     shared: &Shared<P>,
-    targets: &[SocketAddr],
+    targets: &[Address],
 ) -> Event {
-    let host = subject.endpoint.to_string();
+    let host = match &subject.endpoint {
+        // A path is no host.
+        Endpoint::Unix(_) => "localhost".to_owned(),
+        endpoint => endpoint.to_string(),
+    };
     let mut passing = Vec::new();
     let mut passed = None;
     let mut failed = None;
     for target in targets {
-        let asked = SocketAddr::new(target.ip(), check.port.unwrap_or(target.port()));
-        match shared.prober.probe(check, asked, &host).await {
+        let asked = with_port(target, check.port);
+        match shared.prober.probe(check, &asked, &host).await {
             Ok(sentence) => {
-                passing.push(*target);
+                passing.push(target.clone());
                 passed = Some(sentence);
             }
-            Err(sentence) if targets.len() > 1 => failed = Some(format!("{}: {sentence}", target.ip())),
+            Err(sentence) if targets.len() > 1 => failed = Some(format!("{asked}: {sentence}")),
             Err(sentence) => failed = Some(sentence),
         }
     }
@@ -160,10 +168,19 @@ async fn ask<P: Prober>(
     }
 }
 
+/// Where a probe goes. A unix socket has no port to take another one for.
+fn with_port(target: &Address, port: Option<u16>) -> Address {
+    match (target, port) {
+        (Address::Ip(address), Some(port)) => SocketAddr::new(address.ip(), port).into(),
+        _ => target.clone(),
+    }
+}
+
 /// Tells workers which addresses a name stands for.
-fn use_addresses(subject: &Subject, addresses: &[SocketAddr]) {
-    if **subject.status.addresses.load() != *addresses {
-        subject.status.addresses.store(Arc::new(addresses.to_vec()));
+fn use_addresses(subject: &Subject, addresses: &[Address]) {
+    let addresses: Vec<_> = addresses.iter().filter_map(Address::ip).collect();
+    if **subject.status.addresses.load() != addresses {
+        subject.status.addresses.store(Arc::new(addresses));
         subject.pool_status.touch();
     }
 }

@@ -36,8 +36,8 @@ impl EligibleSet {
 
     /// The backends of a pool that are eligible now.
     pub fn of(pool: &Pool) -> Self {
-        let backends = pool.backends.iter().enumerate().filter(|(_, backend)| backend.status.eligible());
-        Self::new(backends.map(|(index, backend)| Member { backend: index, weight: backend.weight }))
+        let backends = pool.backends.iter().enumerate().filter(|(_, backend)| backend.is_eligible());
+        Self::new(backends.map(|(index, backend)| Member { backend: index, weight: backend.weight_now() }))
     }
 
     /// The members.

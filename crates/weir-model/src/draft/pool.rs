@@ -48,6 +48,8 @@ pub struct BackendDraft {
 pub struct HealthDraft {
     /// The key `health`.
     pub span: Span,
+    /// True for `none`, which keeps a default away.
+    pub off: bool,
     /// What is asked; more than one is a mistake.
     pub probes: Vec<Located<ProbeDraft>>,
     /// Between two probes of one backend.

@@ -31,6 +31,15 @@ pub struct RouteDraft {
     pub retry: Setting<RetryDraft>,
 }
 
+/// A route at the top of a file, evaluated after the routes of each listener that it names.
+#[derive(Clone, Debug, Default)]
+pub struct SharedRouteDraft {
+    /// Names of listeners.
+    pub listeners: Vec<Text>,
+    /// The route.
+    pub route: RouteDraft,
+}
+
 /// What is tried again; see [`crate::route::Retry`].
 #[derive(Clone, Debug, Default)]
 pub struct RetryDraft {

@@ -16,7 +16,6 @@ const WINDOW: usize = 10;
 pub struct RetryBudget {
     /// Requests in the low half and retries in the high half of each second's cell, with the second it belongs to.
     cells: [Cell; WINDOW + 1],
-    percent: u64,
     floor_per_second: u64,
 }
 
@@ -29,14 +28,14 @@ struct Cell {
 
 impl Default for RetryBudget {
     fn default() -> Self {
-        Self::new(20, 3)
+        Self::new(3)
     }
 }
 
 impl RetryBudget {
-    /// Retries may be `percent` of requests, and `floor_per_second` in any case.
-    pub fn new(percent: u64, floor_per_second: u64) -> Self {
-        Self { cells: Default::default(), percent, floor_per_second }
+    /// `floor_per_second` retries are granted in any case.
+    pub fn new(floor_per_second: u64) -> Self {
+        Self { cells: Default::default(), floor_per_second }
     }
 
     fn cell(&self, now: Moment) -> &Cell {
@@ -60,8 +59,9 @@ impl RetryBudget {
         self.cell(now).requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Asks for one retry; true if the budget had it, and then it is spent.
-    pub fn try_retry(&self, now: Moment) -> bool {
+    /// Asks for one retry where retries may be `share` millionths of the requests; true if the budget had it, and then it
+    /// is spent. Without a share it always has it.
+    pub fn try_retry(&self, now: Moment, share: Option<u32>) -> bool {
         let current = self.cell(now);
         let second = now.0 / 1000 + 1;
         let recent = |cell: &&Cell| {
@@ -74,7 +74,7 @@ impl RetryBudget {
             retries += cell.retries.load(Ordering::Relaxed);
         }
         let floor = current.retries.load(Ordering::Relaxed) < self.floor_per_second;
-        let allowed = floor || retries < requests * self.percent / 100;
+        let allowed = floor || share.is_none_or(|share| retries < requests * u64::from(share) / 1_000_000);
         if allowed {
             current.retries.fetch_add(1, Ordering::Relaxed);
         }
@@ -89,19 +89,27 @@ mod tests {
     #[test]
     fn the_floor_is_there_without_any_load() {
         let budget = RetryBudget::default();
-        let granted = (0..10).filter(|_| budget.try_retry(Moment(500))).count();
+        let granted = (0..10).filter(|_| budget.try_retry(Moment(500), Some(200_000))).count();
         assert_eq!(granted, 3);
-        assert_eq!((0..10).filter(|_| budget.try_retry(Moment(1500))).count(), 3);
+        assert_eq!((0..10).filter(|_| budget.try_retry(Moment(1500), Some(200_000))).count(), 3);
     }
 
     #[test]
     fn retries_are_a_fifth_of_the_requests_and_old_ones_are_forgotten() {
         let budget = RetryBudget::default();
         (0..1000).for_each(|_| budget.count_request(Moment(100)));
-        assert_eq!((0..1000).filter(|_| budget.try_retry(Moment(200))).count(), 200);
+        assert_eq!((0..1000).filter(|_| budget.try_retry(Moment(200), Some(200_000))).count(), 200);
         (0..1000).for_each(|_| budget.count_request(Moment(9_900)));
-        assert_eq!((0..1000).filter(|_| budget.try_retry(Moment(9_950))).count(), 200);
+        assert_eq!((0..1000).filter(|_| budget.try_retry(Moment(9_950), Some(200_000))).count(), 200);
         // Eleven seconds later only the floor is left.
-        assert_eq!((0..1000).filter(|_| budget.try_retry(Moment(21_000))).count(), 3);
+        assert_eq!((0..1000).filter(|_| budget.try_retry(Moment(21_000), Some(200_000))).count(), 3);
+    }
+
+    #[test]
+    fn no_share_is_no_limit_and_a_share_of_nothing_leaves_the_floor() {
+        let budget = RetryBudget::default();
+        assert_eq!((0..100).filter(|_| budget.try_retry(Moment(500), None)).count(), 100);
+        (0..1000).for_each(|_| budget.count_request(Moment(2_000)));
+        assert_eq!((0..100).filter(|_| budget.try_retry(Moment(2_500), Some(0))).count(), 3);
     }
 }

@@ -14,21 +14,21 @@ use super::{Condition, HostMatch, PathMatch, Route};
 
 /// One condition of one route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(super) struct Entry {
     /// Index of the route; entries of a list ascend by it.
-    pub(crate) route: u32,
+    pub(super) route: u32,
     /// Index of the condition; routes without conditions have [`Entry::NO_CONDITION`].
-    pub(crate) condition: u32,
+    pub(super) condition: u32,
 }
 
 impl Entry {
     /// The entry takes everything.
-    pub(crate) const NO_CONDITION: u32 = u32::MAX;
+    pub(super) const NO_CONDITION: u32 = u32::MAX;
 }
 
 /// The entries of all routes by host and path.
 #[derive(Debug, Default)]
-pub(crate) struct Index {
+pub(super) struct Index {
     exact: Map<Bucket>,
     /// By what follows `*.`.
     under: Map<Bucket>,
@@ -49,7 +49,7 @@ struct Bucket {
 
 impl Index {
     /// An index of routes.
-    pub(crate) fn new<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Self {
+    pub(super) fn new<'r>(routes: impl IntoIterator<Item = &'r Route>) -> Self {
         let mut index = Self::default();
         let everything = Condition::default();
         for (number, route) in (0u32..).zip(routes) {
@@ -82,7 +82,7 @@ impl Index {
 
     /// The first route before `end` with an entry that may take this host and path and that `holds`. A host or path
     /// of `None` asks only for entries that take any.
-    pub(crate) fn first(
+    pub(super) fn first(
         &self,
         host: Option<&[u8]>,
         path: Option<&[u8]>,

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{index::Index, *};
 use crate::{listener::Networks, status::Registry};
 
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ fn table(conditions: Vec<Vec<Condition>>) -> RouteTable {
     let routes = conditions.into_iter().enumerate().map(|(number, conditions)| {
         let name: Arc<str> = number.to_string().into();
         Arc::new(Route {
-            status: registry.route("web", &name),
+            status: vec![registry.route("web", &name, "")],
             name,
             conditions,
             action: Action::Pool(number),

@@ -17,13 +17,14 @@ mod retry;
 mod rewrite;
 mod route;
 mod shadow;
+mod shared;
 mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Process, Secret, Snapshot};
 use crate::{
-    draft::{Draft, ProcessDraft, Text},
+    draft::{Draft, ProcessDraft, Text, filled},
     pool::PoolIndex,
     problem::{Located, Problem, Severity, Span},
     status::Registry,
@@ -50,18 +51,27 @@ pub fn compile(
     let mut process = process(&draft.process, &mut problems);
     registry.decide_workers(process.workers);
     let logging = log::logging(&draft.process.logs, registry, &mut problems);
-    let room = files::Room::new(draft, &listener_drafts, registry.workers(), &mut problems);
+    // What was written decides whether a key means anything where it stands; what counts is that with defaults.
+    let filled_pools: Vec<_> = pool_drafts
+        .values()
+        .map(|pool| filled(*pool, &draft.defaults.pool, |pool, from| pool.fill(from)))
+        .collect();
+    let room = files::Room::new(draft, &filled_pools, &listener_drafts, registry.workers(), &mut problems);
     process.connections = room.connections;
 
     let pools: Vec<_> =
-        pool_drafts.values().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
+        filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
     let names = PoolNames {
         index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
+        names: pool_drafts.keys().copied().collect(),
         complete: !draft.pools_incomplete,
     };
+    let shared = shared::by_listener(draft, &listener_drafts, &mut problems);
+    let context =
+        listener::Context { pools: &names, room: &room, defaults: &draft.defaults, shared: &shared };
     let listeners: Vec<_> = listener_drafts
         .values()
-        .map(|draft| Arc::new(listener::listener(draft, &names, &room, registry, &mut problems)))
+        .map(|draft| Arc::new(listener::listener(draft, &context, registry, &mut problems)))
         .collect();
 
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
@@ -69,6 +79,8 @@ pub fn compile(
     usage::pools(draft, &listeners, &pool_drafts, &mut problems);
 
     problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));
+    // A shared route or a default that is wrong is wrong once, however often it is used.
+    problems.dedup_by(|b, a| a.span == b.span && a.cause == b.cause);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
@@ -78,11 +90,12 @@ pub fn compile(
 /// The names of all pools, for whoever refers to one.
 struct PoolNames<'d> {
     index: BTreeMap<&'d str, PoolIndex>,
+    names: Vec<&'d str>,
     /// False if a pool could not be read: an unknown name may then be one of those.
     complete: bool,
 }
 
-impl PoolNames<'_> {
+impl<'d> PoolNames<'d> {
     /// The pool of this name.
     fn find(&self, name: &Text, problems: &mut Vec<Problem>) -> Option<PoolIndex> {
         let found = self.index.get(name.value.as_str()).copied();
@@ -95,6 +108,11 @@ impl PoolNames<'_> {
             problems.push(Problem::error(name.span, format!("there is no pool `{}`", name.value), remedy));
         }
         found
+    }
+
+    /// The name of a pool.
+    fn name(&self, index: PoolIndex) -> &'d str {
+        self.names.get(index).copied().unwrap_or_default()
     }
 
     fn listed(&self) -> String {

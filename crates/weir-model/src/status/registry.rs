@@ -14,7 +14,7 @@ pub struct Registry {
     workers: usize,
     decided: bool,
     listeners: BTreeMap<String, Arc<ListenerStatus>>,
-    routes: BTreeMap<(String, String), Arc<RouteStatus>>,
+    routes: BTreeMap<(String, String, String), Arc<RouteStatus>>,
     pools: BTreeMap<String, Arc<PoolStatus>>,
     backends: BTreeMap<(String, String), Arc<BackendStatus>>,
     access_log: Option<Arc<AccessLogStatus>>,
@@ -57,10 +57,10 @@ impl Registry {
         self.listeners.entry(name.into()).or_insert_with(new).clone()
     }
 
-    /// The status of a listener's route.
-    pub fn route(&mut self, listener: &str, route: &str) -> Arc<RouteStatus> {
+    /// The status of a listener's route towards one pool; the name is empty for what the route answers by itself.
+    pub fn route(&mut self, listener: &str, route: &str, pool: &str) -> Arc<RouteStatus> {
         let new = || Arc::new(RouteStatus { shards: Sharded::new(self.workers) });
-        self.routes.entry((listener.into(), route.into())).or_insert_with(new).clone()
+        self.routes.entry((listener.into(), route.into(), pool.into())).or_insert_with(new).clone()
     }
 
     /// The status of a pool.

@@ -34,9 +34,9 @@ fn check(probe: Probe) -> HealthCheck {
     }
 }
 
-fn run(check: &HealthCheck, address: SocketAddr) -> Result<String, String> {
+fn run(check: &HealthCheck, address: std::net::SocketAddr) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(probe(check, address, "backend.test:8080"))
+    runtime.block_on(probe(check, &address.into(), "backend.test:8080"))
 }
 
 /// Answers one request with these bytes, in two writes, and returns what it was asked.
@@ -147,5 +147,6 @@ fn silence_and_refusal_are_told_apart() {
 fn a_probe_may_be_spawned() {
     fn may_move<T: Send>(_: T) {}
     let check = check(Probe::Http(http()));
-    may_move(probe(&check, "127.0.0.1:1".parse().unwrap(), "a"));
+    let address = Address::Ip("127.0.0.1:1".parse().unwrap());
+    may_move(probe(&check, &address, "a"));
 }

@@ -159,14 +159,17 @@ impl Exchange<'_> {
                 Poll::Ready(result) => return Poll::Ready(result.map_err(backend_stop)),
                 Poll::Pending => {}
             }
-            let (deadline, cause) = match download.waiting {
+            let (deadline, mut cause) = match download.waiting {
                 Waiting::Source => (download.moved_at + pool.pool.stream_idle, Cause::BackendTimeoutBody),
                 Waiting::Sink => {
                     (download.moved_at + self.listener.timeouts.send_idle, Cause::ClientTimeoutSend)
                 }
             };
             // A request that still moves is a sign of life too.
-            let deadline = if upload.is_over() { deadline } else { later(deadline, upload, pool) };
+            let mut deadline = if upload.is_over() { deadline } else { later(deadline, upload, pool) };
+            if self.deadline < deadline {
+                (deadline, cause) = (self.deadline, Cause::TimeoutRoute);
+            }
             conn.timer.set(deadline);
             if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
         })
@@ -211,8 +214,9 @@ impl Exchange<'_> {
             Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
         }
         let early = std::mem::replace(input, conn.worker.spare.buffer());
+        let timeouts = &self.listener.timeouts;
         let carried =
-            relay(conn, &link.upstream.stream, self.listener.timeouts.tunnel, early, link.answer).await;
+            relay(conn, &link.upstream.stream, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
         let Carried { to_backend, to_client, end } = carried;
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);

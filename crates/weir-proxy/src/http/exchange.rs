@@ -5,7 +5,8 @@ use std::{net::IpAddr, rc::Rc};
 use weir_model::{
     listener::Listener,
     pool::PoolIndex,
-    route::{Action, Route},
+    route::{Action, RetryMethods, Route},
+    time::Moment,
 };
 
 use super::{
@@ -42,7 +43,13 @@ pub(crate) struct Exchange<'c> {
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
     pub(crate) pool: Option<PoolIndex>,
+    /// Which arm of a split it goes to; 0 for every other action.
+    arm: usize,
     pub(crate) backend: Option<usize>,
+    /// When it has to be complete; [`Moment::NEVER`] unless the route says so.
+    pub(crate) deadline: Moment,
+    /// When the current attempt has to have its answer, if that is sooner.
+    pub(crate) until: Moment,
     /// The client has ended its direction and may still wait for the answer.
     pub(crate) half_closed: bool,
     /// What the client was told; 0 until then.
@@ -59,8 +66,8 @@ pub(crate) struct Asked {
     /// The client speaks HTTP/1.0.
     pub(crate) http10: bool,
     pub(crate) keep_alive: bool,
-    /// The same request may be sent twice.
-    pub(crate) idempotent: bool,
+    /// The route lets the same request be sent twice.
+    pub(crate) repeatable: bool,
     pub(crate) expects_continue: bool,
     pub(crate) body: BodyLength,
     /// The protocol it asked to switch to.
@@ -109,7 +116,10 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         started: clock::micros(),
         request_line: Vec::new(),
         pool: None,
+        arm: 0,
         backend: None,
+        deadline: Moment::NEVER,
+        until: Moment::NEVER,
         half_closed: false,
         status: 0,
         kept: None,
@@ -141,7 +151,7 @@ impl<'c> Exchange<'c> {
             Ok(Plan::Forward(pool)) => self.forward(input, pool).await,
             Ok(Plan::Answer) => self.answer(input).await,
             // A well-formed request that nobody wants leaves the connection as it was.
-            Err(error) if error.cause == Cause::NoRoute => {
+            Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
                 let after = self.after_own_answer(input);
                 self.refuse(error, after).await
             }
@@ -159,12 +169,12 @@ impl<'c> Exchange<'c> {
         begun: u64,
     ) -> Result<Plan, ProxyError> {
         let head = input.part(0..length);
-        let judged = request.judge(head, &self.listener.limits);
+        let judged = request.judge(head, &self.listener);
         self.asked = Asked {
             head: request.method.of(head) == b"HEAD",
             http10: request.http10,
             keep_alive: request.keep_alive,
-            idempotent: request.idempotent,
+            repeatable: request.idempotent,
             expects_continue: request.expects_continue,
             body: request.body,
             upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
@@ -173,13 +183,16 @@ impl<'c> Exchange<'c> {
         let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
-            let facts = Facts { head: request, bytes: head, source };
             if let Some(kept) = &mut self.kept {
                 let wanted =
                     self.view.snapshot.logging.access.as_ref().is_some_and(|log| log.shows_request_id);
                 kept.sound = true;
                 kept.identify(self.conn, request, (source, trusted), wanted);
             }
+            if !self.listener.access.is_open() && !self.listener.access.admits(source) {
+                return Err(Cause::ClientDenied.into());
+            }
+            let facts = Facts { head: request, bytes: head, source };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
             Ok((route, source, trusted))
         });
@@ -188,9 +201,20 @@ impl<'c> Exchange<'c> {
         self.request_line.clear();
         let listener = self.listener.clone();
         let route = &*listener.routes.routes()[number];
+        self.asked.repeatable = match &route.retry.methods {
+            RetryMethods::Idempotent => request.idempotent,
+            RetryMethods::All => true,
+            RetryMethods::These(methods) => {
+                methods.iter().any(|name| name.as_bytes() == request.method.of(head))
+            }
+        };
+        self.deadline = clock::now() + route.timeout;
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(*pool),
-            Action::Split(split) => Plan::Forward(split.pick(self.conn.worker.draw())),
+            Action::Split(split) => {
+                self.arm = split.pick(self.conn.worker.draw());
+                Plan::Forward(split.arms[self.arm].0)
+            }
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
         if let Plan::Forward(pool) = plan {
@@ -269,14 +293,20 @@ impl<'c> Exchange<'c> {
         let waited = clock::micros().saturating_sub(self.started);
         match self.route() {
             Some(route) => {
-                let counters = route.status.shards.of(worker.index);
+                let counters = route.status[self.arm].shards.of(worker.index);
                 counters.codes.count(self.status);
                 counters.duration.record(waited);
-                if ended.error.is_some() {
-                    counters.failures.add(1);
+                if let Some(error) = &ended.error {
+                    counters.failures.count(error.cause as usize);
                 }
             }
-            None => self.listener.status.shards.of(worker.index).rejected.add(1),
+            None => {
+                let counters = self.listener.status.shards.of(worker.index);
+                counters.codes.count(self.status);
+                if let Some(error) = &ended.error {
+                    counters.rejected.count(error.cause as usize);
+                }
+            }
         }
         if let Some(error) = &ended.error {
             self.report(error);
@@ -334,7 +364,12 @@ fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), Prox
 
 /// The client's address after trust was applied, and whether the peer is trusted. Only what trusted proxies wrote is
 /// believed: X-Forwarded-For is read from its end, up to the first address that is not one of theirs.
-fn source(listener: &Listener, request: &RequestHead, head: &[u8], peer: IpAddr) -> (IpAddr, bool) {
+pub(super) fn source(
+    listener: &Listener,
+    request: &RequestHead,
+    head: &[u8],
+    peer: IpAddr,
+) -> (IpAddr, bool) {
     let trusted = &listener.trusted_proxies;
     let peer = peer.to_canonical();
     if trusted.is_empty() || !trusted.contains(peer) {

@@ -6,7 +6,6 @@ use std::{future::poll_fn, rc::Rc, task::Poll};
 use weir_model::{
     pool::PoolIndex,
     route::HeaderEdits,
-    status::PoolStatus,
     time::{Millis, Moment},
 };
 
@@ -17,6 +16,7 @@ use super::{
     pump::{Pump, Waiting},
     request::BodyLength,
     response::ResponseHead,
+    retry::{Failed, Tried},
     serve::After,
     upload::Upload,
     write::{Framing, write_response},
@@ -55,15 +55,6 @@ pub(crate) struct Answer {
     pub(crate) length: usize,
 }
 
-/// Why there is no head of an answer.
-struct Failed {
-    error: ProxyError,
-    /// Nothing of an answer had come and nobody waited too long for it, so that the request may be sent again if its method allows.
-    silent: bool,
-    /// The request was not sent at all.
-    unsent: bool,
-}
-
 impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
     pub(crate) async fn forward(&mut self, input: &mut Buffer, index: PoolIndex) -> Ended {
@@ -95,7 +86,7 @@ impl Exchange<'_> {
 
     async fn attempts(&mut self, input: &mut Buffer, pool: &Rc<PoolState>, upload: &mut Upload) -> Ended {
         let conn = self.conn;
-        let (mut tried, mut retried, mut stale) = (Vec::new(), false, false);
+        let mut tried = Tried::default();
         if self.asked.expects_continue && !input.is_empty() {
             // The body is here already: the backend need not be asked whether it is wanted.
             let told = conn.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -105,9 +96,9 @@ impl Exchange<'_> {
         }
         let mut last = None;
         loop {
-            let choice = pool.choose(&conn.worker, &tried);
+            let choice = pool.choose(&conn.worker, &tried.backends);
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
-            let choice = choice.or_else(|| tried.last().copied().filter(|_| stale));
+            let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
             let Some(backend) = choice else {
                 let error = last.unwrap_or(ProxyError::new(Cause::NoHealthyBackend));
                 return self.give_up(input, error, true).await;
@@ -119,7 +110,8 @@ impl Exchange<'_> {
                 kept.attempt(backend);
             }
             let mut link = None;
-            let failed = match self.ask(input, pool, backend, upload, &mut link, stale).await {
+            self.start_attempt();
+            let failed = match self.ask(input, pool, backend, upload, &mut link, tried.stale).await {
                 Ok(answer) => {
                     let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
                     counters.codes.count(answer.response.status);
@@ -128,14 +120,21 @@ impl Exchange<'_> {
                         attempt.answered = clock::micros();
                         attempt.outcome = Outcome::Answered(answer.response.status);
                     }
-                    return self.deliver(input, pool, upload, &mut link, answer).await;
+                    if !self.rejects(&answer, upload, pool, backend, &tried) {
+                        return self.deliver(input, pool, upload, &mut link, answer).await;
+                    }
+                    if let Some(attempt) = self.attempt() {
+                        attempt.ended = clock::micros();
+                    }
+                    tried.stale = false;
+                    self.passed_over(answer)
                 }
                 Err((failed, reused)) => {
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                         attempt.outcome = Outcome::Failed(failed.error.cause);
                     }
-                    stale = reused && failed.silent && !stale;
+                    tried.stale = reused && failed.is_silent() && !tried.stale;
                     failed
                 }
             };
@@ -145,34 +144,31 @@ impl Exchange<'_> {
             let status = &pool.pool.backends[backend].status;
             status.shards.of(conn.worker.index).errors.add(1);
             status.set_last_error(&failed.error.to_string());
-            tried.push(backend);
-            if !self.may_retry(&failed, upload, &pool.pool.status, stale, retried) {
+            tried.backends.push(backend);
+            let again = failed.error.cause == Cause::BackendStatus
+                || self.may_retry(&failed, upload, &pool.pool.status, &tried);
+            if !again {
                 return self.give_up(input, failed.error, failed.unsent).await;
             }
-            retried |= !stale;
-            pool.pool.status.retries.of(conn.worker.index).add(1);
+            let retries = pool.pool.status.retries.of(conn.worker.index);
+            if tried.stale {
+                retries.stale.add(1);
+            } else {
+                tried.again += 1;
+                retries.causes.count(failed.error.cause as usize);
+            }
             upload.pump.restart();
             upload.cut = false;
             last = Some(failed.error);
         }
     }
 
-    /// One retry: on a failed connect always, since no backend has done any work yet; after the request was sent only
-    /// what may be asked twice, only while nothing of an answer had come, and only as far as the pool's budget goes. A
-    /// connection that went stale between requests is not a failure of the backend and costs no budget.
-    fn may_retry(
-        &self,
-        failed: &Failed,
-        upload: &Upload,
-        status: &PoolStatus,
-        stale: bool,
-        retried: bool,
-    ) -> bool {
-        if failed.unsent {
-            return !retried;
-        }
-        let again = failed.silent && upload.pump.can_restart() && self.asked.idempotent;
-        again && (stale || (!retried && status.retry_budget.try_retry(clock::now())))
+    /// An answer that another backend is asked for in its place.
+    #[cold]
+    fn passed_over(&self, answer: Answer) -> Failed {
+        let detail = answer.response.status.to_string().into();
+        self.conn.worker.room.responses.give(answer.response);
+        Failed { error: ProxyError { cause: Cause::BackendStatus, detail }, heard: true, unsent: false }
     }
 
     /// The end of an exchange that no backend answered.
@@ -196,11 +192,11 @@ impl Exchange<'_> {
         link: &mut Option<Link>,
         fresh: bool,
     ) -> Result<Answer, (Failed, bool)> {
-        let conn = self.conn;
-        let unsent = |error| (Failed { error, silent: true, unsent: true }, false);
+        let (conn, until) = (self.conn, self.until);
         // What could not be sent again is not sent on a connection that may be gone.
-        let certain = !self.asked.idempotent;
-        let permit = pool.gate.connection(&pool.pool, &conn.timer).await.map_err(unsent)?;
+        let certain = !self.asked.repeatable;
+        let permit = pool.gate.connection(&pool.pool, &conn.timer, until).await;
+        let permit = permit.map_err(|error| self.unsent(error))?;
         if let Some(attempt) = self.attempt() {
             attempt.admitted = clock::micros();
         }
@@ -208,9 +204,9 @@ impl Exchange<'_> {
         let reused = kept.is_some();
         let upstream = match kept {
             Some(upstream) => upstream,
-            None => connect(&conn.worker, &conn.timer, &pool.pool, &pool.pool.backends[backend])
+            None => connect(&conn.worker, &conn.timer, &pool.pool, &pool.pool.backends[backend], until)
                 .await
-                .map_err(unsent)?,
+                .map_err(|error| self.unsent(error))?,
         };
         if let Some(attempt) = self.attempt() {
             (attempt.connected, attempt.reused) = (clock::micros(), reused);
@@ -219,12 +215,15 @@ impl Exchange<'_> {
         let link = link.insert(Link { upstream, answer, heard: false, _permit: permit });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
-            Err(error) => {
-                // Who waited for an answer as long as it may take does not wait again.
-                let silent = !link.heard && error.cause != Cause::BackendTimeoutHeader;
-                Err((Failed { error, silent, unsent: false }, reused))
-            }
+            Err(error) => Err((Failed { error, heard: link.heard, unsent: false }, reused)),
         }
+    }
+
+    /// A failure before anything was sent, on a connection that had not been used before.
+    fn unsent(&self, error: ProxyError) -> (Failed, bool) {
+        let late = matches!(error.cause, Cause::BackendConnectTimeout | Cause::PoolQueueTimeout);
+        let error = if late && clock::now() >= self.until { self.late().into() } else { error };
+        (Failed { error, heard: false, unsent: true }, false)
     }
 
     /// Waits for the head of the final response, passing interim ones on.
@@ -303,7 +302,10 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(_)) | Poll::Pending => {}
                 }
             }
-            let (deadline, cause) = self.deadline(upload, pool, begun);
+            let (mut deadline, mut cause) = self.deadline(upload, pool, begun);
+            if self.until < deadline {
+                (deadline, cause) = (self.until, self.late());
+            }
             conn.timer.set(deadline);
             if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
         })

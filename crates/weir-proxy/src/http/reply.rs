@@ -174,16 +174,21 @@ impl Exchange<'_> {
             self.status = status;
             return Ended { after: After::Close, error: Some(error) };
         }
-        let fields: &[u8] =
-            if status == 405 { b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n" } else { b"" };
-        let body = format!("{status} {}\n", reason(status));
-        let mut plain = b"Content-Type: text/plain; charset=utf-8\r\n".to_vec();
-        plain.extend_from_slice(fields);
+        let listener = self.listener.clone();
+        let plain = format!("{status} {}\n", reason(status));
+        let (content_type, body) = match listener.error_page(status) {
+            Some(page) => (page.content_type, &*page.body),
+            None => ("text/plain; charset=utf-8", plain.as_bytes()),
+        };
+        let mut fields = format!("Content-Type: {content_type}\r\n").into_bytes();
+        if status == 405 {
+            fields.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
+        }
         if self.view.snapshot.logging.debug_headers {
-            field(&mut plain, b"weir-error", error.cause.code().as_bytes());
+            field(&mut fields, b"weir-error", error.cause.code().as_bytes());
         }
         // Whether the client got it or not, the error to record is the one it was about.
-        let sent = self.send(status, &plain, body.as_bytes(), after).await;
+        let sent = self.send(status, &fields, body, after).await;
         Ended { after: if sent.is_ok() { after } else { After::Close }, error: Some(error) }
     }
 

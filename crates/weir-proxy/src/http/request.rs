@@ -2,13 +2,16 @@
 
 use std::net::IpAddr;
 
-use weir_model::{listener::ListenerLimits, route::RequestFacts};
+use weir_model::{
+    listener::{Listener, ListenerLimits, Normalize},
+    route::RequestFacts,
+};
 
 use super::{
     lines::{Line, Lines, Span},
     names::{ConnectionOptions, Name, members},
     parse::{BadHead, fields, request_line},
-    target,
+    path, target,
 };
 use crate::error::{Cause, ProxyError};
 
@@ -94,22 +97,23 @@ impl RequestHead {
     }
 
     /// Judges `head`, which was parsed before.
-    pub(crate) fn judge(&mut self, head: &[u8], limits: &ListenerLimits) -> Result<(), ProxyError> {
+    pub(crate) fn judge(&mut self, head: &[u8], listener: &Listener) -> Result<(), ProxyError> {
         let method = self.method.of(head);
         if method == b"CONNECT" || method == b"TRACE" {
             return Err(Cause::ClientMethodRefused.into());
         }
         self.idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
-        let authority = self.judge_target(head)?;
-        self.judge_fields(head, authority, limits)
+        let authority = self.judge_target(head, listener.normalize)?;
+        self.judge_fields(head, authority, &listener.limits)
     }
 
     /// Returns the authority of an absolute target.
-    fn judge_target(&mut self, head: &[u8]) -> Result<Option<Span>, ProxyError> {
-        let target = target::split(self.target.of(head), self.method.of(head) == b"OPTIONS")?;
+    fn judge_target(&mut self, head: &[u8], normalize: Normalize) -> Result<Option<Span>, ProxyError> {
+        let options = self.method.of(head) == b"OPTIONS";
+        let target = target::split(self.target.of(head), options, normalize)?;
         self.query = target.query.map(|query| Span::within(head, query));
-        let normalised = if target.untidy { target::normalise(target.path)? } else { None };
-        self.path = match normalised {
+        let tidied = if target.untidy { path::tidy(target.path, normalize)? } else { None };
+        self.path = match tidied {
             Some(path) => Text::Own(path),
             // The path of `http://host` is a slash that stands nowhere in the head.
             None if target.authority.is_some() && target.path == b"/" => Text::Own(b"/".to_vec()),

@@ -1,4 +1,6 @@
-//! Request targets and hosts (RFC 9112 section 3.2, RFC 3986): the path that is matched is the path that is forwarded.
+//! Request targets and hosts (RFC 9112 section 3.2, RFC 3986).
+
+use weir_model::listener::{DoubleSlash, Normalize};
 
 use crate::error::{Cause, ProxyError};
 
@@ -28,12 +30,12 @@ pub(crate) struct Target<'a> {
     pub(crate) authority: Option<&'a [u8]>,
     pub(crate) path: &'a [u8],
     pub(crate) query: Option<&'a [u8]>,
-    /// True if the path has to go through [`normalise`].
+    /// True if the path has to go through [`super::path::tidy`].
     pub(crate) untidy: bool,
 }
 
 /// Takes a target apart. `options` is true for the one method that may ask for `*`.
-pub(crate) fn split(target: &[u8], options: bool) -> Result<Target<'_>, ProxyError> {
+pub(crate) fn split(target: &[u8], options: bool, normalize: Normalize) -> Result<Target<'_>, ProxyError> {
     if target == b"*" && options {
         return Ok(Target { authority: None, path: target, query: None, untidy: false });
     }
@@ -49,7 +51,9 @@ pub(crate) fn split(target: &[u8], options: bool) -> Result<Target<'_>, ProxyErr
         None => (rest, None),
     };
     let path = if path.is_empty() { b"/" } else { path };
-    let untidy = memchr::memchr(b'%', path).is_some() || memchr::memmem::find(path, b"/.").is_some();
+    let untidy = memchr::memchr(b'%', path).is_some()
+        || path.windows(2).any(|pair| pair == b"/.")
+        || (normalize.double_slash == DoubleSlash::Merge && path.windows(2).any(|pair| pair == b"//"));
     Ok(Target { authority, path, query, untidy })
 }
 
@@ -113,87 +117,9 @@ pub(crate) fn host_of(authority: &[u8], host: &mut Vec<u8>) -> Result<(), ProxyE
     Ok(())
 }
 
-/// Resolves dot segments (RFC 3986 section 5.2.4), encoded dots included, and decodes nothing else. `None` if the path
-/// is already as it should be.
-pub(crate) fn normalise(path: &[u8]) -> Result<Option<Vec<u8>>, ProxyError> {
-    let bad = |detail| Err(ProxyError::with(Cause::ClientBadTarget, detail));
-    for at in memchr::memchr_iter(b'%', path) {
-        match path.get(at + 1..at + 3) {
-            Some(b"00") => return bad("%00 in the path"),
-            Some([high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {}
-            _ => return bad("a percent sign without two hexadecimal digits"),
-        }
-    }
-    if !path.split(|byte| *byte == b'/').any(|segment| dots(segment) > 0) {
-        return Ok(None);
-    }
-    let mut out: Vec<u8> = Vec::with_capacity(path.len());
-    let mut segments = path[1..].split(|byte| *byte == b'/').peekable();
-    while let Some(segment) = segments.next() {
-        match dots(segment) {
-            0 => {
-                out.push(b'/');
-                out.extend_from_slice(segment);
-                continue;
-            }
-            2 => out.truncate(out.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
-            _ => {}
-        }
-        // A dot segment at the end leaves the folder it names.
-        if segments.peek().is_none() {
-            out.push(b'/');
-        }
-    }
-    Ok(Some(out))
-}
-
-/// 1 for `.`, 2 for `..`, in any encoding; 0 for everything else.
-fn dots(segment: &[u8]) -> usize {
-    let (mut count, mut rest) = (0, segment);
-    while !rest.is_empty() {
-        rest = match rest {
-            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
-            _ => return 0,
-        };
-        count += 1;
-    }
-    if count <= 2 { count } else { 0 }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn tidy(path: &str) -> String {
-        let path = path.as_bytes();
-        let out = normalise(path).expect("valid").unwrap_or_else(|| path.to_vec());
-        String::from_utf8(out).expect("text")
-    }
-
-    #[test]
-    fn dot_segments_are_resolved_and_nothing_else() {
-        for (path, expected) in [
-            ("/public/../admin", "/admin"),
-            ("/public/%2e%2E/admin", "/admin"),
-            ("/public/.%2e/admin", "/admin"),
-            ("/../../etc/passwd", "/etc/passwd"),
-            ("/a/./b/.", "/a/b/"),
-            ("/a/b/..", "/a/"),
-            ("/..", "/"),
-            ("/a/...", "/a/..."),
-            ("/.hidden", "/.hidden"),
-            ("//admin", "//admin"),
-            ("/public%2f..%2fadmin", "/public%2f..%2fadmin"),
-            ("/public%252f..%252fadmin", "/public%252f..%252fadmin"),
-            ("/public/..;/admin", "/public/..;/admin"),
-        ] {
-            assert_eq!(tidy(path), expected, "{path}");
-            assert_eq!(tidy(expected), expected, "normalising twice changes nothing");
-        }
-        for path in ["/%zz", "/a%00b", "/%", "/%a"] {
-            assert!(normalise(path.as_bytes()).is_err(), "{path}");
-        }
-    }
 
     #[test]
     fn hosts_are_lowered_and_checked() {

@@ -10,9 +10,10 @@ use std::{
     task::{Poll, Waker},
 };
 
-use weir_model::{pool::Pool, status::PoolStatus};
+use weir_model::{pool::Pool, status::PoolStatus, time::Moment};
 
 use crate::{
+    clock,
     error::{Cause, ProxyError},
     timer::Timer,
 };
@@ -71,8 +72,14 @@ impl Gate {
         }
     }
 
-    /// A slot for one connection in use; waits in the queue if `limits.connections` are taken.
-    pub(crate) async fn connection(&self, pool: &Pool, timer: &Timer) -> Result<Option<Permit>, ProxyError> {
+    /// A slot for one connection in use; waits in the queue if `limits.connections` are taken, for queue_timeout and not
+    /// beyond `until`.
+    pub(crate) async fn connection(
+        &self,
+        pool: &Pool,
+        timer: &Timer,
+        until: Moment,
+    ) -> Result<Option<Permit>, ProxyError> {
         let limit = pool.limits.connections;
         if limit == u32::MAX {
             return Ok(None);
@@ -90,7 +97,7 @@ impl Gate {
                 Poll::Pending
             }
         });
-        let permit = timer.limit(pool.limits.queue_timeout, free).await;
+        let permit = timer.limit(pool.limits.queue_timeout.min(until.since(clock::now())), free).await;
         permit.map(Some).map_err(|_| Cause::PoolQueueTimeout.into())
     }
 

@@ -67,7 +67,7 @@ impl Idle {
     /// Closes what has waited too long or was closed by the backend.
     pub(crate) fn sweep(&self, pool: &Pool) {
         for (kept, backend) in self.by_backend.borrow_mut().iter_mut().zip(&pool.backends) {
-            let stays = backend.status.eligible();
+            let stays = backend.is_eligible();
             kept.retain(|upstream| stays && is_usable(pool, upstream) && upstream.stream.is_silent(false));
         }
     }

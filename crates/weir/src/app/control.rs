@@ -29,7 +29,7 @@ impl Prober for Probes {
     fn probe(
         &self,
         check: &HealthCheck,
-        address: SocketAddr,
+        address: &Address,
         host: &str,
     ) -> impl Future<Output = Result<String, String>> + Send {
         weir_proxy::health::probe(check, address, host)

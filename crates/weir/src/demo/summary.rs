@@ -69,7 +69,8 @@ impl Summary<'_> {
             .iter()
             .filter(|listener| &*listener.name == "web")
             .flat_map(|listener| listener.routes.routes())
-            .flat_map(|route| route.status.shards.iter().map(|shard| &shard.duration))
+            .flat_map(|route| &route.status)
+            .flat_map(|status| status.shards.iter().map(|shard| &shard.duration))
             .collect();
         let waited = format!(
             "they waited {} ms (p50), {} ms (p99)",

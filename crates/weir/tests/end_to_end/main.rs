@@ -6,11 +6,14 @@
 mod support;
 
 mod abort;
+mod doorway;
+mod explain;
 mod forwarding;
 mod framing;
 mod health;
 mod interim;
 mod limits;
+mod patience;
 mod pressure;
 mod retry;
 mod reuse;

@@ -136,3 +136,14 @@ fn a_silent_tunnel_is_closed() {
     assert!(client.closed());
     wait_until("the backend has seen the end", || backend.open() == 0);
 }
+
+#[test]
+fn a_tcp_client_that_takes_nothing_is_cut_off() {
+    let backend = FakeBackend::custom(|mut connection| {
+        connection.send(vec![b'x'; 32 << 20]);
+    });
+    let weir = Setup::tcp(&[backend.address()]).listener("timeouts: { send_idle: 300ms }").start();
+    let client = RawClient::connect_narrow(weir.address(), 4096);
+    wait_until("the backend has been let go", || backend.accepted() == 1 && backend.open() == 0);
+    drop(client);
+}

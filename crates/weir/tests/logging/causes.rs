@@ -125,6 +125,37 @@ fn full_pools(all: &mut BTreeSet<&'static str>) {
     }
 }
 
+/// A listener that admits nobody, a route with little patience, and one that tries again.
+fn rules_of_the_file(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::answering(Answer::hang());
+    let keys = "    deny: [127.0.0.0/8]\n";
+    let weir = Logged::start("http", &[backend.address()], "json", "", keys);
+    assert_eq!(RawClient::connect(weir.address()).get("/").status(), 403);
+    let objects = weir.objects();
+    assert_eq!((&objects[0]["target"], &objects[0]["client_address"]), (&"/".into(), &"127.0.0.1".into()));
+    told(&objects, all);
+
+    let failing = FakeBackend::answering(Answer::bytes("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"));
+    let text = format!(
+        "workers: 1\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    routes:\n      \
+         - {{ match: {{ path: /late }}, timeout: 200ms, pool: app }}\n      \
+         - {{ match: {{ path: /try }}, retry: {{ per_try: 200ms, retries: 0 }}, pool: app }}\n      \
+         - {{ retry: {{ retry_on: [503] }}, pool: failing }}\n\
+         pools:\n  app: {{ backends: ['{0}'] }}\n  failing: {{ backends: ['{1}', {{ address: '{1}', name: b }}] }}\n",
+        backend.address(),
+        failing.address()
+    );
+    let weir = Logged::from_text(&text, "format: json");
+    let statuses =
+        ["/late", "/try", "/again"].map(|path| RawClient::connect(weir.address()).get(path).status());
+    assert_eq!(statuses, [504, 504, 503]);
+    let objects = weir.objects();
+    let attempts: Vec<_> =
+        objects[2]["attempts"].as_array().unwrap().iter().map(|attempt| attempt["status"].clone()).collect();
+    assert_eq!(attempts, [503, 503], "{}", objects[2]);
+    told(&objects, all);
+}
+
 fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
     let text = "workers: 1\nlisteners: { web: { bind: '127.0.0.1:0', protocol: http, routes: [\n  \
                 { match: { path: /a }, respond: { status: 204 } }] } }\n";
@@ -168,9 +199,10 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     refused_requests(&mut all);
     failing_backends(&mut all);
     full_pools(&mut all);
+    rules_of_the_file(&mut all);
     routes_and_clients(&mut all);
-    // What needs an empty file table, a name server, or half a minute of a slow body.
-    let elsewhere = ["out_of_resources", "backend_unresolved", "client_body_too_slow"];
+    // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.
+    let elsewhere = ["out_of_resources", "backend_unresolved", "client_body_too_slow", "backend_status"];
     let missing: Vec<_> = Cause::ALL
         .iter()
         .map(|cause| cause.code())

@@ -64,9 +64,14 @@ fn a_full_disk_does_not_hold_up_requests() {
         assert_eq!(client.get("/").status(), 200);
     }
     wait_until("all are counted", || weir.dropped() == 200);
-    let said = weir.said.lock().unwrap().clone();
-    let reports = said.iter().filter(|line| line.contains("No space left")).count();
-    assert_eq!(reports, 1, "{said:?}");
+    let reports = || {
+        let said = weir.said.lock().unwrap();
+        said.iter().filter(|line| line.contains("No space left")).count()
+    };
+    wait_until("it is said", || reports() > 0);
+    assert_eq!(client.get("/").status(), 200);
+    wait_until("that one is counted", || weir.dropped() == 201);
+    assert_eq!(reports(), 1);
     weir.stop();
 }
 

@@ -29,6 +29,7 @@ pub(crate) struct Setup {
     protocol: &'static str,
     backends: Vec<SocketAddr>,
     listener: Vec<String>,
+    route: Vec<String>,
     pool: Vec<String>,
 }
 
@@ -36,7 +37,13 @@ pub(crate) struct Setup {
 impl Setup {
     /// An HTTP listener in front of these backends.
     pub(crate) fn http(backends: &[SocketAddr]) -> Self {
-        Self { protocol: "http", backends: backends.to_vec(), listener: Vec::new(), pool: Vec::new() }
+        Self {
+            protocol: "http",
+            backends: backends.to_vec(),
+            listener: Vec::new(),
+            route: Vec::new(),
+            pool: Vec::new(),
+        }
     }
 
     /// A TCP listener in front of these backends.
@@ -47,6 +54,12 @@ impl Setup {
     /// One more line of the listener.
     pub(crate) fn listener(mut self, line: &str) -> Self {
         self.listener.push(line.to_owned());
+        self
+    }
+
+    /// One more line of the route.
+    pub(crate) fn route(mut self, line: &str) -> Self {
+        self.route.push(line.to_owned());
         self
     }
 
@@ -65,10 +78,11 @@ impl Setup {
         let backends: Vec<_> = self.backends.iter().map(|address| format!("\"{address}\"")).collect();
         let mut text = format!(
             "workers: 1\n\
-             listeners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: {}\n    pool: app\n",
+             listeners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: {}\n    routes:\n      - pool: app\n",
             self.protocol
         );
         let line = |text: &mut String, line: &String| writeln!(text, "    {line}");
+        self.route.iter().try_for_each(|entry| line(&mut text, &format!("    {entry}"))).unwrap();
         self.listener.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();
         writeln!(text, "pools:\n  app:\n    backends: [{}]", backends.join(", ")).unwrap();
         self.pool.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();

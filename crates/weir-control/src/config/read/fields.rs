@@ -72,6 +72,14 @@ impl<'n> Fields<'n> {
         nodes.iter().filter_map(|node| reader.text(node)).collect()
     }
 
+    /// Any number of texts, none included; a single one needs no brackets.
+    pub(super) fn some_texts(&self, reader: &mut Reader, key: &str) -> Vec<Text> {
+        match self.node(key) {
+            Some(Node { value: Value::List(items), .. }) if items.is_empty() => Vec::new(),
+            _ => self.texts(reader, key),
+        }
+    }
+
     /// A number of a key, marked where the number stands.
     pub(super) fn number(&self, reader: &mut Reader, key: &str) -> Option<Located<u32>> {
         let node = self.node(key)?;
@@ -93,6 +101,8 @@ fn unknown(entry: &Entry, before: Option<&Entry>, keys: &'static Keys) -> Proble
     let elsewhere = keys::with(key, keys);
     let remedy = if key == "<<" {
         "merge keys are not part of YAML 1.2; repeat the keys, or use an alias for a whole value".into()
+    } else if key == "listeners" && std::ptr::eq(keys, &raw const keys::ROUTE) {
+        "remove it: this route stands in its listener; routes at the top of a file name theirs".into()
     } else if let Some(near) = nearest(key, keys.ready.iter().chain(keys.later).copied()) {
         format!("did you mean `{near}`?")
     } else if let Some(before) = before.filter(|before| matches!(before.value.value, Value::Empty)) {

@@ -18,7 +18,9 @@ impl Reader {
 
     /// What a file holds, if it is at most `most` bytes long.
     pub(super) fn content(&mut self, name: &Text, most: u64) -> Option<Vec<u8>> {
-        match content(self.path(&name.value), most) {
+        let path = self.path(&name.value);
+        self.paths.push(path.clone());
+        match content(path, most) {
             Ok(content) => Some(content),
             Err(error) => {
                 let remedy = match error.kind() {

@@ -12,18 +12,20 @@ pub(super) struct Keys {
 }
 
 macro_rules! keys {
-    ($($name:ident = $what:literal, $ready:expr, $later:expr;)+) => {
+    ($list:ident: $($name:ident = $what:literal, $ready:expr, $later:expr;)+) => {
         $(pub(super) static $name: Keys = Keys { what: $what, ready: &$ready, later: &$later };)+
-        /// All of them in the order of nesting, so that neighbours here are neighbours in a file.
-        static ALL: &[&Keys] = &[$(&$name),+];
+        #[allow(dead_code, reason = "not every list is searched outside of tests")]
+        static $list: &[&Keys] = &[$(&$name),+];
     };
 }
 
-keys! {
+// In the order of nesting, so that neighbours here are neighbours in a file.
+keys! { ALL:
     TOP = "the file", [
-        "listeners", "pools", "admin", "workers", "shutdown", "limits", "access_log", "log", "debug_headers",
+        "listeners", "routes", "pools", "defaults", "admin", "workers", "limits", "shutdown", "access_log", "log",
+        "debug_headers", "include",
     ], [
-        "routes", "defaults", "zone", "upgrade", "tracing", "alerts", "ha", "gslb", "state", "include",
+        "zone", "upgrade", "tracing", "alerts", "ha", "gslb", "state",
     ];
     LISTENER = "a listener", [
         "bind", "protocol", "trusted_proxies", "allow", "deny", "max_connections", "timeouts", "limits", "normalize",
@@ -81,13 +83,33 @@ keys! {
     ACCESS_LOG = "`access_log`", ["path", "format", "sample"], [];
     LOG = "`log`", ["level", "format"], [];
     SHUTDOWN = "`shutdown`", ["announce", "drain"], [];
+    DEFAULTS = "`defaults`", ["listener", "route", "pool"], [];
+}
+
+// Maps whose keys are those of others, with a few more or less.
+keys! { DERIVED:
+    SHARED_ROUTE = "a route at the top of a file", [
+        "listeners", "name", "match", "pool", "split", "redirect", "respond", "rewrite", "request_headers",
+        "response_headers", "timeout", "retry",
+    ], [
+        "split_on", "progressive", "mirror", "hedge", "rate_limit", "auth", "ext_authz", "waf",
+        "compress", "cache", "cors", "max_body",
+    ];
+    LISTENER_DEFAULTS = "the defaults of listeners", [
+        "protocol", "trusted_proxies", "allow", "deny", "max_connections", "timeouts", "limits", "normalize", "tcp",
+        "errors",
+    ], [];
+    ROUTE_DEFAULTS = "the defaults of routes", ["request_headers", "response_headers", "timeout", "retry"], [];
+    POOL_DEFAULTS = "the defaults of pools", [
+        "balance", "health", "connect_timeout", "response_timeout", "stream_idle", "keepalive", "limits",
+    ], [];
 }
 
 /// Another map that has this key: the nearest one, where it was probably meant to stand.
 pub(super) fn with(key: &str, here: &'static Keys) -> Option<&'static Keys> {
     let has = |keys: &Keys| keys.ready.contains(&key) || keys.later.contains(&key);
-    let place = ALL.iter().position(|keys| std::ptr::eq(*keys, here))?;
-    let others = ALL.iter().enumerate().filter(|(index, keys)| *index != place && has(keys));
+    let place = ALL.iter().position(|keys| std::ptr::eq(*keys, here)).unwrap_or(0);
+    let others = ALL.iter().enumerate().filter(|(_, keys)| !std::ptr::eq(**keys, here) && has(keys));
     others.min_by_key(|(index, _)| index.abs_diff(place)).map(|(_, keys)| *keys)
 }
 
@@ -97,10 +119,28 @@ mod tests {
 
     #[test]
     fn no_key_is_both_done_and_not_done() {
-        for keys in ALL {
+        for keys in ALL.iter().chain(DERIVED) {
             for key in keys.ready {
                 assert!(!keys.later.contains(key), "{key} in {}", keys.what);
             }
+        }
+    }
+
+    #[test]
+    fn derived_maps_have_the_keys_of_what_they_are_derived_from() {
+        let own = ["listeners"];
+        let route = ROUTE.ready.iter().chain(&own);
+        assert!(
+            SHARED_ROUTE
+                .ready
+                .iter()
+                .eq(SHARED_ROUTE.ready.iter().filter(|key| route.clone().any(|own| own == *key)))
+        );
+        assert_eq!(SHARED_ROUTE.ready.len(), ROUTE.ready.len() + own.len());
+        assert_eq!(SHARED_ROUTE.later, ROUTE.later);
+        let defaults = [(&LISTENER_DEFAULTS, &LISTENER), (&ROUTE_DEFAULTS, &ROUTE), (&POOL_DEFAULTS, &POOL)];
+        for (defaults, whole) in defaults {
+            assert!(defaults.ready.iter().all(|key| whole.ready.contains(key)), "{}", defaults.what);
         }
     }
 }

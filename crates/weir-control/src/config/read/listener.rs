@@ -30,6 +30,17 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
     };
     let binds = fields.texts(reader, "bind");
     draft.binds = binds.into_iter().map(|bind| reader.address(bind)).collect();
+    settings(reader, &fields, &mut draft);
+    draft.pool = fields.text(reader, "pool");
+    if let Some(routes) = fields.node("routes") {
+        let nodes = reader.list(routes, "routes");
+        draft.routes = nodes.iter().map(|node| route::route(reader, node)).collect();
+    }
+    draft
+}
+
+/// The keys that may have defaults.
+pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ListenerDraft) {
     draft.protocol = fields.setting(reader, "protocol", |reader, node| {
         reader.word(node, &[("http", Protocol::Http), ("tcp", Protocol::Tcp)], &["https", "udp", "tls"])
     });
@@ -38,16 +49,10 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
     draft.deny = fields.setting(reader, "deny", networks);
     draft.max_connections = fields.setting(reader, "max_connections", Reader::connections);
     draft.normalize = fields.setting(reader, "normalize", normalize);
-    draft.tcp = tcp(reader, &fields);
+    draft.tcp = tcp(reader, fields);
     draft.errors = fields.setting(reader, "errors", errors);
-    draft.timeouts = timeouts(reader, &fields);
-    draft.limits = limits(reader, &fields);
-    draft.pool = fields.text(reader, "pool");
-    if let Some(routes) = fields.node("routes") {
-        let nodes = reader.list(routes, "routes");
-        draft.routes = nodes.iter().map(|node| route::route(reader, node)).collect();
-    }
-    draft
+    draft.timeouts = timeouts(reader, fields);
+    draft.limits = limits(reader, fields);
 }
 
 /// One network or several; an empty list is for compile to judge.

@@ -37,12 +37,23 @@ fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
     let Some(fields) = reader.fields(node, &keys::POOL) else {
         return draft;
     };
-    draft.balance = fields.setting(reader, "balance", balance);
+    settings(reader, &fields, &mut draft);
     if let Some(node) = fields.node("backends") {
         let nodes = reader.list(node, "backends");
         draft.backends = nodes.iter().filter_map(|node| backend(reader, node)).collect();
     }
+    draft
+}
+
+/// The keys that may have defaults.
+pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut PoolDraft) {
+    draft.balance = fields.setting(reader, "balance", balance);
     draft.health = fields.entry("health").and_then(|entry| {
+        if let Value::Scalar { text, .. } = &entry.value.value
+            && text == "none"
+        {
+            return Some(HealthDraft { span: entry.key.span, off: true, ..HealthDraft::default() });
+        }
         let fields = reader.fields(&entry.value, &keys::HEALTH)?;
         Some(HealthDraft { span: entry.key.span, ..health(reader, &fields) })
     });
@@ -50,8 +61,7 @@ fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
     draft.response_timeout = fields.setting(reader, "response_timeout", Reader::timeout);
     draft.stream_idle = fields.setting(reader, "stream_idle", Reader::timeout);
     draft.keepalive = fields.setting(reader, "keepalive", keepalive);
-    draft.limits = limits(reader, &fields);
-    draft
+    draft.limits = limits(reader, fields);
 }
 
 fn balance(reader: &mut Reader, node: &Node) -> Option<Policy> {

@@ -2,8 +2,8 @@
 
 use weir_model::{
     draft::{
-        ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
-        RespondDraft, RewriteDraft, RouteDraft, Text, TextDraft,
+        ActionDraft, ArmDraft, ConditionDraft, Draft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
+        RespondDraft, RewriteDraft, RouteDraft, SharedRouteDraft, Text, TextDraft,
     },
     problem::Located,
 };
@@ -11,7 +11,30 @@ use weir_model::{
 use super::{Reader, fields::Fields, keys, retry::retry};
 use crate::config::yaml::{Node, Value};
 
-/// Reads one route.
+/// Reads `routes` at the top of a file.
+pub(super) fn shared(reader: &mut Reader, top: &Fields<'_>, draft: &mut Draft) {
+    let Some(node) = top.node("routes") else { return };
+    let (nodes, broken) = reader.watched(|reader| reader.list(node, "routes"));
+    draft.routes_incomplete |= broken;
+    for node in nodes {
+        let (mut shared, broken) = reader.watched(|reader| shared_route(reader, node));
+        shared.route.broken = broken;
+        draft.routes.push(shared);
+    }
+}
+
+fn shared_route(reader: &mut Reader, node: &Node) -> SharedRouteDraft {
+    let Some(fields) = reader.fields(node, &keys::SHARED_ROUTE) else {
+        return SharedRouteDraft::default();
+    };
+    if fields.node("listeners").is_none() && !fields.strange {
+        let cause = "this route does not say which listeners it belongs to";
+        reader.error(node.span, cause, "add `listeners: [NAME]`, or move it into a listener");
+    }
+    SharedRouteDraft { listeners: fields.texts(reader, "listeners"), route: whole(reader, node, &fields) }
+}
+
+/// Reads one route of a listener.
 pub(super) fn route(reader: &mut Reader, node: &Node) -> RouteDraft {
     let (mut draft, broken) = reader.watched(|reader| match reader.fields(node, &keys::ROUTE) {
         Some(fields) => whole(reader, node, &fields),
@@ -22,18 +45,24 @@ pub(super) fn route(reader: &mut Reader, node: &Node) -> RouteDraft {
 }
 
 fn whole(reader: &mut Reader, node: &Node, fields: &Fields<'_>) -> RouteDraft {
-    RouteDraft {
+    let mut draft = RouteDraft {
         span: node.span,
-        broken: false,
         name: fields.text(reader, "name"),
         conditions: fields.node("match").map_or_else(Vec::new, |node| conditions(reader, node)),
         actions: actions(reader, fields),
         rewrite: fields.setting(reader, "rewrite", rewrite),
-        request_headers: fields.setting(reader, "request_headers", edits),
-        response_headers: fields.setting(reader, "response_headers", edits),
-        timeout: fields.setting(reader, "timeout", Reader::timeout),
-        retry: fields.setting(reader, "retry", retry),
-    }
+        ..RouteDraft::default()
+    };
+    settings(reader, fields, &mut draft);
+    draft
+}
+
+/// The keys that may have defaults.
+pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut RouteDraft) {
+    draft.request_headers = fields.setting(reader, "request_headers", edits);
+    draft.response_headers = fields.setting(reader, "response_headers", edits);
+    draft.timeout = fields.setting(reader, "timeout", Reader::timeout);
+    draft.retry = fields.setting(reader, "retry", retry);
 }
 
 /// A map whose keys all hold, or a list of such maps of which any holds.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::address;
 use crate::{
-    draft::{ConnectionsDraft, Draft, ListenerDraft, Setting},
+    draft::{ConnectionsDraft, Draft, ListenerDraft, PoolDraft, Setting},
     problem::Problem,
 };
 
@@ -33,6 +33,7 @@ impl Room {
     /// What remains for connections of a process with so many workers.
     pub(super) fn new(
         draft: &Draft,
+        pools: &[PoolDraft],
         listeners: &BTreeMap<&str, &ListenerDraft>,
         workers: usize,
         problems: &mut Vec<Problem>,
@@ -40,7 +41,8 @@ impl Room {
         let workers = workers as u64;
         let texts = listeners.values().flat_map(|listener| &listener.binds);
         let binds: usize = texts.map(|text| address::binds(text).map_or(0, |binds| binds.len())).sum();
-        let checked = draft.pools.iter().filter(|pool| pool.health.is_some()).map(|pool| pool.backends.len());
+        let is_checked = |pool: &&PoolDraft| pool.health.as_ref().is_some_and(|health| !health.off);
+        let checked = pools.iter().filter(is_checked).map(|pool| pool.backends.len());
         let checks = checked.sum::<usize>() as u64;
         // Each worker has a socket of its own for every bind, and the process keeps a second handle of it.
         let sockets = binds as u64 * workers * 2;

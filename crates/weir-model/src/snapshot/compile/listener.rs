@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, files::Room, kept, route, value, within};
+use super::{PoolNames, address, files::Room, kept, route, shared::Shared, value, within};
 use crate::{
-    draft::{ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text},
+    draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
         Access, ErrorPage, Listener, ListenerLimits, Networks, Normalize, Protocol, TcpOptions, Timeouts,
     },
@@ -14,14 +14,22 @@ use crate::{
     time::Millis,
 };
 
-/// One listener.
+/// What listeners have in common.
+pub(super) struct Context<'d> {
+    pub(super) pools: &'d PoolNames<'d>,
+    pub(super) room: &'d Room,
+    pub(super) defaults: &'d DefaultsDraft,
+    pub(super) shared: &'d Shared<'d>,
+}
+
+/// One listener. `written` is what the file says of it.
 pub(super) fn listener(
-    draft: &ListenerDraft,
-    pools: &PoolNames<'_>,
-    room: &Room,
+    written: &ListenerDraft,
+    context: &Context<'_>,
     registry: &mut Registry,
     problems: &mut Vec<Problem>,
 ) -> Listener {
+    let draft = &filled(written, &context.defaults.listener, |listener, from| listener.fill(from));
     let missing = |key: &str, remedy: &str| {
         let cause = format!("the listener `{}` has no `{key}`", draft.name.value);
         Problem::error(draft.name.span, cause, remedy)
@@ -36,7 +44,7 @@ pub(super) fn listener(
         draft.binds.iter().filter_map(|text| kept(address::binds(text), problems)).flatten().collect();
     let protocol = draft.protocol.as_ref().map_or(Protocol::Http, |protocol| protocol.value);
     if draft.protocol.as_ref().is_some_and(|protocol| protocol.value == Protocol::Tcp) {
-        refuse_http_keys(draft, problems);
+        refuse_http_keys(written, problems);
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
     Listener {
@@ -47,12 +55,12 @@ pub(super) fn listener(
         limits: limits(draft, problems),
         trusted_proxies: address::networks(trusted, problems),
         access: access(draft, problems),
-        max_connections: room.of_listener(&draft.max_connections, problems),
+        max_connections: context.room.of_listener(&draft.max_connections, problems),
         normalize: normalize(draft),
         tcp: tcp(&draft.tcp, problems),
         errors: errors(&draft.errors, problems),
         routes: RouteTable::new(
-            route::routes(draft, protocol, pools, registry, problems).into_iter().map(Arc::new).collect(),
+            route::routes(draft, protocol, context, registry, problems).into_iter().map(Arc::new).collect(),
         ),
         status: registry.listener(&draft.name.value),
     }

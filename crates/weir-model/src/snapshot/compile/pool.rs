@@ -12,7 +12,7 @@ use crate::{
     health::{HealthCheck, HttpProbe, Probe},
     pool::{Backend, Endpoint, Keepalive, Pool, PoolLimits},
     problem::{Problem, Span},
-    status::{Health, Registry},
+    status::{Health, Registry, State},
     time::Millis,
 };
 
@@ -21,7 +21,11 @@ const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// One pool.
 pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Vec<Problem>) -> Pool {
-    let health = draft.health.as_ref().and_then(|health| check(health, draft.broken, problems));
+    let health = draft
+        .health
+        .as_ref()
+        .filter(|health| !health.off)
+        .and_then(|health| check(health, draft.broken, problems));
     let backends = backends(draft, health.as_ref(), registry, problems);
     Pool {
         name: draft.name.value.as_str().into(),
@@ -61,7 +65,7 @@ fn backends(
         }
         let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
         let status = registry.backend(&draft.name.value, &name, first_health(health, &endpoint));
-        backends.push(Backend { name, endpoint, weight, status });
+        backends.push(Backend { name, endpoint, weight, state: State::default(), status });
     }
     let complete = !draft.broken && backends.len() == draft.backends.len();
     if complete && backends.is_empty() {

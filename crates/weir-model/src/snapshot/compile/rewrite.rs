@@ -1,50 +1,25 @@
-//! What a route changes on the way: header fields, path, Host.
+//! How a route changes the target on the way: path and Host.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{address, condition, header, kept};
+use super::{address, condition, kept};
 use crate::{
     draft::{PathEditDraft, RouteDraft, Text},
-    listener::Protocol,
-    problem::Problem,
-    route::{Condition, HeaderEdits, PathMatch, Rewrite, RewritePath},
+    problem::{Located, Problem},
+    route::{Condition, PathMatch, Rewrite, RewritePath},
 };
 
-/// Edits of request and response, and the rewrite; refused where nothing is forwarded that they could change.
-pub(super) fn on_the_way(
+/// How the forwarded target changes.
+pub(super) fn rewrite(
     draft: &RouteDraft,
     conditions: &[Condition],
-    protocol: Protocol,
     problems: &mut Vec<Problem>,
-) -> (HeaderEdits, HeaderEdits, Option<Rewrite>) {
-    let request = [
-        ("request_headers", draft.request_headers.as_ref().map(|edits| edits.span)),
-        ("rewrite", draft.rewrite.as_ref().map(|rewrite| rewrite.span)),
-    ];
-    let response = [("response_headers", draft.response_headers.as_ref().map(|edits| edits.span))];
-    let forwards = super::route::forwards(draft);
-    let why = match protocol {
-        Protocol::Tcp => Some("for `protocol: tcp`, which knows no requests"),
-        Protocol::Http if !forwards => Some("here: the request is answered and not forwarded"),
-        Protocol::Http => None,
-    };
-    let response = response.into_iter().filter(|_| protocol == Protocol::Tcp);
-    if let Some(why) = why {
-        for (key, span) in request.into_iter().chain(response) {
-            if let Some(span) = span {
-                problems.push(Problem::error(span, format!("`{key}` has no meaning {why}"), "remove it"));
-            }
-        }
-    }
-    let rewrite = draft.rewrite.as_ref().map(|rewrite| Rewrite {
-        path: path_edit(&rewrite.value.path, conditions, problems),
-        host: rewrite.value.host.as_ref().and_then(|host| kept(host_and_port(host), problems)),
-    });
-    (
-        header::edits(draft.request_headers.as_ref(), header::Message::Request, problems),
-        header::edits(draft.response_headers.as_ref(), header::Message::Response, problems),
-        rewrite,
-    )
+) -> Option<Rewrite> {
+    let Located { value: draft, .. } = draft.rewrite.as_ref()?;
+    Some(Rewrite {
+        path: path_edit(&draft.path, conditions, problems),
+        host: draft.host.as_ref().and_then(|host| kept(host_and_port(host), problems)),
+    })
 }
 
 /// How a path changes: at most one way.

@@ -2,20 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use super::{PoolNames, action::action, condition, name, retry::patience, rewrite::on_the_way, shadow};
+use super::{
+    action::action, condition, header, listener::Context, name, retry::retry, rewrite::rewrite, shadow, value,
+};
 use crate::{
-    draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text},
+    draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text, filled},
     listener::Protocol,
     problem::{Located, Problem, Span},
     route::{Action, Condition, HeaderEdits, Route},
     status::Registry,
+    time::Millis,
 };
 
-/// The routes of one listener, in order of evaluation; the short form `pool` is a last route that takes the rest.
+/// The routes of one listener, in order of evaluation: its own, those it shares, and the short form `pool`, which is a
+/// last route that takes the rest.
 pub(super) fn routes(
     listener: &ListenerDraft,
     protocol: Protocol,
-    pools: &PoolNames<'_>,
+    context: &Context<'_>,
     registry: &mut Registry,
     problems: &mut Vec<Problem>,
 ) -> Vec<Route> {
@@ -24,11 +28,12 @@ pub(super) fn routes(
         actions: vec![Located::new(ActionDraft::Pool(pool.clone()), pool.span)],
         ..RouteDraft::default()
     });
-    if listener.routes.is_empty() && short.is_none() && !listener.broken {
+    let shared = context.shared.of(&listener.name.value);
+    let drafts: Vec<_> = listener.routes.iter().chain(shared.iter().copied()).chain(&short).collect();
+    if drafts.is_empty() && !listener.broken && context.shared.complete {
         let cause = format!("the listener `{}` has neither `routes` nor a `pool`", listener.name.value);
         problems.push(Problem::error(listener.name.span, cause, "add `pool: NAME`, or `routes`"));
     }
-    let drafts: Vec<_> = listener.routes.iter().chain(&short).collect();
     let mut taken = given_names(&drafts, problems);
     let mut routes = Vec::with_capacity(drafts.len());
     let mut places = Vec::with_capacity(drafts.len());
@@ -36,25 +41,36 @@ pub(super) fn routes(
         let before = problems.len();
         let conditions = conditions(draft, protocol, problems);
         let trusted = !draft.broken && problems.len() == before;
+        places.push(shadow::Place { span: draft.span, trusted });
         let name = draft
             .name
             .as_ref()
             .map_or_else(|| taken.unique(name::of(&conditions)), |name| name.value.clone());
-        places.push(shadow::Place { span: draft.span, trusted });
-        let status = registry.route(&listener.name.value, &name);
-        let action = action(draft, &conditions, protocol, pools, problems);
-        let (request_headers, response_headers, rewrite) = on_the_way(draft, &conditions, protocol, problems);
-        let (timeout, retry) = patience(draft, protocol, forwards(draft), problems);
+        refuse_meaningless(draft, protocol, problems);
+        let draft = &filled(draft, &context.defaults.route, |route, from| {
+            route.fill(from, protocol, forwards(route));
+        });
+        let action = action(draft, &conditions, protocol, context.pools, problems);
+        let mut targets: Vec<_> = action.pools().map(|pool| context.pools.name(pool)).collect();
+        if targets.is_empty() {
+            targets.push("");
+        }
+        let status =
+            targets.into_iter().map(|pool| registry.route(&listener.name.value, &name, pool)).collect();
+        let request_headers =
+            header::edits(draft.request_headers.as_ref(), header::Message::Request, problems);
+        let response_headers =
+            header::edits(draft.response_headers.as_ref(), header::Message::Response, problems);
         routes.push(Route {
             name: name.into(),
-            conditions,
             has_variables: has_variables(&action, &[&request_headers, &response_headers]),
             action,
-            rewrite,
+            rewrite: rewrite(draft, &conditions, problems),
             request_headers,
             response_headers,
-            timeout,
-            retry,
+            timeout: value(&draft.timeout, Millis::NONE),
+            retry: retry(draft.retry.as_ref(), problems),
+            conditions,
             status,
         });
     }
@@ -62,8 +78,30 @@ pub(super) fn routes(
     routes
 }
 
+/// What a route says of messages that it never sees.
+fn refuse_meaningless(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec<Problem>) {
+    let forwarded = [
+        ("request_headers", draft.request_headers.as_ref().map(|setting| setting.span)),
+        ("rewrite", draft.rewrite.as_ref().map(|setting| setting.span)),
+        ("timeout", draft.timeout.as_ref().map(|setting| setting.span)),
+        ("retry", draft.retry.as_ref().map(|setting| setting.span)),
+    ];
+    let response = [("response_headers", draft.response_headers.as_ref().map(|setting| setting.span))];
+    let why = match protocol {
+        Protocol::Tcp => "for `protocol: tcp`, which knows no requests",
+        Protocol::Http if !forwards(draft) => "here: the request is answered and not forwarded",
+        Protocol::Http => return,
+    };
+    let response = response.into_iter().filter(|_| protocol == Protocol::Tcp);
+    for (key, span) in forwarded.into_iter().chain(response) {
+        if let Some(span) = span {
+            problems.push(Problem::error(span, format!("`{key}` has no meaning {why}"), "remove it"));
+        }
+    }
+}
+
 /// True if the request goes on to a backend, as far as can be told.
-pub(super) fn forwards(draft: &RouteDraft) -> bool {
+fn forwards(draft: &RouteDraft) -> bool {
     let first = draft.actions.first();
     first.is_none_or(|action| matches!(action.value, ActionDraft::Pool(_) | ActionDraft::Split(_)))
 }

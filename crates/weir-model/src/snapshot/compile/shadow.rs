@@ -2,9 +2,13 @@
 //!
 //! Only what is certain is reported: two expressions that happen to match the same texts are not compared.
 
+mod candidates;
+
+use candidates::Candidates;
+
 use crate::{
     problem::{Problem, Span},
-    route::{Condition, HostMatch, Index, Matcher, PathMatch, Route},
+    route::{Condition, Matcher, Route},
 };
 
 /// Where a route stands, and whether what was compiled is what was meant.
@@ -15,50 +19,27 @@ pub(super) struct Place {
     pub(super) trusted: bool,
 }
 
-/// Files a problem for every route that cannot be reached. The index keeps this from comparing each route with
-/// every other one.
+/// Files a problem for every route that cannot be reached.
 pub(super) fn check(routes: &[Route], places: &[Place], problems: &mut Vec<Problem>) {
-    let index = Index::new(routes);
     let everything = [Condition::default()];
-    for (number, (route, place)) in routes.iter().zip(places).enumerate().skip(1) {
+    let mut index = Candidates::default();
+    for (number, (route, place)) in routes.iter().zip(places).enumerate() {
         if !place.trusted {
             continue;
         }
-        let conditions = if route.conditions.is_empty() { &everything } else { &*route.conditions };
+        let conditions = if route.conditions.is_empty() { &everything[..] } else { &route.conditions };
         let covering: Option<Vec<usize>> =
-            conditions.iter().map(|condition| covering(condition, number, routes, places, &index)).collect();
-        let Some(&first) = covering.as_ref().and_then(|covering| covering.first()) else {
-            continue;
-        };
-        let cause = format!("no request can reach the route `{}`", route.name);
-        let remedy = format!("move it before the route `{}`, or remove it", routes[first].name);
-        let problem = Problem::error(place.span, cause, remedy);
-        problems.push(
-            problem.with_related(places[first].span, "this route already takes everything it would take"),
-        );
+            conditions.iter().map(|narrow| index.first(narrow, |wide| covers(wide, narrow))).collect();
+        if let Some(&first) = covering.as_ref().and_then(|covering| covering.first()) {
+            let cause = format!("no request can reach the route `{}`", route.name);
+            let remedy = format!("move it before the route `{}`, or remove it", routes[first].name);
+            let problem = Problem::error(place.span, cause, remedy);
+            problems.push(
+                problem.with_related(places[first].span, "this route already takes everything it would take"),
+            );
+        }
+        conditions.iter().for_each(|wide| index.add(wide, number));
     }
-}
-
-/// The first route before `end` that takes everything the condition takes.
-fn covering(
-    condition: &Condition,
-    end: usize,
-    routes: &[Route],
-    places: &[Place],
-    index: &Index,
-) -> Option<usize> {
-    let host = condition.hosts().and_then(|hosts| hosts.first()).map(HostMatch::to_string);
-    let path = condition.paths().and_then(|paths| paths.first()).and_then(|path| match path {
-        PathMatch::Exact(path) => Some(path.as_bytes()),
-        PathMatch::Prefix(path) if !path.is_empty() => Some(path.as_bytes()),
-        PathMatch::Prefix(_) | PathMatch::Regex(_) => None,
-    });
-    let end = u32::try_from(end).unwrap_or(u32::MAX);
-    index.first(host.as_deref().map(str::as_bytes), path, end, |entry| {
-        let earlier = &routes[entry.route as usize].conditions;
-        places[entry.route as usize].trusted
-            && earlier.get(entry.condition as usize).is_none_or(|earlier| covers(earlier, condition))
-    })
 }
 
 /// True if `wide` is known to hold whenever `narrow` does.
@@ -94,3 +75,6 @@ fn matcher_covers(wide: &Matcher, narrow: &Matcher) -> bool {
 fn all_in<T>(narrow: &[T], wide: &[T], covers: impl Fn(&T, &T) -> bool) -> bool {
     narrow.iter().all(|theirs| wide.iter().any(|ours| covers(ours, theirs)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ pub(super) fn pools(
     // A listener that could not be read may use any pool, and one with a misspelt name meant one of them.
     let certain = !draft.listeners_incomplete
         && draft.listeners.iter().all(|listener| !listener.broken)
+        && !draft.routes_incomplete
+        && draft.routes.iter().all(|shared| !shared.route.broken)
         && problems.iter().all(|problem| problem.severity != Severity::Error);
     for (index, (name, pool)) in pool_drafts.iter().enumerate() {
         match (http.contains(&index), tcp.contains(&index)) {

@@ -1,0 +1,206 @@
+//! What happens on the way: edits, forwarded fields, retries, time-outs, each as a sentence.
+
+use weir_model::{
+    listener::Listener,
+    pool::Pool,
+    route::{Action, HeaderEdits, RequestFacts as _, Retry, RetryMethods, Route},
+    snapshot::Snapshot,
+    template::Template,
+    time::Millis,
+};
+
+use super::{Explanation, Refused, Rehearsed};
+use crate::hide;
+
+/// What becomes of a request that the route took.
+pub(super) fn of_request(
+    snapshot: &Snapshot,
+    listener: &Listener,
+    route: &Route,
+    told: &Explanation,
+    request: &impl Rehearsed,
+) -> Vec<String> {
+    let mut effects = Vec::new();
+    match &route.action {
+        Action::Redirect(redirect) => {
+            let fields = request.answered(route);
+            let location = field(&fields, "location").unwrap_or_default();
+            effects.push(format!("the client is answered {} and sent to {location}", redirect.code));
+        }
+        Action::Respond(respond) => {
+            let body = match respond.body.text.as_literal() {
+                Some(text) => format!("a body of {} bytes", text.len()),
+                None => format!("the body `{}`", respond.body.text),
+            };
+            effects.push(format!("the client is answered {} with {body}", respond.status));
+            for (name, value) in &respond.headers {
+                effects.push(format!("response header {name}: {} is set", hide::shown(name, said(value))));
+            }
+        }
+        Action::Pool(_) | Action::Split(_) => {
+            if told.pick.is_none() {
+                effects.push("the client is answered 503: no backend of the pool may be chosen".into());
+            }
+            forwarded(&mut effects, route, request);
+        }
+    }
+    edits(&mut effects, "response", &route.response_headers);
+    let pool = told.pool.as_deref().and_then(|name| snapshot.pool(name));
+    if let Some((_, pool)) = pool {
+        effects.push(retries(&route.retry, request));
+        if !route.timeout.is_none() {
+            effects.push(format!("the whole exchange may take {}", duration(route.timeout)));
+        }
+        let timeouts = &listener.timeouts;
+        let client = [
+            ("header", timeouts.header),
+            ("body_idle", timeouts.body_idle),
+            ("send_idle", timeouts.send_idle),
+        ];
+        effects.push(format!("time-outs towards the client: {}", listed(&client)));
+        effects.push(format!("time-outs towards the backend: {}", listed(&of_pool(pool))));
+    }
+    effects
+}
+
+/// What becomes of a connection that a route took.
+pub(super) fn of_connection(snapshot: &Snapshot, listener: &Listener, told: &Explanation) -> Vec<String> {
+    let mut effects = Vec::new();
+    if told.pick.is_none() {
+        effects.push("the connection is reset: no backend of the pool may be chosen".into());
+    }
+    if let Some((_, pool)) = told.pool.as_deref().and_then(|name| snapshot.pool(name)) {
+        effects.push("a backend that cannot be connected is passed over for another one".into());
+        let times = [("connect_timeout", pool.connect_timeout), ("idle", listener.timeouts.idle)];
+        effects.push(format!("time-outs: {}", listed(&times)));
+    }
+    effects
+}
+
+/// What becomes of what is refused before it is routed.
+pub(super) fn of_refusal(refused: &Refused) -> String {
+    let Refused { code, status, sentence } = refused;
+    match status {
+        0 => format!("the connection is closed: {sentence} ({code})"),
+        _ => format!("the client is answered {status}: {sentence} ({code})"),
+    }
+}
+
+/// What the backend gets beside what the client sent.
+fn forwarded(effects: &mut Vec<String>, route: &Route, request: &impl Rehearsed) {
+    let facts = request.facts();
+    let head = request.forwarded(route);
+    let line =
+        String::from_utf8_lossy(head.split(|byte| *byte == b'\r').next().unwrap_or_default()).into_owned();
+    let target = line.split(' ').nth(1).unwrap_or_default();
+    let path = target.split('?').next().unwrap_or_default();
+    let came = String::from_utf8_lossy(facts.path()).into_owned();
+    if path != came {
+        effects.push(format!("the path {came} becomes {path}"));
+    }
+    let host = route.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
+    if let Some(host) = host {
+        effects.push(format!("the backend is told Host: {host}"));
+    }
+    for name in ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"] {
+        if let Some((name, value)) = full_field(&head, name) {
+            effects.push(format!("the backend is told {name}: {value}"));
+        }
+    }
+    edits(effects, "request", &route.request_headers);
+}
+
+fn edits(effects: &mut Vec<String>, message: &str, edits: &HeaderEdits) {
+    for name in &edits.remove {
+        effects.push(format!("{message} header {name} is removed"));
+    }
+    for (name, value) in &edits.set {
+        effects.push(format!("{message} header {name} is set to {}", hide::shown(name, said(value))));
+    }
+    for (name, value) in &edits.add {
+        effects.push(format!("{message} header {name} is added: {}", hide::shown(name, said(value))));
+    }
+}
+
+/// A value as it is sent, or with its variables as the file has it.
+fn said(value: &Template) -> &str {
+    value.as_literal().unwrap_or(value.source())
+}
+
+/// When it is tried again, as its route says.
+fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
+    let again = match &retry.methods {
+        RetryMethods::All => true,
+        RetryMethods::Idempotent => request.is_idempotent(),
+        RetryMethods::These(methods) => {
+            methods.iter().any(|method| method.as_bytes() == request.facts().method())
+        }
+    };
+    let mut failures = Vec::new();
+    if retry.on.connect {
+        failures.push("no connection can be made".to_owned());
+    }
+    if again {
+        if retry.on.reset {
+            failures.push("the backend breaks off before it answers".into());
+        }
+        if retry.on.timeout {
+            failures.push("the backend does not answer in time".into());
+        }
+        if !retry.on.statuses.is_empty() {
+            let codes: Vec<_> = retry.on.statuses.iter().map(u16::to_string).collect();
+            failures.push(format!("it answers {}", codes.join(" or ")));
+        }
+    }
+    if retry.retries == 0 || failures.is_empty() {
+        return "it is never tried again".into();
+    }
+    let never = if again { "" } else { "; never after it was sent, because its method may not be repeated" };
+    let times = if retry.retries == 1 { "once".to_owned() } else { format!("up to {} times", retry.retries) };
+    let within = match retry.budget {
+        Some(share) if again => {
+            format!(", as far as {} % of the pool's requests", f64::from(share) / 10_000.0)
+        }
+        _ => String::new(),
+    };
+    format!("it is tried again elsewhere {times} if {}{never}{within}", failures.join(", or if "))
+}
+
+fn of_pool(pool: &Pool) -> [(&'static str, Millis); 3] {
+    [
+        ("connect_timeout", pool.connect_timeout),
+        ("response_timeout", pool.response_timeout),
+        ("stream_idle", pool.stream_idle),
+    ]
+}
+
+fn listed(timeouts: &[(&str, Millis)]) -> String {
+    let each: Vec<_> =
+        timeouts.iter().map(|(name, length)| format!("{name} {}", duration(*length))).collect();
+    each.join(", ")
+}
+
+/// A duration as files write it.
+pub(super) fn duration(length: Millis) -> String {
+    match length.0 {
+        _ if length.is_none() => "none".into(),
+        millis if millis % 3_600_000 == 0 && millis > 0 => format!("{}h", millis / 3_600_000),
+        millis if millis % 60_000 == 0 && millis > 0 => format!("{}m", millis / 60_000),
+        millis if millis % 1000 == 0 => format!("{}s", millis / 1000),
+        millis => format!("{millis}ms"),
+    }
+}
+
+/// The value of the first field of a name in lower case.
+fn field(head: &[u8], name: &str) -> Option<String> {
+    full_field(head, name).map(|(_, value)| value)
+}
+
+fn full_field(head: &[u8], name: &str) -> Option<(String, String)> {
+    let text = String::from_utf8_lossy(head);
+    let fields = text.split("\r\n").filter_map(|line| line.split_once(": "));
+    fields
+        .filter(|(own, _)| own.eq_ignore_ascii_case(name))
+        .map(|(own, value)| (own.to_owned(), value.to_owned()))
+        .next()
+}

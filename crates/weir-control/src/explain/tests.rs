@@ -1,0 +1,268 @@
+//! What is said, about requests that a simple reader judges.
+
+use std::net::IpAddr;
+
+use weir_model::status::{Health, Registry, State};
+use weir_model::time::Moment;
+
+use super::*;
+use crate::config;
+
+/// Takes every request as it stands in the question.
+struct Simple;
+
+struct Asked(Question);
+
+impl Rehearse for Simple {
+    type Request = Asked;
+
+    fn rehearse(&self, _: &Listener, question: &Question) -> Result<Asked, Refused> {
+        match question.method.as_str() {
+            "TRACE" => Err(Refused { code: "refused", status: 405, sentence: "no TRACE here".into() }),
+            _ => Ok(Asked(question.clone())),
+        }
+    }
+
+    fn connect(&self, _: &Listener, _: &Question) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+impl RequestFacts for &Asked {
+    fn method(&self) -> &[u8] {
+        self.0.method.as_bytes()
+    }
+
+    fn host(&self) -> &[u8] {
+        self.0.authority.split(':').next().unwrap_or_default().as_bytes()
+    }
+
+    fn path(&self) -> &[u8] {
+        self.0.target.as_bytes()
+    }
+
+    fn query(&self) -> Option<&[u8]> {
+        None
+    }
+
+    fn any_header(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.0.headers.iter().any(|(own, value)| own.eq_ignore_ascii_case(name) && each(value.as_bytes()))
+    }
+
+    fn source(&self) -> IpAddr {
+        self.0.source.ip()
+    }
+}
+
+impl Rehearsed for Asked {
+    fn facts(&self) -> impl RequestFacts {
+        self
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.0.method == "GET"
+    }
+
+    fn forwarded(&self, _: &Route) -> Vec<u8> {
+        format!("{} /inner HTTP/1.1\r\nX-Forwarded-For: {}\r\n\r\n", self.0.method, self.0.source.ip())
+            .into_bytes()
+    }
+
+    fn answered(&self, _: &Route) -> Vec<u8> {
+        b"Location: http://there/\r\n".to_vec()
+    }
+}
+
+const FILE: &str = r#"
+listeners:
+  web:
+    bind: [127.0.0.1:8080, "[::1]:8080"]
+    protocol: http
+    routes:
+      - { name: away, match: { path: /away }, redirect: { host: there, code: 308 } }
+      - { name: halves, match: { path: /halves }, split: [{ pool: app, weight: 3 }, { pool: none, weight: 1 }] }
+      - name: app
+        match: { host: app.test }
+        request_headers: { set: { Authorization: Bearer 1234, X-From: weir }, remove: [X-Internal] }
+        pool: app
+  other: { bind: "127.0.0.2:8081", protocol: http, pool: app }
+  everywhere: { bind: "0.0.0.0:8082", protocol: http, pool: app }
+  sql: { bind: "10.0.0.1:5432", protocol: tcp, routes: [{ match: { source: 192.0.2.0/24 }, pool: app }] }
+pools:
+  app: { balance: least_conn, backends: ["10.0.0.1:80", { address: "10.0.0.2:80", name: two }, "10.0.0.3:80"] }
+  none: { backends: [{ address: "10.0.0.4:80", weight: 1 }] }
+"#;
+
+fn snapshot() -> Snapshot {
+    config::compile(config::from_text("weir.yaml", FILE), 1, &mut Registry::new(1)).unwrap().snapshot
+}
+
+fn asked(url: &str, particulars: Particulars) -> Question {
+    Question::new(url, particulars).unwrap()
+}
+
+fn told(url: &str) -> Explanation {
+    told_in(&snapshot(), url, 0)
+}
+
+fn told_in(snapshot: &Snapshot, url: &str, draw: u64) -> Explanation {
+    let question = asked(url, Particulars::default());
+    explain(snapshot, &question, &Simple, Circumstances { live: false, draw }).unwrap()
+}
+
+#[test]
+fn the_winner_its_pool_and_its_pick_are_named() {
+    let told = told("http://app.test:8080/");
+    assert_eq!(
+        (told.route.as_deref(), &*told.action, told.pool.as_deref()),
+        (Some("app"), "pool", Some("app"))
+    );
+    assert_eq!(told.pick.as_deref(), Some("10.0.0.1:80"));
+    let matched: Vec<_> = told.tested.iter().map(|tested| (&*tested.route, tested.matched)).collect();
+    assert_eq!(matched, [("away", false), ("halves", false), ("app", true)]);
+    assert_eq!(told.tested[0].why, "path is `/`, not /away");
+    let json = serde_json::to_value(&told).unwrap();
+    for key in ["route", "action", "pool", "pick", "tested", "candidates", "effects"] {
+        assert!(!json[key].is_null(), "{key}");
+    }
+}
+
+#[test]
+fn effects_are_told_and_secrets_are_not() {
+    let effects = told("http://app.test:8080/").effects.join("\n");
+    for expected in [
+        "the path / becomes /inner",
+        "the backend is told X-Forwarded-For: 127.0.0.1",
+        "request header x-internal is removed",
+        "request header authorization is set to ***",
+        "request header x-from is set to weir",
+        "response_timeout 1m",
+    ] {
+        assert!(effects.contains(expected), "{expected} in\n{effects}");
+    }
+    assert!(!effects.contains("1234"), "{effects}");
+    assert_eq!(told("http://a:8080/away").effects[0], "the client is answered 308 and sent to http://there/");
+}
+
+#[test]
+fn candidates_say_why_they_may_not_be_chosen() {
+    let snapshot = snapshot();
+    let (_, pool) = snapshot.pool("app").unwrap();
+    pool.backends[0].status.set_health(Health::Down, "connection refused (3 checks in a row)", Moment(1));
+    pool.backends[1].order(Some(State::Draining), None, Moment(1));
+    let told = told_in(&snapshot, "http://app.test:8080/", 0);
+    let whys: Vec<_> = told.candidates.iter().map(|each| (each.eligible, &*each.why)).collect();
+    let down = "down: connection refused (3 checks in a row)";
+    assert_eq!(whys, [(false, down), (false, "draining: it is given nothing new"), (true, "up")]);
+    assert_eq!(told.pick.as_deref(), Some("10.0.0.3:80"));
+    pool.backends[2].order(None, Some(0), Moment(2));
+    let told = told_in(&snapshot, "http://app.test:8080/", 0);
+    assert_eq!((told.pick, &*told.candidates[2].why), (None, "its weight is 0"));
+    assert_eq!(told.effects[0], "the client is answered 503: no backend of the pool may be chosen");
+}
+
+#[test]
+fn a_split_shows_its_arms_and_the_one_that_was_drawn() {
+    let snapshot = snapshot();
+    let drawn = |draw| {
+        let told = told_in(&snapshot, "http://a:8080/halves", draw);
+        let arms: Vec<_> = told.split.iter().map(|arm| (arm.pool.clone(), arm.weight, arm.drawn)).collect();
+        (told.action, told.pool.unwrap(), arms)
+    };
+    let arms = |first: bool| vec![("app".to_owned(), 3, first), ("none".to_owned(), 1, !first)];
+    assert_eq!(drawn(0), ("split".into(), "app".into(), arms(true)));
+    assert_eq!(drawn(u64::MAX), ("split".into(), "none".into(), arms(false)));
+}
+
+#[test]
+fn nothing_that_matches_is_a_404_and_a_refusal_is_none() {
+    let told_none = told("http://nobody.test:8080/");
+    assert_eq!((told_none.route, &*told_none.action), (None, "none"));
+    assert_eq!(told_none.effects, ["the client is answered 404 Not Found: no route matches"]);
+    let question = asked(
+        "http://app.test:8080/",
+        Particulars { method: Some("TRACE".into()), ..Particulars::default() },
+    );
+    let refused = explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0 }).unwrap();
+    assert_eq!((&*refused.action, refused.tested.len()), ("refused", 0));
+    assert_eq!(refused.effects, ["the client is answered 405: no TRACE here (refused)"]);
+}
+
+#[test]
+fn connections_are_explained_too() {
+    let source = |text: &str| Particulars { source: Some(text.into()), ..Particulars::default() };
+    let ask = |text: &str| {
+        let question = asked("tcp://10.0.0.1:5432", source(text));
+        explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0 }).unwrap()
+    };
+    assert_eq!(ask("192.0.2.7:5555").pool.as_deref(), Some("app"));
+    let nowhere = ask("198.51.100.1");
+    assert_eq!(
+        (&*nowhere.action, &*nowhere.effects[0]),
+        ("none", "the connection is reset: no route matches")
+    );
+}
+
+#[test]
+fn the_listener_is_found_by_the_url_or_asked_for() {
+    let snapshot = snapshot();
+    let of = |url: &str, listener: Option<&str>| {
+        let listener = listener.map(str::to_owned);
+        let question = asked(url, Particulars { listener, ..Particulars::default() });
+        question
+            .listener(&snapshot)
+            .map(|listener| listener.name.to_string())
+            .map_err(|trouble| trouble.to_string())
+    };
+    for (url, expected) in [
+        ("http://app.test:8080/", "web"),
+        ("http://127.0.0.1:8080/", "web"),
+        ("http://[::1]:8080", "web"),
+        ("http://127.0.0.2:8081?x", "other"),
+        ("http://192.0.2.1:8082/", "everywhere"),
+        ("tcp://10.0.0.1:5432", "sql"),
+        ("tcp://10.0.0.1", "sql"),
+    ] {
+        assert_eq!(of(url, None).as_deref(), Ok(expected), "{url}");
+    }
+    for url in ["http://127.0.0.1:8081/", "http://app.test/", "http://[::1]:8082/", "tcp://10.0.0.2:5432"] {
+        let trouble = of(url, None).unwrap_err();
+        assert!(trouble.contains("is bound to") && trouble.contains("--listener"), "{trouble}");
+    }
+    assert_eq!(of("http://anything/", Some("other")).as_deref(), Ok("other"));
+    assert!(
+        of("http://anything/", Some("sql"))
+            .unwrap_err()
+            .starts_with("the listener `sql` does not speak http")
+    );
+    assert!(of("http://anything/", Some("wbe")).unwrap_err().starts_with("there is no listener `wbe`"));
+}
+
+#[test]
+fn a_question_travels_in_a_query() {
+    let particulars = Particulars {
+        method: Some("POST".into()),
+        headers: vec!["X-A: 1 & 2=3".into(), "Cookie: a=ü".into()],
+        source: Some("[2001:db8::1]:77".into()),
+        sni: Some("a.test".into()),
+        listener: Some("web".into()),
+    };
+    let question = asked("http://a.test:8080/x%2f../y?q=%20#gone", particulars);
+    let again = Question::from_query(&question.to_query()).unwrap();
+    assert_eq!(format!("{again:?}"), format!("{question:?}"));
+    assert_eq!(again.target, "/x%2f../y?q=%20");
+    for query in
+        ["", "url=nothing", "url=http://a/&surprise=1", "url=http://a/&header=X-A:1%0d%0aX-B:2", "method=GET"]
+    {
+        assert!(Question::from_query(query).is_err(), "{query}");
+    }
+}
+
+#[test]
+fn people_read_it_without_control_characters() {
+    let question = asked("http://app.test:8080/\u{202e}", Particulars::default());
+    let told = explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0 }).unwrap();
+    let text = told.to_string();
+    assert!(text.contains("pick        10.0.0.1:80\n") && !text.contains('\u{202e}'), "{text}");
+    assert!(text.contains("two (10.0.0.2:80)") && text.contains("taken to be healthy"), "{text}");
+}

@@ -1,0 +1,75 @@
+//! A request that nobody sends: parsed, judged and rewritten by the code that does it for traffic, so that `explain`
+//! cannot say anything else than what would happen.
+
+use std::net::IpAddr;
+
+use weir_model::{
+    listener::Listener,
+    route::{RequestFacts, Route},
+};
+
+use super::{
+    exchange::source,
+    reply,
+    request::{Facts, RequestHead},
+    write::{Client, write_request},
+};
+use crate::error::{Cause, ProxyError};
+
+/// A judged request that stays where it is.
+#[derive(Debug)]
+pub struct Rehearsal {
+    bytes: Vec<u8>,
+    request: RequestHead,
+    peer: IpAddr,
+    source: IpAddr,
+    trusted: bool,
+}
+
+impl Rehearsal {
+    /// Judges a request head as it would come to this listener from `peer`.
+    ///
+    /// # Errors
+    /// Why the listener would refuse it.
+    pub fn new(listener: &Listener, mut bytes: Vec<u8>, peer: IpAddr) -> Result<Self, ProxyError> {
+        let mut request = RequestHead::default();
+        let length = request.parse(&bytes, listener.limits.headers)?;
+        let length = length.ok_or(ProxyError::new(Cause::ClientBadRequestLine))?;
+        if length > listener.limits.header_bytes {
+            return Err(Cause::ClientHeaderTooLarge.into());
+        }
+        bytes.truncate(length);
+        request.judge(&bytes, listener)?;
+        let (source, trusted) = source(listener, &request, &bytes, peer);
+        if !listener.access.admits(source) {
+            return Err(Cause::ClientDenied.into());
+        }
+        Ok(Self { bytes, request, peer, source, trusted })
+    }
+
+    /// What routes may ask about it.
+    pub fn facts(&self) -> impl RequestFacts {
+        Facts { head: &self.request, bytes: &self.bytes, source: self.source }
+    }
+
+    /// True if it may be sent a second time after it was sent once.
+    pub fn is_idempotent(&self) -> bool {
+        self.request.idempotent
+    }
+
+    /// The head that a backend gets if this route takes it, but for fields whose values name facts of an exchange.
+    pub fn forwarded(&self, route: &Route) -> Vec<u8> {
+        let mut out = Vec::new();
+        let address = self.peer.to_canonical().to_string();
+        let client = Client { address: address.as_bytes(), local: b"", trusted: self.trusted, known: None };
+        write_request(&mut out, &self.bytes, &self.request, route, client, self.request.expects_continue);
+        out
+    }
+
+    /// The fields of the answer that this route gives by itself, but for those too.
+    pub fn answered(&self, route: &Route) -> Vec<u8> {
+        let mut out = Vec::new();
+        reply::write_answer(&mut out, &self.bytes, &self.request, route, None);
+        out
+    }
+}

@@ -1,0 +1,112 @@
+//! What is tried again when a backend fails a request, and how long an attempt and the whole exchange may take.
+
+use std::rc::Rc;
+
+use weir_model::{route::Retry, status::PoolStatus, time::Moment};
+
+use super::{exchange::Exchange, forward::Answer, upload::Upload};
+use crate::{
+    choose::PoolState,
+    clock,
+    error::{Cause, ProxyError},
+    worker::Held,
+};
+
+/// Why there is no head of an answer.
+pub(super) struct Failed {
+    pub(super) error: ProxyError,
+    /// Something of an answer had come.
+    pub(super) heard: bool,
+    /// The request was not sent at all.
+    pub(super) unsent: bool,
+}
+
+impl Failed {
+    /// True if the backend ended the connection without a word.
+    pub(super) const fn is_silent(&self) -> bool {
+        !self.heard && !matches!(self.error.cause, Cause::BackendTimeoutHeader | Cause::BackendTimeoutTry)
+    }
+}
+
+/// What was tried so far.
+#[derive(Default)]
+pub(super) struct Tried {
+    /// The backends that failed.
+    pub(super) backends: Vec<usize>,
+    /// Attempts after the first one.
+    pub(super) again: u32,
+    /// The last attempt failed because a kept connection had gone stale. That is no failure of the backend, counts as no
+    /// attempt and costs no budget.
+    pub(super) stale: bool,
+}
+
+impl Exchange<'_> {
+    /// How the route tries again; what it is borrowed from comes as an argument, so that the exchange stays free.
+    fn retry<'l>(&self, listener: &'l Held) -> Option<&'l Retry> {
+        self.route.map(|number| &listener.routes.routes()[number].retry)
+    }
+
+    /// Starts the time that one attempt may take.
+    pub(super) fn start_attempt(&mut self) {
+        let per_try = self.route().map_or(Moment::NEVER, |route| clock::now() + route.retry.per_try);
+        self.until = per_try.min(self.deadline);
+    }
+
+    /// What it means that [`Exchange::until`] has come.
+    pub(super) fn late(&self) -> Cause {
+        if clock::now() >= self.deadline { Cause::TimeoutRoute } else { Cause::BackendTimeoutTry }
+    }
+
+    /// Whether a request that failed goes to another backend: after the request was sent only what may be asked twice,
+    /// only while nothing of an answer had come, and only as far as the pool's budget goes.
+    pub(super) fn may_retry(
+        &self,
+        failed: &Failed,
+        upload: &Upload,
+        status: &PoolStatus,
+        tried: &Tried,
+    ) -> bool {
+        let listener = self.listener.clone();
+        let Some(retry) = self.retry(&listener) else { return false };
+        let repeatable = !failed.heard && upload.pump.can_restart() && self.asked.repeatable;
+        if tried.stale {
+            return repeatable;
+        }
+        if tried.again >= retry.retries {
+            return false;
+        }
+        let wanted = match failed.error.cause {
+            Cause::BackendTimeoutTry => true,
+            Cause::BackendTimeoutHeader => retry.on.timeout,
+            // No backend has done any work yet: whatever the method, and free of budget.
+            _ if failed.unsent => return retry.on.connect,
+            _ => retry.on.reset,
+        };
+        // What was never sent can be sent by any method.
+        wanted && (repeatable || failed.unsent) && status.retry_budget.try_retry(clock::now(), retry.budget)
+    }
+
+    /// Whether an answer is thrown away because its status is one that another backend shall be asked for. It is kept if
+    /// there is no other.
+    pub(super) fn rejects(
+        &self,
+        answer: &Answer,
+        upload: &Upload,
+        pool: &Rc<PoolState>,
+        backend: usize,
+        tried: &Tried,
+    ) -> bool {
+        let listener = self.listener.clone();
+        let Some(retry) = self.retry(&listener) else { return false };
+        if retry.on.statuses.is_empty() || !retry.on.status(answer.response.status) {
+            return false;
+        }
+        let mut without = tried.backends.clone();
+        without.push(backend);
+        tried.again < retry.retries
+            && self.asked.repeatable
+            && upload.pump.can_restart()
+            && pool.choose(&self.conn.worker, &without).is_some()
+            && pool.pool.status.retry_budget.try_retry(clock::now(), retry.budget)
+    }
+}

@@ -1,0 +1,52 @@
+//! The path's own judgement of requests, as `explain` asks for it.
+
+use weir_control::explain::{Question, Refused, Rehearse, Rehearsed};
+use weir_model::{
+    listener::Listener,
+    route::{RequestFacts, Route},
+};
+use weir_proxy::{Rehearsal, error::ProxyError};
+
+/// Judges with weir-proxy's code.
+#[derive(Clone, Copy, Debug)]
+pub struct Path;
+
+/// A request that weir-proxy judged.
+#[derive(Debug)]
+pub struct Judged(Rehearsal);
+
+impl Rehearse for Path {
+    type Request = Judged;
+
+    fn rehearse(&self, listener: &Listener, question: &Question) -> Result<Judged, Refused> {
+        Rehearsal::new(listener, question.head(), question.source.ip())
+            .map(Judged)
+            .map_err(|error| refused(&error))
+    }
+
+    fn connect(&self, _: &Listener, _: &Question) -> Result<(), Refused> {
+        Ok(())
+    }
+}
+
+impl Rehearsed for Judged {
+    fn facts(&self) -> impl RequestFacts {
+        self.0.facts()
+    }
+
+    fn is_idempotent(&self) -> bool {
+        self.0.is_idempotent()
+    }
+
+    fn forwarded(&self, route: &Route) -> Vec<u8> {
+        self.0.forwarded(route)
+    }
+
+    fn answered(&self, route: &Route) -> Vec<u8> {
+        self.0.answered(route)
+    }
+}
+
+fn refused(error: &ProxyError) -> Refused {
+    Refused { code: error.cause.code(), status: error.cause.status(), sentence: error.to_string() }
+}

@@ -1,0 +1,137 @@
+//! What `explain` says is what happens: the same requests are explained and sent.
+
+use std::collections::BTreeMap;
+
+use weir::{app::App, rehearse::Path};
+use weir_control::explain::{Circumstances, Explanation, Particulars, Question, explain};
+use weir_model::balance::Seed;
+use weir_testkit::{Answer, FakeBackend, RawClient};
+
+/// Every route that answers by itself says its name; the others lead to a backend that says its own.
+const CONFIGURATION: &str = r#"
+workers: 1
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    protocol: http
+    trusted_proxies: [127.0.0.0/8]
+    limits: { headers: 8 }
+    routes:
+      - { name: exact, match: { host: a.test, path: /exact }, respond: { headers: { X-Route: exact } } }
+      - { name: under, match: { host: "*.a.test", path: /v1/* }, respond: { headers: { X-Route: under } } }
+      - { name: post, match: { path: /v1/*, method: [POST, PUT] }, respond: { headers: { X-Route: post } } }
+      - { name: regex, match: { path: "~^/v[0-9]+/" }, respond: { headers: { X-Route: regex } } }
+      - { name: header, match: { headers: { X-Tenant: "~^acme" } }, respond: { headers: { X-Route: header } } }
+      - { name: query, match: { query: { version: "2" } }, respond: { headers: { X-Route: query } } }
+      - { name: cookie, match: { cookies: { session: premium } }, respond: { headers: { X-Route: cookie } } }
+      - { name: source, match: { source: 192.0.2.0/24 }, respond: { headers: { X-Route: source } } }
+      - { name: not, match: { path: /n/*, not: { host: b.test } }, respond: { headers: { X-Route: not } } }
+      - name: either
+        match: [{ path: /either }, { host: c.test, method: HEAD }]
+        respond: { headers: { X-Route: either } }
+      - { name: rewritten, match: { path: /app/* }, rewrite: { path_prefix: /inner }, pool: app }
+pools:
+  app: { backends: ["APP", { address: "APP2", name: resting, weight: 0 }] }
+"#;
+
+fn any<'t>(seed: &mut Seed, of: &[&'t str]) -> &'t str {
+    of[seed.below(of.len() as u64) as usize]
+}
+
+/// A request for routes to disagree about, and now and then one that is refused.
+fn request(seed: &mut Seed) -> (String, Particulars) {
+    let host =
+        any(seed, &["a.test", "A.Test", "x.a.test", "x.y.a.test.", "b.test", "c.test", "other", "a test"]);
+    let path = any(
+        seed,
+        &[
+            "/exact",
+            "/v1",
+            "/v1/x",
+            "/v1x",
+            "/v12/x",
+            "/x/../v1/y",
+            "/%2e%2e/exact",
+            "/n/1",
+            "/either",
+            "/app",
+            "/app/x",
+            "/app/../exact",
+            "/",
+            "//exact",
+            "/%zz",
+            "/exact/",
+            "/n%2f1",
+            "",
+        ],
+    );
+    let query = any(seed, &["", "", "?version=2", "?version=%32", "?a=1&version=3", "?version"]);
+    let mut headers = Vec::new();
+    for field in [
+        "X-Tenant: acme-1",
+        "X-Tenant: other",
+        "Cookie: session=premium",
+        "Cookie: a=b; session=basic",
+        "X-Forwarded-For: 192.0.2.7",
+        "X-Forwarded-For: 192.0.2.7, 198.51.100.1",
+        "X-Bad Name: 1",
+        "Content-Length: 1, 1",
+    ] {
+        let rarely = field.starts_with("X-Bad") || field.starts_with("Content");
+        if seed.below(if rarely { 30 } else { 5 }) == 0 {
+            headers.push(field.to_owned());
+        }
+    }
+    let method = any(seed, &["GET", "GET", "POST", "PUT", "HEAD", "DELETE", "TRACE"]);
+    let particulars = Particulars { method: Some(method.to_owned()), headers, ..Particulars::default() };
+    (format!("http://{host}{path}{query}"), particulars)
+}
+
+/// What a client finds out: the name of a route, of a backend, or a status.
+fn happened(app: &App, question: &Question) -> String {
+    let mut client = RawClient::connect(app.address("web"));
+    let answer = client.send(question.head()).final_response(&question.method);
+    let route = answer.header("x-route").or_else(|| answer.header("x-backend"));
+    route.map_or_else(|| answer.status().to_string(), str::to_owned)
+}
+
+fn expected(told: &Explanation) -> String {
+    let told_status = || {
+        let words = told.effects[0].split(|c: char| !c.is_ascii_digit());
+        words.filter(|word| word.len() == 3).map(str::to_owned).next().unwrap_or_default()
+    };
+    match (told.action.as_str(), &told.route) {
+        ("respond", Some(route)) => route.clone(),
+        ("pool", Some(_)) => told.pick.clone().unwrap_or_default(),
+        _ => told_status(),
+    }
+}
+
+#[test]
+fn what_is_explained_is_what_happens() {
+    let name = |backend: &FakeBackend| backend.address().to_string();
+    let answer = Answer::bytes("HTTP/1.1 200 OK\r\nX-Backend: itself\r\nContent-Length: 0\r\n\r\n");
+    let (backend, resting) = (FakeBackend::answering(answer), FakeBackend::echo());
+    let text = CONFIGURATION.replace("APP2", &name(&resting)).replace("APP", &name(&backend));
+    let app = App::from_text(&text).unwrap();
+    let snapshot = app.snapshot();
+    let mut seed = Seed::new(2026);
+    let mut outcomes: BTreeMap<String, u32> = BTreeMap::new();
+    for number in 0..1500 {
+        let (url, particulars) = request(&mut seed);
+        let question =
+            Question::new(&url, Particulars { listener: Some("web".into()), ..particulars }).unwrap();
+        let told = explain(&snapshot, &question, &Path, Circumstances { live: true, draw: number }).unwrap();
+        let expected = expected(&told).replace(&name(&backend), "itself");
+        assert_eq!(happened(&app, &question), expected, "{question}: {told:#?}");
+        *outcomes.entry(expected).or_default() += 1;
+    }
+    // All routes and all ways of being refused have had their turn.
+    for outcome in [
+        "exact", "under", "post", "regex", "header", "query", "cookie", "source", "not", "either", "itself",
+        "404", "400", "405",
+    ] {
+        assert!(outcomes.contains_key(outcome), "{outcome} is missing in {outcomes:?}");
+    }
+    assert_eq!(resting.accepted(), 0);
+}
