@@ -139,8 +139,8 @@ impl Watches {
                 kept.extend(before.map(|watch| (key, watch)));
                 continue;
             }
-            let known = subject.start_after(before.as_ref().map(|watch| &watch.subject), shared);
             drop(before);
+            let known = subject.begin(shared);
             let task = subject.needs_watching().then(|| {
                 let task = watch::watch(subject.clone(), known, shared.clone(), position, total);
                 tokio::spawn(task).abort_handle()
@@ -158,20 +158,10 @@ impl Subject {
 
     /// Brings the status, which survives reloads, into line with what is asked for now. Returns the addresses that
     /// the name is still known to stand for.
-    fn start_after<P>(&self, before: Option<&Self>, shared: &Shared<P>) -> Addresses {
-        let moved = before.is_some_and(|before| before.endpoint != self.endpoint);
-        if moved {
-            // What was found out was about another machine.
-            self.status.addresses.store(Arc::default());
-            self.set(Health::Unknown, "its address has changed", shared);
-        }
+    fn begin<P>(&self, shared: &Shared<P>) -> Addresses {
         let up = matches!(self.status.health(), Health::Up | Health::Ejected);
-        let starts_up = match &self.check {
-            Some(check) => moved && check.initially_up,
-            // Checks that were taken away leave nothing behind.
-            None => true,
-        };
-        if !up && starts_up && !matches!(self.endpoint, Endpoint::Name(..)) {
+        // Checks that were taken away leave nothing behind.
+        if !up && self.check.is_none() && !matches!(self.endpoint, Endpoint::Name(..)) {
             self.set(Health::Up, "not checked", shared);
         }
         self.status.addresses.load().iter().copied().map(Address::Ip).collect()

@@ -8,20 +8,23 @@
 //!
 //! The work itself (binding, publishing, retiring) belongs to the binary, which knows both sides.
 
+mod ledger;
+pub mod plan;
+mod watch;
+
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     time::Duration,
 };
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::oneshot;
 use weir_model::problem::{Problem, Severity};
 
 use crate::config::{self, Style};
+pub use ledger::{Ledger, Record};
+pub use watch::Watch;
 
 /// Asks that may wait for one reload to end; more of them would bring nothing but what these bring.
 const WAITING: usize = 64;
@@ -49,9 +52,26 @@ pub struct Refusal {
     /// What to do about it; empty when the reason says it all.
     pub remedy: String,
     /// Every problem with its place in the files, for programs; empty if the files were not to blame.
-    pub problems: Vec<Value>,
+    pub problems: Vec<PlacedProblem>,
     /// All of it for people, with source lines where there are any.
     pub text: String,
+}
+
+/// A problem of a configuration and its place.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlacedProblem {
+    /// `error` or `warning`.
+    pub severity: &'static str,
+    /// The file that it stands in.
+    pub file: String,
+    /// The line, from 1; 0 if it stands in no line.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+    /// What is wrong.
+    pub cause: String,
+    /// What to do about it; empty when the cause says it all.
+    pub remedy: String,
 }
 
 impl Refusal {
@@ -94,19 +114,18 @@ fn file_of<'r>(report: &'r config::Report, problem: &Problem) -> &'r str {
     report.files.file(problem.span.file).map_or("", |file| &*file.name)
 }
 
-/// A problem for programs.
-fn placed(report: &config::Report, problem: &Problem) -> Value {
-    json!({
-        "severity": match problem.severity {
+fn placed(report: &config::Report, problem: &Problem) -> PlacedProblem {
+    PlacedProblem {
+        severity: match problem.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         },
-        "file": file_of(report, problem),
-        "line": problem.span.line,
-        "column": problem.span.column,
-        "cause": problem.cause,
-        "remedy": problem.remedy,
-    })
+        file: file_of(report, problem).to_owned(),
+        line: problem.span.line,
+        column: problem.span.column,
+        cause: problem.cause.clone(),
+        remedy: problem.remedy.clone(),
+    }
 }
 
 /// One wish for a reload.
@@ -212,71 +231,6 @@ impl Asks {
     }
 }
 
-/// How the reloads so far went; the start counts as a reload that went well.
-#[derive(Clone, Debug, Serialize)]
-pub struct Record {
-    /// The generation that is published: `weir_config_generation`.
-    pub generation: u64,
-    /// When it was loaded, as RFC 3339.
-    pub loaded_at: String,
-    /// The file or directory.
-    pub source: String,
-    /// Whether the last attempt went well: `weir_config_last_reload_success`.
-    pub last_reload_success: bool,
-    /// Attempts that went well since the start, without the start itself.
-    pub reloads: u64,
-    /// Attempts that were refused since the start.
-    pub refused: u64,
-    /// Why the last attempt was refused, in one line; none if it went well.
-    pub last_error: Option<String>,
-}
-
-/// Where the reloads so far are written down. Clones are the same ledger.
-#[derive(Clone, Debug)]
-pub struct Ledger(Arc<Mutex<Record>>);
-
-impl Ledger {
-    /// The ledger of a process that has just started.
-    pub fn new(generation: u64, loaded_at: String, source: String) -> Self {
-        Self(Arc::new(Mutex::new(Record {
-            generation,
-            loaded_at,
-            source,
-            last_reload_success: true,
-            reloads: 0,
-            refused: 0,
-            last_error: None,
-        })))
-    }
-
-    /// What it says now.
-    pub fn record(&self) -> Record {
-        self.lock().clone()
-    }
-
-    /// Writes down that an attempt went well.
-    pub fn went_well(&self, generation: u64, loaded_at: String) {
-        let mut record = self.lock();
-        record.generation = generation;
-        record.loaded_at = loaded_at;
-        record.last_reload_success = true;
-        record.reloads += 1;
-        record.last_error = None;
-    }
-
-    /// Writes down that an attempt was refused.
-    pub fn was_refused(&self, error: &str) {
-        let mut record = self.lock();
-        record.last_reload_success = false;
-        record.refused += 1;
-        record.last_error = Some(error.to_owned());
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Record> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::thread;
@@ -333,7 +287,7 @@ mod tests {
         let report = config::compile(loaded, 2, &mut weir_model::status::Registry::new(1)).unwrap_err();
         let refusal = Refusal::from(report);
         assert!(refusal.error.starts_with("weir.yaml:1: "), "{}", refusal.error);
-        assert_eq!(refusal.problems[0]["line"], 1);
+        assert_eq!(refusal.problems[0].line, 1);
         assert!(refusal.text.contains("did you mean `pools`"), "{}", refusal.text);
     }
 

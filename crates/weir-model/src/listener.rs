@@ -47,6 +47,27 @@ pub struct Listener {
 }
 
 impl Listener {
+    /// The same listener with this route only: what a connection keeps of it that may outlive many snapshots.
+    #[must_use]
+    pub fn alone(&self, route: Option<usize>) -> Self {
+        let route = route.and_then(|number| self.routes.routes().get(number)).cloned();
+        Self {
+            name: self.name.clone(),
+            binds: self.binds.clone(),
+            protocol: self.protocol,
+            timeouts: self.timeouts.clone(),
+            limits: self.limits.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            access: self.access.clone(),
+            max_connections: self.max_connections,
+            normalize: self.normalize,
+            tcp: self.tcp.clone(),
+            errors: self.errors.clone(),
+            routes: RouteTable::new(route.into_iter().collect()),
+            status: self.status.clone(),
+        }
+    }
+
     /// What to answer with this status, if the file gives a page for it.
     pub fn error_page(&self, status: u16) -> Option<&ErrorPage> {
         let index = self.errors.binary_search_by_key(&status, |page| page.status).ok()?;

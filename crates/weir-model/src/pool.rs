@@ -13,7 +13,7 @@ use crate::{
 pub type PoolIndex = usize;
 
 /// One compiled pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pool {
     /// The name from the file.
     pub name: Arc<str>,
@@ -37,8 +37,16 @@ pub struct Pool {
     pub status: Arc<PoolStatus>,
 }
 
+impl Pool {
+    /// The same pool with this backend only: what a connection keeps of it that may outlive many snapshots.
+    #[must_use]
+    pub fn alone(&self, backend: usize) -> Self {
+        Self { backends: self.backends.get(backend).cloned().into_iter().collect(), ..self.clone() }
+    }
+}
+
 /// One backend of a pool.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Backend {
     /// Identifies it in metrics, API and CLI; the address unless named.
     pub name: Arc<str>,

@@ -147,7 +147,7 @@ impl Split {
 }
 
 /// A redirect: what is absent is kept from the request (RFC 9110 section 15.4).
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Redirect {
     /// `http` or `https`.
     pub scheme: Option<Arc<str>>,
@@ -162,7 +162,7 @@ pub struct Redirect {
 }
 
 /// A fixed response.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Respond {
     /// 200 to 599.
     pub status: u16,

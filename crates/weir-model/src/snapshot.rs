@@ -1,6 +1,8 @@
 //! The compiled, immutable view of a configuration, and the one pointer it is published through.
 
+mod binds;
 pub mod compile;
+pub mod diff;
 mod secret;
 
 use std::sync::{
@@ -9,6 +11,7 @@ use std::sync::{
 };
 
 use arc_swap::ArcSwap;
+pub use binds::{BindKey, Place};
 pub use secret::Secret;
 
 use crate::{

@@ -2,6 +2,7 @@
 
 use std::{
     cell::RefCell,
+    collections::BTreeMap,
     ops::Deref,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
@@ -24,7 +25,9 @@ pub(crate) struct PoolState {
     pub(crate) pool: Arc<Pool>,
     chooser: RefCell<Chooser>,
     pub(crate) idle: Idle,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Rc<Gate>,
+    /// What tunnels keep of it, by backend.
+    alone: RefCell<BTreeMap<usize, Rc<Self>>>,
     workers: usize,
     index: usize,
 }
@@ -40,26 +43,43 @@ struct Chooser {
 impl PoolState {
     /// The state of a pool that was not there before.
     pub(crate) fn new(pool: Arc<Pool>, index: usize, workers: usize) -> Rc<Self> {
+        Self::with_gate(pool, index, workers, Rc::default())
+    }
+
+    fn with_gate(pool: Arc<Pool>, index: usize, workers: usize, gate: Rc<Gate>) -> Rc<Self> {
         let balancer = Balancer::new(pool.balance, index as u64);
         let idle = Idle::new(&pool, workers);
         Rc::new(Self {
             chooser: RefCell::new(Chooser { epoch: 0, set: EligibleSet::default(), balancer }),
             idle,
-            gate: Gate::default(),
+            gate,
+            alone: RefCell::default(),
             pool,
             workers,
             index,
         })
     }
 
-    /// The state of a pool that changed: connections to backends that stayed are kept.
-    pub(crate) fn succeed(pool: Arc<Pool>, before: Option<&Self>, all: &[Rc<Self>]) -> Rc<Self> {
-        let (index, workers) = all.first().map_or((0, 1), |state| (state.index, state.workers));
-        let state = Self::new(pool, index, workers);
-        if let Some(before) = before {
-            state.idle.inherit(&state.pool, &before.idle, &before.pool);
-        }
+    /// The state of a pool that changed: connections to backends that stayed are kept, and who waits goes on waiting.
+    pub(crate) fn succeed(&self, pool: Arc<Pool>) -> Rc<Self> {
+        let same = Arc::ptr_eq(&pool.status, &self.pool.status);
+        let gate = if same { self.gate.clone() } else { Rc::default() };
+        let state = Self::with_gate(pool, self.index, self.workers, gate);
+        state.idle.inherit(&state.pool, &self.idle, &self.pool);
         state
+    }
+
+    /// The pool is no longer part of the configuration as it was: those who still use it find no kept connection and
+    /// leave none.
+    pub(crate) fn retire(&self) {
+        self.idle.retire();
+    }
+
+    /// The same pool with this backend only: a tunnel that keeps this keeps neither the snapshot nor the pool's kept
+    /// connections. Its backend has the index 0.
+    pub(crate) fn alone(&self, backend: usize) -> Rc<Self> {
+        let new = || Self::new(Arc::new(self.pool.alone(backend)), self.index, self.workers);
+        self.alone.borrow_mut().entry(backend).or_insert_with(new).clone()
     }
 
     /// The index of the backend to use, none of `tried`; `None` if nothing is eligible.

@@ -1,60 +1,60 @@
 //! The facts of one client connection.
 
-use std::{
-    cell::{Cell, OnceCell, RefCell},
-    net::SocketAddr,
-    rc::Rc,
-};
+use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 
 use tokio::net::TcpStream;
 use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
 
 use crate::{
     io::Stream,
+    listener::{Counted, Entrance},
     timer::Timer,
-    worker::{Held, View, Worker},
+    view::{Held, View},
+    worker::{Phase, Worker},
 };
 
-/// One client connection. It holds no buffer.
+/// One client connection. It holds no buffer, and nothing of a snapshot: what it is served by, it asks for anew.
 #[derive(Debug)]
 pub(crate) struct Conn {
     pub(crate) stream: Stream,
     pub(crate) peer: SocketAddr,
     pub(crate) timer: Timer,
     pub(crate) worker: Rc<Worker>,
+    entrance: Rc<Entrance>,
+    /// Where it was counted when it came, and will be when it ends.
+    status: Counted,
     /// The client's address as text, made when it is first asked for.
     address: OnceCell<Box<str>>,
-    listener: RefCell<Held>,
-    /// The generation of the snapshot that `listener` is from.
-    generation: Cell<u64>,
 }
 
 impl Conn {
-    pub(crate) fn new(worker: Rc<Worker>, listener: Held, stream: TcpStream, peer: SocketAddr) -> Self {
-        listener.status.shards.of(worker.index).accepted.add(1);
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        entrance: Rc<Entrance>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Self {
+        let status = entrance.status();
+        status.shards.of(worker.index).accepted.add(1);
         worker.open.set(worker.open.get() + 1);
         Self {
             stream: Stream::tcp(stream),
             peer,
             timer: worker.wheel.timer(),
             worker,
+            entrance,
+            status,
             address: OnceCell::new(),
-            listener: RefCell::new(listener),
-            generation: Cell::new(0),
         }
     }
 
-    /// The listener as this view has it; the last known one if it is gone.
+    /// The view that it is served by now, and its listener in there.
     #[inline]
-    pub(crate) fn listener(&self, view: &View) -> Held {
-        let generation = view.snapshot.generation;
-        if self.generation.replace(generation) != generation {
-            let mut known = self.listener.borrow_mut();
-            if let Some(current) = view.listener(&known.name) {
-                *known = current.clone();
-            }
-        }
-        self.listener.borrow().clone()
+    pub(crate) fn scene(&self) -> (Rc<View>, Held) {
+        let view = self.worker.view();
+        // After the view: a new one may have made the address a thing of the past.
+        let view = self.entrance.last_view().unwrap_or(view);
+        (view, self.entrance.listener())
     }
 
     /// The client's address as text.
@@ -69,21 +69,41 @@ impl Conn {
         listener.status.shards.of(self.worker.index)
     }
 
+    /// The counters that it was counted by when it came.
+    pub(crate) fn own_counters(&self) -> &ListenerCounters {
+        self.status.shards.of(self.worker.index)
+    }
+
     /// How long the listener lets a connection be idle.
     #[inline]
     pub(crate) fn idle_timeout(&self) -> Millis {
-        self.listener.borrow().timeouts.idle
+        self.entrance.listener().timeouts.idle
     }
 
-    /// The listener as it was last seen.
-    pub(crate) fn known_listener(&self) -> Held {
-        self.listener.borrow().clone()
+    /// True once it is to carry one more exchange at most: the process is about to stop, or its address is bound no
+    /// more. An exchange that began before that learns it here.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.worker.keep_up();
+        self.worker.phase.get() >= Phase::Announcing || self.entrance.is_leaving()
+    }
+
+    /// True once it is to end as soon as nothing is under way.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.worker.phase.get() >= Phase::Draining || self.entrance.is_over()
+    }
+
+    /// True once its address has been bound no more for so long that even what is under way is to end.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.entrance.is_over()
     }
 }
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.listener.get_mut().status.shards.of(self.worker.index).closed.add(1);
+        self.own_counters().closed.add(1);
         self.worker.open.set(self.worker.open.get() - 1);
     }
 }

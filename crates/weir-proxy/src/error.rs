@@ -131,6 +131,8 @@ causes! {
     BackendBadChunk = "backend_bad_chunk", Backend, 502, "a chunk of the backend's answer is malformed";
     /// 101 without being asked.
     BackendUnaskedUpgrade = "backend_unasked_upgrade", Backend, 502, "the backend switched protocols without being asked to";
+    /// Its address was bound no more for shutdown.drain.
+    BindClosed = "bind_closed", Ours, 0, "a reload has closed the address it came in at, and shutdown.drain is over";
     /// tcp: idle.
     TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
     /// tunnels: idle.

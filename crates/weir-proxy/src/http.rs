@@ -26,6 +26,7 @@ mod forward;
 mod kept;
 mod retry;
 mod serve;
+mod tunnel;
 
 // 3. What is sent.
 mod pump;

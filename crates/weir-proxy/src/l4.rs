@@ -3,11 +3,11 @@
 use std::{rc::Rc, sync::Arc};
 
 use weir_model::{
-    listener::Listener,
+    log::AccessLog,
     pool::{Pool, PoolIndex},
     route::{Action, Route},
     status::BackendStatus,
-    time::Moment,
+    time::{Millis, Moment},
 };
 
 use crate::{
@@ -18,14 +18,15 @@ use crate::{
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
     upstream::{Permit, Upstream, connect},
+    view::{Held, View},
 };
 
 /// Backends tried until one accepts a connection.
 const MOST_ATTEMPTS: usize = 3;
 
-/// What the record of a connection names.
-#[derive(Default)]
+/// What the record of a connection names. A connection may outlive many snapshots: it keeps no more of them than this.
 struct Passed {
+    listener: Arc<str>,
     route: Option<Arc<Route>>,
     /// Which arm of a split it goes to; 0 for every other action.
     arm: usize,
@@ -48,12 +49,18 @@ impl Passed {
 }
 
 /// What the access log shows of a connection beyond that.
-#[derive(Default)]
 struct Noted {
+    log: Arc<AccessLog>,
     pool: Option<Arc<Pool>>,
     attempts: Vec<Attempt>,
     bytes_in: u64,
     bytes_out: u64,
+}
+
+impl Noted {
+    fn new(log: Arc<AccessLog>) -> Box<Self> {
+        Box::new(Self { log, pool: None, attempts: Vec::new(), bytes_in: 0, bytes_out: 0 })
+    }
 }
 
 /// A connection to a backend, counted as long as this lives. It does not hold on to the snapshot it was made under.
@@ -66,13 +73,14 @@ struct Joined {
 /// Serves one connection to its end.
 pub(crate) async fn serve(conn: Conn) {
     let started = clock::micros();
-    let listener = conn.known_listener();
-    let mut passed = Passed::default();
-    if conn.worker.view().snapshot.logging.access.is_some() {
-        passed.noted = Some(Box::default());
-    }
-    let end = match Box::pin(join(&conn, &listener, &mut passed)).await {
-        Ok(joined) => carry(&conn, &listener, joined, &mut passed).await,
+    let (view, listener) = conn.scene();
+    let (idle, send_idle) = (listener.timeouts.idle, listener.timeouts.send_idle);
+    let noted = listener.access_log.clone().map(Noted::new);
+    let mut passed =
+        Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None, noted };
+    let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
+    let end = match joined {
+        Ok(joined) => carry(&conn, (idle, send_idle), joined, &mut passed).await,
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
@@ -83,13 +91,12 @@ pub(crate) async fn serve(conn: Conn) {
             counters.failures.count(error.cause as usize);
         }
     } else if let Err(error) = &end {
-        let counters = conn.counters(&listener);
+        let counters = conn.own_counters();
         counters.codes.count(0);
         counters.rejected.count(error.cause as usize);
     }
-    if let Some(noted) = &mut passed.noted {
-        let route = passed.route.as_ref().map_or("", |route| &route.name);
-        log(&conn, &listener, route, noted, started, end.as_ref().err());
+    if passed.noted.is_some() {
+        log(&conn, &mut passed, started, end.as_ref().err());
     }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
@@ -97,7 +104,7 @@ pub(crate) async fn serve(conn: Conn) {
     conn.worker.journal.fail(Failure {
         error: &error,
         client: conn.peer,
-        listener: &listener.name,
+        listener: &passed.listener,
         route: passed.route.as_ref().map_or("", |route| &route.name),
         pool: passed.pool.as_deref().unwrap_or(""),
         backend: passed.backend.as_deref().unwrap_or(""),
@@ -108,16 +115,9 @@ pub(crate) async fn serve(conn: Conn) {
 
 /// Writes the line of this connection. Whatever failed is logged, however small the sample.
 #[inline(never)]
-fn log(
-    conn: &Conn,
-    listener: &Listener,
-    route: &str,
-    noted: &mut Noted,
-    started: u64,
-    error: Option<&ProxyError>,
-) {
-    let view = conn.worker.view();
-    let (Some(log), Some(lines)) = (&view.snapshot.logging.access, &conn.worker.access) else { return };
+fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError>) {
+    let (Some(noted), Some(lines)) = (&mut passed.noted, &conn.worker.access) else { return };
+    let log = noted.log.clone();
     if error.is_none() && !log.sample.is_all() && !log.sample.takes(conn.worker.draw()) {
         return;
     }
@@ -125,16 +125,16 @@ fn log(
     if let Some(attempt) = noted.attempts.last_mut().filter(|attempt| attempt.ended == 0) {
         attempt.ended = now;
     }
-    let (counters, peer) = (conn.counters(listener), conn.address_text());
+    let (counters, peer) = (conn.own_counters(), conn.address_text());
     let record = Record {
         began: clock::wall_at(started),
-        listener: &listener.name,
+        listener: &passed.listener,
         client: peer,
         peer,
         peer_port: conn.peer.port(),
         request: None,
         request_id: b"",
-        route,
+        route: passed.route.as_ref().map_or("", |route| &route.name),
         pool: noted.pool.as_deref(),
         backend: noted.attempts.last().map(|attempt| attempt.backend),
         response: None,
@@ -151,12 +151,16 @@ fn log(
             conn.worker.open.get() as u64,
         ),
     };
-    lines.add(|out| write_line(&log.format, &record, out));
+    lines.add(&log, |out| write_line(&log.format, &record, out));
 }
 
 /// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
-async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<Joined, ProxyError> {
-    let view = conn.worker.view();
+async fn join(
+    conn: &Conn,
+    view: Rc<View>,
+    listener: Held,
+    passed: &mut Passed,
+) -> Result<Joined, ProxyError> {
     if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
         return Err(Cause::ClientDenied.into());
     }
@@ -172,6 +176,7 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
         Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
     };
     let pool: Rc<PoolState> = view.pools[index].clone();
+    drop((view, listener));
     passed.pool = Some(pool.pool.name.clone());
     if let Some(noted) = &mut passed.noted {
         noted.pool = Some(pool.pool.clone());
@@ -216,14 +221,14 @@ async fn join(conn: &Conn, listener: &Listener, passed: &mut Passed) -> Result<J
 
 async fn carry(
     conn: &Conn,
-    listener: &Listener,
+    (idle, send_idle): (Millis, Millis),
     joined: Joined,
     passed: &mut Passed,
 ) -> Result<(), ProxyError> {
-    let (backend, spare, timeouts) = (&joined.upstream.stream, &conn.worker.spare, &listener.timeouts);
+    let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
     let Carried { to_backend, to_client, end } =
-        relay(conn, backend, timeouts.idle, timeouts.send_idle, spare.buffer(), spare.buffer()).await;
-    let counters = conn.counters(listener);
+        relay(conn, backend, idle, send_idle, spare.buffer(), spare.buffer()).await;
+    let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);
     if let Some(noted) = &mut passed.noted {

@@ -31,4 +31,5 @@ mod io;
 mod relay;
 pub mod telemetry;
 mod timer;
+mod view;
 pub mod worker;

@@ -106,6 +106,9 @@ pub(crate) async fn relay(
         if up.carried + down.carried != carried {
             (carried, moved_at) = (up.carried + down.carried, clock::now());
         }
+        if conn.is_cut() {
+            return Poll::Ready(Err(Cause::BindClosed.into()));
+        }
         if down.buffer.is_empty() || down.carried != taken {
             (taken, taken_at) = (down.carried, clock::now());
         }

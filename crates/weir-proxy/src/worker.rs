@@ -3,9 +3,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     io,
-    net::TcpListener,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,12 +14,12 @@ use std::{
 
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::watch,
+    sync::{mpsc::UnboundedReceiver, watch},
 };
 use weir_model::{
     balance::Seed,
-    listener::Listener,
-    snapshot::{Snapshot, SnapshotCell},
+    snapshot::{BindKey, SnapshotCell},
+    time::Millis,
 };
 
 use crate::{
@@ -27,9 +27,10 @@ use crate::{
     choose::PoolState,
     clock,
     http::Room,
-    listener,
+    listener::{self, Entrance, Order},
     telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Voice},
     timer::{TICK, Ticker, Wheel},
+    view::View,
 };
 
 /// What the process is doing.
@@ -54,8 +55,8 @@ pub struct Setup {
     pub count: usize,
     /// Where snapshots are published.
     pub cell: Arc<SnapshotCell>,
-    /// Its listening sockets, with the name of the listener each belongs to.
-    pub sockets: Vec<(Arc<str>, TcpListener)>,
+    /// Which addresses it serves: those of the start wait in here, and reloads send more.
+    pub orders: UnboundedReceiver<Order>,
     /// What the process is doing.
     pub phase: watch::Receiver<Phase>,
     /// Where failures are reported.
@@ -70,8 +71,13 @@ pub struct Setup {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
+    count: usize,
     cell: Arc<SnapshotCell>,
     view: RefCell<Rc<View>>,
+    /// The addresses that are bound now.
+    entrances: RefCell<HashMap<BindKey, Rc<Entrance>>>,
+    /// Pools that are no longer part of the configuration, and may still have somebody who waits for a connection.
+    retired: RefCell<Vec<Weak<PoolState>>>,
     pub(crate) spare: Rc<Spare>,
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) seed: RefCell<Seed>,
@@ -85,41 +91,18 @@ pub(crate) struct Worker {
     pub(crate) room: Room,
 }
 
-/// One snapshot as a worker sees it, with the state that it keeps for each pool.
-#[derive(Debug)]
-pub(crate) struct View {
-    pub(crate) snapshot: Arc<Snapshot>,
-    listeners: Vec<Held>,
-    pub(crate) pools: Vec<Rc<PoolState>>,
-}
-
-/// A listener as this worker holds it: counting who uses it takes no atomic operation.
-pub(crate) type Held = Rc<Arc<Listener>>;
-
-impl View {
-    fn new(snapshot: Arc<Snapshot>, pools: Vec<Rc<PoolState>>) -> Rc<Self> {
-        let listeners = snapshot.listeners.iter().cloned().map(Rc::new).collect();
-        Rc::new(Self { snapshot, listeners, pools })
-    }
-
-    /// The listener of this name, if it is still configured.
-    pub(crate) fn listener(&self, name: &str) -> Option<&Held> {
-        let index = self.listeners.binary_search_by(|listener| (*listener.name).cmp(name)).ok()?;
-        Some(&self.listeners[index])
-    }
-}
-
 impl Worker {
     fn new(setup: &Setup) -> Rc<Self> {
         let snapshot = setup.cell.load();
         // Workers must not all start with the same backend.
         let seed = (setup.index as u64 + 1).wrapping_mul(0x5851_f42d_4c95_7f2d) ^ u64::from(clock::wall().1);
-        let pools = snapshot.pools.iter().map(|pool| PoolState::new(pool.clone(), setup.index, setup.count));
-        let pools = pools.collect();
         Rc::new(Self {
             index: setup.index,
+            count: setup.count,
             cell: setup.cell.clone(),
-            view: RefCell::new(View::new(snapshot, pools)),
+            view: RefCell::new(View::first(&snapshot, setup.index, setup.count)),
+            entrances: RefCell::default(),
+            retired: RefCell::default(),
             spare: Rc::default(),
             wheel: Rc::default(),
             seed: RefCell::new(Seed::new(seed)),
@@ -135,37 +118,50 @@ impl Worker {
     /// The current view; one comparison when nothing was published.
     #[inline]
     pub(crate) fn view(&self) -> Rc<View> {
-        if self.view.borrow().snapshot.generation != self.cell.generation() {
+        self.keep_up();
+        self.view.borrow().clone()
+    }
+
+    /// Takes notice of what was published.
+    #[inline]
+    pub(crate) fn keep_up(&self) {
+        if self.view.borrow().generation != self.cell.generation() {
             self.renew();
         }
-        self.view.borrow().clone()
     }
 
     #[cold]
     fn renew(&self) {
-        let snapshot = self.cell.load();
-        let old = self.view.borrow().clone();
-        let state = |pool: &Arc<_>| {
-            let same = old.pools.iter().find(|state| Arc::ptr_eq(&state.pool, pool));
-            same.cloned().unwrap_or_else(|| {
-                let before = old.pools.iter().find(|state| state.pool.name == pool.name);
-                PoolState::succeed(pool.clone(), before.map(Rc::as_ref), &old.pools)
-            })
-        };
-        let pools = snapshot.pools.iter().map(state).collect();
-        *self.view.borrow_mut() = View::new(snapshot, pools);
+        let before = self.view.borrow().clone();
+        let next = before.next(&self.cell.load(), self.index, self.count);
+        let gone = before.pools.iter().filter(|pool| !next.has(pool));
+        self.retired.borrow_mut().extend(gone.map(Rc::downgrade));
+        *self.view.borrow_mut() = next.clone();
+        self.entrances.borrow_mut().retain(|_, entrance| {
+            let stays = entrance.follow(&next, &before);
+            if !stays {
+                tokio::task::spawn_local(end_after(self.wheel.clone(), Rc::downgrade(entrance), next.drain));
+            }
+            stays
+        });
+    }
+
+    /// The entrance of an address that is bound now.
+    pub(crate) fn entrance(&self, key: &BindKey) -> Option<Rc<Entrance>> {
+        let view = self.view();
+        let mut entrances = self.entrances.borrow_mut();
+        if let Some(entrance) = entrances.get(key) {
+            return Some(entrance.clone());
+        }
+        let entrance = Entrance::new(key.clone(), view.owner(key)?.clone());
+        entrances.insert(key.clone(), entrance.clone());
+        Some(entrance)
     }
 
     /// The next number for balancing.
     #[inline]
     pub(crate) fn draw(&self) -> u64 {
         self.seed.borrow_mut().next()
-    }
-
-    /// True once no new work is wanted on connections that stay open.
-    #[inline]
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.phase.get() >= Phase::Announcing
     }
 }
 
@@ -181,15 +177,20 @@ pub fn run(setup: Setup) -> io::Result<()> {
         .build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let worker = Worker::new(&setup);
-        for (name, socket) in setup.sockets {
-            socket.set_nonblocking(true)?;
-            let socket = tokio::net::TcpListener::from_std(socket)?;
-            tokio::task::spawn_local(listener::accept(worker.clone(), name, socket, setup.phase.clone()));
-        }
+        tokio::task::spawn_local(listener::obey(worker.clone(), setup.orders, setup.phase.clone()));
         tokio::task::spawn_local(tick(worker.clone(), Ticker::new()?, setup.beat));
         follow(&worker, setup.phase).await;
         Ok(())
     })
+}
+
+/// Ends what is left of the connections of an address that is bound no more, unless they end by themselves before.
+async fn end_after(wheel: Rc<Wheel>, entrance: Weak<Entrance>, drain: Millis) {
+    wheel.timer().sleep(drain).await;
+    if let Some(entrance) = entrance.upgrade() {
+        entrance.end();
+        wheel.wake_all();
+    }
 }
 
 /// Follows the phase of the process; returns when the worker has nothing left to do.
@@ -234,6 +235,10 @@ async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
         }
         count += 1;
         let view = worker.view();
+        worker
+            .retired
+            .borrow_mut()
+            .retain(|pool| pool.upgrade().inspect(|pool| pool.wake_waiting()).is_some());
         for pool in &view.pools {
             pool.wake_waiting();
             if count.is_multiple_of(10) {

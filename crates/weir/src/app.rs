@@ -7,6 +7,7 @@
 
 mod control;
 mod listeners;
+mod reload;
 mod workers;
 
 use std::{
@@ -14,42 +15,51 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::watch;
-use weir_control::config::{self, Compiled, Loaded, Style};
+use weir_control::{
+    config::{self, Compiled, Loaded, Style},
+    reload::{Ledger, Outcome, Record, Refusal, Reloader, Watch},
+};
 use weir_model::{
     snapshot::{Snapshot, SnapshotCell},
     status::Registry,
     time::Millis,
 };
 use weir_proxy::{
+    clock,
     telemetry::{Level, Voice},
     worker::Phase,
 };
 
+pub use crate::log::Sink;
 use crate::{
-    log::{AccessWriter, LogWriter, Sink, Target},
+    log::{AccessWriter, LogWriter, Opened, timestamp},
     terminal,
 };
 use control::Control;
 use listeners::Bound;
+use reload::Reloading;
 use workers::{Beats, Workers};
 
 /// A running weir. Dropping it stops at once; [`App::shutdown`] drains first.
 pub struct App {
     cell: Arc<SnapshotCell>,
-    bound: RwLock<Vec<Bound>>,
+    bound: Arc<RwLock<Vec<Bound>>>,
     phase: watch::Sender<Phase>,
     workers: Workers,
     control: Control,
+    /// None once the process stops.
+    reloader: Option<Reloader>,
+    reloading: Option<JoinHandle<()>>,
     voice: Voice,
-    access: AccessWriter,
+    access: Arc<AccessWriter>,
     // Last: it writes what the others still have to say.
-    log: LogWriter,
+    _log: Arc<LogWriter>,
 }
 
 impl fmt::Debug for App {
@@ -72,7 +82,7 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_text_with_log(text: &str, log: Sink) -> Result<Self> {
-        Self::start(config::from_text("weir.yaml", text), "text".to_owned(), log)
+        Self::start(config::from_text("weir.yaml", text), None, log)
     }
 
     /// Starts from a file or a directory of files.
@@ -81,17 +91,29 @@ impl App {
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_path(path: &Path, log: Sink) -> Result<Self> {
         let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        Self::start(loaded, path.display().to_string(), log)
+        Self::start(loaded, Some(Source { path, watch: None }), log)
     }
 
-    fn start(loaded: Loaded, source: String, log: Sink) -> Result<Self> {
+    /// Starts from a file or a directory of files, and reloads whenever they have changed and were quiet for a second.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration, or with the machine, as text for people.
+    pub fn from_watched_path(path: &Path, log: Sink) -> Result<Self> {
+        let mut watch = Watch::new(path);
+        watch.before_reading();
+        let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
+        watch.after_reading(reload::paths_of(&loaded.files));
+        Self::start(loaded, Some(Source { path, watch: Some(watch) }), log)
+    }
+
+    fn start(loaded: Loaded, source: Option<Source<'_>>, log: Sink) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
         let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
-        let log = LogWriter::start(lines, log, snapshot.logging.process)
-            .context("the log writer could not be started")?;
+        let log = LogWriter::start(lines, log, snapshot.logging.process);
+        let log = Arc::new(log.context("the log writer could not be started")?);
         // The writer ends with the last voice: where something fails below, the voice has to be dropped first.
         let voice = first_voice;
         if report.counts().1 > 0 {
@@ -100,19 +122,96 @@ impl App {
 
         let count = registry.workers();
         let logging = &snapshot.logging;
-        let target = logging.access.as_ref().map(|access| Target::open(&access.target)).transpose()?;
-        let access = AccessWriter::start(target, logging.status.clone(), voice.clone())?;
-        let bound = listeners::bind_all(&snapshot, count)?;
+        let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
+        let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
+        let opened = listeners::prepare(&snapshot, &[], count)?.listen()?;
+        let name =
+            source.as_ref().map_or_else(|| "text".to_owned(), |source| source.path.display().to_string());
+        let ledger = Ledger::new(snapshot.generation, timestamp(clock::wall()), name);
         let cell = Arc::new(SnapshotCell::new(snapshot));
         let (phase, _) = watch::channel(Phase::Running);
         let beats = Beats::new(count);
-        let control = Control::start(cell.clone(), voice.clone(), phase.subscribe(), beats.clone(), source)?;
-        let workers = Workers::start(&cell, &bound, count, &phase, (&voice, &access), &beats)?;
-        for bound in &bound {
-            let text = format!("listener={} bound to {}", bound.listener, bound.address);
-            voice.say(Level::Info, text);
+        let (reloader, asks) = Reloader::new(ledger.clone());
+        let control =
+            Control::start(cell.clone(), voice.clone(), phase.subscribe(), beats.clone(), reloader.clone())?;
+        let (workers, orders) = Workers::start(&cell, count, &phase, (&voice, &access), &beats)?;
+        let bound = Arc::new(RwLock::new(orders.open(opened)));
+        let reloading = Reloading {
+            path: source.as_ref().map(|source| source.path.to_owned()),
+            watch: source.and_then(|source| source.watch),
+            cell: cell.clone(),
+            registry,
+            bound: bound.clone(),
+            orders,
+            phase: phase.subscribe(),
+            ledger,
+            voice: voice.clone(),
+            access: access.clone(),
+            log: log.clone(),
+        };
+        let reloading = Some(reloading.start(asks)?);
+        let app = Self {
+            cell,
+            bound,
+            phase,
+            workers,
+            control,
+            reloader: Some(reloader),
+            reloading,
+            voice,
+            access,
+            _log: log,
+        };
+        for (listener, address) in app.addresses() {
+            app.voice.say(Level::Info, format!("listener={listener} bound to {address}"));
         }
-        Ok(Self { cell, bound: RwLock::new(bound), phase, workers, control, voice, access, log })
+        Ok(app)
+    }
+
+    /// Every address that is bound, with its listener.
+    fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+        let snapshot = self.cell.load();
+        let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
+        let found = snapshot.binds().filter_map(|(key, place)| {
+            let bound = bound.iter().find(|bound| bound.key == key)?;
+            Some((snapshot.listeners[place.listener].name.clone(), bound.address))
+        });
+        found.collect()
+    }
+
+    /// Asks for a reload from the files, without waiting for it.
+    pub fn ask_for_reload(&self) {
+        if let Some(reloader) = &self.reloader {
+            reloader.ask();
+        }
+    }
+
+    /// Reloads from the files and waits for the outcome.
+    ///
+    /// # Errors
+    /// Every reason why nothing was changed.
+    pub fn reload(&self) -> Result<Outcome, Refusal> {
+        self.reload_from(None)
+    }
+
+    /// Reloads from a text instead of the files and waits for the outcome.
+    ///
+    /// # Errors
+    /// Every reason why nothing was changed.
+    pub fn reload_text(&self, text: &str) -> Result<Outcome, Refusal> {
+        self.reload_from(Some(text.to_owned()))
+    }
+
+    fn reload_from(&self, text: Option<String>) -> Result<Outcome, Refusal> {
+        match &self.reloader {
+            Some(reloader) => reloader.reload_blocking(text),
+            None => Err(Refusal::because("weir is shutting down", "")),
+        }
+    }
+
+    /// How the reloads so far went; none once the process stops.
+    pub fn reloads(&self) -> Option<Record> {
+        self.reloader.as_ref().map(Reloader::record)
     }
 
     /// The first address that a listener is bound to.
@@ -120,9 +219,8 @@ impl App {
     /// # Panics
     /// If there is no listener of this name.
     pub fn address(&self, listener: &str) -> SocketAddr {
-        let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
-        let found = bound.iter().find(|bound| &*bound.listener == listener).map(|bound| bound.address);
-        found.unwrap_or_else(|| panic!("there is no listener `{listener}`"))
+        let found = self.addresses().into_iter().find(|(name, _)| **name == *listener);
+        found.map_or_else(|| panic!("there is no listener `{listener}`"), |(_, address)| address)
     }
 
     /// Where the admin API is bound, if it is configured.
@@ -158,6 +256,9 @@ impl App {
         let process = self.cell.load().process.clone();
         self.phase.send_replace(Phase::Announcing);
         wait(process.shutdown_announce, hurry);
+        // What the process holds of its sockets is closed first: the workers' share is then the last, and a client that
+        // comes too late is refused at once.
+        self.close_own_sockets();
         self.phase.send_replace(Phase::Draining);
         wait(process.shutdown_drain, || hurry() || self.workers.are_done());
         let cut = self.open_connections();
@@ -166,12 +267,28 @@ impl App {
         cut
     }
 
+    fn close_own_sockets(&self) {
+        self.bound.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn stop(&mut self) {
+        self.reloader = None;
+        self.close_own_sockets();
         self.phase.send_replace(Phase::Stopped);
         self.workers.join();
         self.access.finish();
         self.control.join();
+        // It ends with the last one who could ask: the control thread held the other reloader.
+        if let Some(reloading) = self.reloading.take() {
+            let _ = reloading.join();
+        }
     }
+}
+
+/// Where a configuration is read from.
+struct Source<'p> {
+    path: &'p Path,
+    watch: Option<Watch>,
 }
 
 impl Drop for App {

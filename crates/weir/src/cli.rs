@@ -31,15 +31,15 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve; SIGTERM or Ctrl-C drains and stops, a second one stops at once
-    #[command(after_help = "Example:\n  weir run -c weir.yaml")]
-    Run(ConfigArgs),
+    /// Serve; SIGHUP reloads, SIGTERM or Ctrl-C drains and stops, a second one stops at once
+    #[command(after_help = run::EXAMPLES)]
+    Run(run::RunArgs),
     /// Watch weir at work in one process: backends of its own, one of which breaks, traffic, a live table
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::DemoArgs),
     /// Say everything that is wrong with a configuration; exit 1 if there is an error
-    #[command(after_help = "Example:\n  weir check -c weir.yaml")]
-    Check(ConfigArgs),
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
     /// Say which route takes a request, which backend gets it, and why; nothing is sent
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
@@ -69,9 +69,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     file_limit::raise();
     let done: Result<ExitCode> = match cli.command {
-        Command::Run(config) => run::run(config.path()),
+        Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(&args),
-        Command::Check(config) => Ok(check::check(config.path())),
+        Command::Check(args) => Ok(check::check(&args)),
         Command::Explain(args) => explain::run(args),
     };
     done.unwrap_or_else(|error| {

@@ -6,6 +6,6 @@ pub mod rehearse;
 
 mod demo;
 mod file_limit;
-pub mod log;
+mod log;
 mod signals;
 mod terminal;

@@ -6,7 +6,7 @@ mod file;
 mod process;
 mod syslog;
 
-pub(crate) use access::{AccessWriter, Target};
+pub(crate) use access::{AccessWriter, Opened};
 pub(crate) use process::LogWriter;
 pub use process::Sink;
 pub(crate) use weir_proxy::telemetry::timestamp;

@@ -1,4 +1,4 @@
-//! The signals that ask the process to stop.
+//! The signals that ask the process to stop, and those that ask it to read its configuration again.
 
 use std::sync::{
     Arc,
@@ -9,39 +9,65 @@ use anyhow::{Context as _, Result};
 use tokio::{
     runtime::Builder,
     signal::unix::{SignalKind, signal},
+    task::JoinSet,
 };
 
 /// How often the process was asked to stop.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct StopRequests(Arc<AtomicUsize>);
+#[derive(Debug, Clone)]
+pub(crate) struct StopRequests(Counted);
+
+/// How often the process was asked to reload.
+#[derive(Debug, Clone)]
+pub(crate) struct ReloadRequests(Counted);
+
+type Counted = Arc<AtomicUsize>;
 
 impl StopRequests {
-    /// Listens for SIGTERM and SIGINT from now on, on a thread of its own.
+    /// Listens for SIGTERM and SIGINT from now on.
     pub(crate) fn listen() -> Result<Self> {
-        let requests = Self::default();
-        let count = requests.0.clone();
-        let runtime = Builder::new_current_thread().enable_all().build().context("no signal runtime")?;
-        let (terminate, interrupt) = {
-            let _inside = runtime.enter();
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
-        };
-        std::thread::Builder::new().name("weir-signals".to_owned()).spawn(move || {
-            let (mut terminate, mut interrupt) = (terminate, interrupt);
-            runtime.block_on(async {
-                loop {
-                    tokio::select! {
-                        _ = terminate.recv() => {}
-                        _ = interrupt.recv() => {}
-                    }
-                    count.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        })?;
-        Ok(requests)
+        count(&[SignalKind::terminate(), SignalKind::interrupt()]).map(Self)
     }
 
     /// How often so far.
     pub(crate) fn count(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }
+}
+
+impl ReloadRequests {
+    /// Listens for SIGHUP from now on: it no longer ends the process.
+    pub(crate) fn listen() -> Result<Self> {
+        count(&[SignalKind::hangup()]).map(Self)
+    }
+
+    /// How often so far.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts signals, on a thread of its own.
+fn count(kinds: &[SignalKind]) -> Result<Counted> {
+    let counted = Counted::default();
+    let runtime = Builder::new_current_thread().enable_all().build().context("no signal runtime")?;
+    let signals: Vec<_> = {
+        let _inside = runtime.enter();
+        kinds.iter().map(|kind| signal(*kind)).collect::<Result<_, _>>()?
+    };
+    let count = counted.clone();
+    std::thread::Builder::new().name("weir-signals".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let mut counting = JoinSet::new();
+            for mut signal in signals {
+                let count = count.clone();
+                counting.spawn(async move {
+                    while signal.recv().await.is_some() {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            while counting.join_next().await.is_some() {}
+        });
+    })?;
+    Ok(counted)
 }

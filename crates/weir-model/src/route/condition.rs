@@ -6,14 +6,14 @@ use super::{HostMatch, PathMatch, RequestFacts, TextMatch, fields, host::without
 use crate::listener::Networks;
 
 /// Every matcher holds; without any it takes everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Condition {
     /// What must hold.
     pub matchers: Vec<Matcher>,
 }
 
 /// One thing asked about a request. A list holds if any of its members does.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Matcher {
     /// The host.
     Host(Vec<HostMatch>),

@@ -29,7 +29,7 @@ impl HeaderEdits {
 }
 
 /// How the forwarded target differs from the one that came.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rewrite {
     /// How the path changes.
     pub path: RewritePath,
@@ -60,6 +60,24 @@ pub enum RewritePath {
         to: Arc<str>,
     },
 }
+
+impl PartialEq for RewritePath {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Keep, Self::Keep) => true,
+            (Self::Whole(ours), Self::Whole(theirs)) => ours == theirs,
+            (Self::Prefix { from, to }, Self::Prefix { from: their_from, to: their_to }) => {
+                from == their_from && to == their_to
+            }
+            (Self::Regex { from, to }, Self::Regex { from: their_from, to: their_to }) => {
+                from.as_str() == their_from.as_str() && to == their_to
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Eq for RewritePath {}
 
 impl RewritePath {
     /// The path after the change. `path` is valid UTF-8 for every path that a codec let through as ASCII;

@@ -15,6 +15,20 @@ pub enum PathMatch {
     Regex(Regex),
 }
 
+impl PartialEq for PathMatch {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(ours), Self::Exact(theirs)) | (Self::Prefix(ours), Self::Prefix(theirs)) => {
+                ours == theirs
+            }
+            (Self::Regex(ours), Self::Regex(theirs)) => ours.as_str() == theirs.as_str(),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for PathMatch {}
+
 impl PathMatch {
     /// True if the pattern takes this path.
     pub fn takes(&self, path: &[u8]) -> bool {

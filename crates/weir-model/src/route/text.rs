@@ -17,6 +17,21 @@ pub enum TextMatch {
     Present(bool),
 }
 
+impl PartialEq for TextMatch {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exact(ours), Self::Exact(theirs)) | (Self::Prefix(ours), Self::Prefix(theirs)) => {
+                ours == theirs
+            }
+            (Self::Regex(ours), Self::Regex(theirs)) => ours.as_str() == theirs.as_str(),
+            (Self::Present(ours), Self::Present(theirs)) => ours == theirs,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for TextMatch {}
+
 impl TextMatch {
     /// True if a value that is there is taken.
     pub fn takes(&self, value: &[u8]) -> bool {

@@ -1,22 +1,27 @@
 //! Finds the status object of a name again after a reload.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::{
     AccessLogStatus, BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded,
 };
-use crate::limit::RetryBudget;
+use crate::{limit::RetryBudget, pool::Endpoint, snapshot::Snapshot};
 
 /// Every status object by name. Owned by whoever compiles snapshots; the data path reaches the objects through
-/// the snapshot only.
-#[derive(Debug)]
+/// the snapshot only. A clone knows the same objects: a configuration that may yet be refused is compiled with one, so that
+/// the original never hears of it.
+#[derive(Clone, Debug)]
 pub struct Registry {
     workers: usize,
     decided: bool,
     listeners: BTreeMap<String, Arc<ListenerStatus>>,
     routes: BTreeMap<(String, String, String), Arc<RouteStatus>>,
     pools: BTreeMap<String, Arc<PoolStatus>>,
-    backends: BTreeMap<(String, String), Arc<BackendStatus>>,
+    /// Where a backend is belongs to what it is: another machine of the same name starts afresh.
+    backends: BTreeMap<(String, String), (Endpoint, Arc<BackendStatus>)>,
     access_log: Option<Arc<AccessLogStatus>>,
 }
 
@@ -78,9 +83,56 @@ impl Registry {
         self.pools.entry(name.into()).or_insert_with(new).clone()
     }
 
-    /// The status of a pool's backend; `health` is used for one that is new.
-    pub fn backend(&mut self, pool: &str, backend: &str, health: Health) -> Arc<BackendStatus> {
-        let new = || Arc::new(BackendStatus::new(self.workers, health));
-        self.backends.entry((pool.into(), backend.into())).or_insert_with(new).clone()
+    /// The status of a pool's backend at this endpoint; `health` is used for one that is new.
+    pub fn backend(
+        &mut self,
+        pool: &str,
+        backend: &str,
+        endpoint: &Endpoint,
+        health: Health,
+    ) -> Arc<BackendStatus> {
+        let new = || (endpoint.clone(), Arc::new(BackendStatus::new(self.workers, health)));
+        let known = self.backends.entry((pool.into(), backend.into())).or_insert_with(new);
+        if known.0 != *endpoint {
+            *known = new();
+        }
+        known.1.clone()
+    }
+
+    /// Forgets every name that a snapshot does not have: one that comes back later starts afresh.
+    pub fn keep_only(&mut self, snapshot: &Snapshot) {
+        let mut listeners = BTreeSet::new();
+        let mut routes = BTreeSet::new();
+        for listener in &snapshot.listeners {
+            listeners.insert(&*listener.name);
+            for route in listener.routes.routes() {
+                let mut pools =
+                    route.action.pools().map(|pool| &*snapshot.pools[pool].name).collect::<Vec<_>>();
+                if pools.is_empty() {
+                    pools.push("");
+                }
+                routes.extend(pools.into_iter().map(|pool| (&*listener.name, &*route.name, pool)));
+            }
+        }
+        let mut pools = BTreeSet::new();
+        let mut backends = BTreeSet::new();
+        for pool in &snapshot.pools {
+            pools.insert(&*pool.name);
+            backends.extend(pool.backends.iter().map(|backend| (&*pool.name, &*backend.name)));
+        }
+        self.listeners.retain(|name, _| listeners.contains(&**name));
+        self.routes.retain(|(listener, name, pool), _| routes.contains(&(&**listener, &**name, &**pool)));
+        self.pools.retain(|name, _| pools.contains(&**name));
+        self.backends.retain(|(pool, name), _| backends.contains(&(&**pool, &**name)));
+    }
+
+    /// How many names are known, of all kinds.
+    pub fn len(&self) -> usize {
+        self.listeners.len() + self.routes.len() + self.pools.len() + self.backends.len()
+    }
+
+    /// True if none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }

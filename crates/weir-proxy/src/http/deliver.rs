@@ -20,7 +20,6 @@ use crate::{
     choose::PoolState,
     clock,
     error::{Cause, ProxyError},
-    relay::{Carried, relay},
     telemetry::Record,
 };
 
@@ -37,14 +36,12 @@ impl Exchange<'_> {
         if answer.response.status == 101
             && let Some(link) = slot.take()
         {
-            return self.tunnel(input, link, answer).await;
+            return self.switch(pool, link, answer).await;
         }
         let Some(link) = slot else { return Ended::well(After::Reset) };
         let Answer { response, length } = answer;
-        let close = !self.asked.keep_alive
-            || self.half_closed
-            || !upload.pump.is_done()
-            || self.conn.worker.is_leaving();
+        let close =
+            !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();
         let (framing, body) = self.framing(&response, close);
         self.note_answer(&response, link.answer.part(0..length));
         let mut download = self.stage_head(link, &response, length, framing);
@@ -100,7 +97,13 @@ impl Exchange<'_> {
         Pump::in_place(head, response.body)
     }
 
-    fn write_head(&self, link: &Link, response: &ResponseHead, length: usize, framing: Framing) -> Vec<u8> {
+    pub(crate) fn write_head(
+        &self,
+        link: &Link,
+        response: &ResponseHead,
+        length: usize,
+        framing: Framing,
+    ) -> Vec<u8> {
         let mut lead = self.conn.worker.room.texts.take();
         lead.clear();
         let head = link.answer.part(0..length);
@@ -112,7 +115,7 @@ impl Exchange<'_> {
             }
             _ => write_response(&mut lead, head, response, edits, framing, None),
         }
-        if self.view.snapshot.logging.debug_headers {
+        if self.listener.debug_headers {
             self.write_debug_fields(&mut lead);
         }
         lead.extend_from_slice(b"\r\n");
@@ -137,8 +140,8 @@ impl Exchange<'_> {
 
     /// Notes of the answer what the log will show.
     #[inline]
-    fn note_answer(&mut self, response: &ResponseHead, head: &[u8]) {
-        if let (Some(kept), Some(log)) = (&mut self.kept, &self.view.snapshot.logging.access) {
+    pub(super) fn note_answer(&mut self, response: &ResponseHead, head: &[u8]) {
+        if let (Some(kept), Some(log)) = (&mut self.kept, &self.listener.access_log) {
             kept.note_answer(&log.response_fields, response, head);
         }
     }
@@ -184,54 +187,6 @@ impl Exchange<'_> {
             upstream.requests += 1;
             if let Some(backend) = self.backend {
                 pool.idle.give(&pool.pool, backend, upstream);
-            }
-        }
-    }
-
-    /// After a validated 101 both sides talk past us.
-    async fn tunnel(&mut self, input: &mut Buffer, mut link: Link, answer: Answer) -> Ended {
-        let Answer { response, length } = answer;
-        let head = link.answer.part(0..length);
-        let asked = self.asked.upgrade.as_deref();
-        if !response.is_switch_to(head, asked) {
-            return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
-        }
-        let framing = Framing { chunked: false, close: false, say_keep_alive: false };
-        self.note_answer(&response, link.answer.part(0..length));
-        let lead = self.write_head(&link, &response, length, framing);
-        link.answer.consume(length);
-        self.conn.worker.room.responses.give(response);
-        self.status = 101;
-        let conn = self.conn;
-        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
-        self.note_sent(lead.len() as u64, 0);
-        conn.worker.room.give_text(lead);
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
-            }
-            Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
-        }
-        let early = std::mem::replace(input, conn.worker.spare.buffer());
-        let timeouts = &self.listener.timeouts;
-        let carried =
-            relay(conn, &link.upstream.stream, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
-        let Carried { to_backend, to_client, end } = carried;
-        let counters = conn.counters(&self.listener);
-        counters.bytes_in.add(to_backend);
-        counters.bytes_out.add(to_client);
-        self.note_sent(to_client, to_client);
-        if let Some(kept) = &mut self.kept {
-            kept.content_in += to_backend;
-        }
-        match end {
-            Ok(()) => Ended::well(After::Close),
-            Err(error) => {
-                link.upstream.stream.abort();
-                let error =
-                    if error.cause == Cause::TimeoutIdle { Cause::TimeoutTunnel.into() } else { error };
-                Ended { after: After::Reset, error: Some(error) }
             }
         }
     }

@@ -4,7 +4,6 @@ use std::{net::IpAddr, rc::Rc};
 
 use weir_model::{
     listener::Listener,
-    pool::PoolIndex,
     route::{Action, RetryMethods, Route},
     time::Moment,
 };
@@ -17,21 +16,23 @@ use super::{
     reply,
     request::{BodyLength, Facts, RequestHead},
     serve::{After, NoHead, read_head},
+    tunnel::Tunnel,
     write::{Client, write_request},
 };
 use crate::{
     buffer::Buffer,
+    choose::PoolState,
     clock,
     conn::Conn,
     error::{Cause, ProxyError, Side},
     telemetry::{Failure, Record},
-    worker::{Held, View},
+    view::{Held, View},
 };
 
 /// One exchange under way, and what is known of it for its record.
 pub(crate) struct Exchange<'c> {
     pub(crate) conn: &'c Conn,
-    pub(crate) view: Rc<View>,
+    /// Of the snapshot it keeps this, its pool, and nothing else.
     pub(crate) listener: Held,
     /// Where its route stands in the listener's table.
     pub(crate) route: Option<usize>,
@@ -42,10 +43,12 @@ pub(crate) struct Exchange<'c> {
     pub(crate) started: u64,
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
-    pub(crate) pool: Option<PoolIndex>,
+    pub(crate) pool: Option<Rc<PoolState>>,
     /// Which arm of a split it goes to; 0 for every other action.
     arm: usize,
     pub(crate) backend: Option<usize>,
+    /// Both sides have agreed on another protocol: what is left to do is to carry bytes.
+    pub(crate) tunnel: Option<Box<Tunnel>>,
     /// When it has to be complete; [`Moment::NEVER`] unless the route says so.
     pub(crate) deadline: Moment,
     /// When the current attempt has to have its answer, if that is sooner.
@@ -89,15 +92,14 @@ impl Ended {
 /// What is to be done with a judged request.
 enum Plan {
     /// Forward it to a backend of this pool.
-    Forward(PoolIndex),
+    Forward(Rc<PoolState>),
     /// Answer it here, as its route says.
     Answer,
 }
 
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
 pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
-    let view = conn.worker.view();
-    let listener = conn.listener(&view);
+    let (view, listener) = conn.scene();
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
@@ -108,7 +110,6 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     }
     let mut exchange = Exchange {
         conn,
-        view,
         listener,
         route: None,
         text: room.texts.take(),
@@ -118,19 +119,20 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         pool: None,
         arm: 0,
         backend: None,
+        tunnel: None,
         deadline: Moment::NEVER,
         until: Moment::NEVER,
         half_closed: false,
         status: 0,
         kept: None,
     };
-    if exchange.view.snapshot.logging.access.is_some() {
+    if exchange.listener.access_log.is_some() {
         let bytes = head.as_ref().map_or(input.filled(), |length| input.part(0..*length));
         exchange.keep(bytes, head.is_ok(), begun);
     }
     let plan = match head {
         Ok(length) => {
-            let plan = exchange.decide(input, length, &mut request, begun);
+            let plan = exchange.decide(&view, input, length, &mut request, begun);
             input.consume(length);
             if let Some(kept) = &mut exchange.kept {
                 std::mem::swap(&mut kept.request, &mut request);
@@ -141,6 +143,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         Err(NoHead::Closed) => Err(Cause::ClientAborted.into()),
     };
     room.requests.give(request);
+    drop(view);
     let ended = exchange.carry_out(plan, input).await;
     exchange.record(ended)
 }
@@ -148,7 +151,13 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
 impl<'c> Exchange<'c> {
     async fn carry_out(&mut self, plan: Result<Plan, ProxyError>, input: &mut Buffer) -> Ended {
         match plan {
-            Ok(Plan::Forward(pool)) => self.forward(input, pool).await,
+            Ok(Plan::Forward(pool)) => {
+                let ended = self.forward(input, pool).await;
+                match self.tunnel.take() {
+                    Some(tunnel) => self.carry_tunnel(input, tunnel).await,
+                    None => ended,
+                }
+            }
             Ok(Plan::Answer) => self.answer(input).await,
             // A well-formed request that nobody wants leaves the connection as it was.
             Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
@@ -163,6 +172,7 @@ impl<'c> Exchange<'c> {
     /// before this has said yes. Leaves what the backend will get, or the fields of our own answer, in `text`.
     fn decide(
         &mut self,
+        view: &View,
         input: &Buffer,
         length: usize,
         request: &mut RequestHead,
@@ -184,8 +194,7 @@ impl<'c> Exchange<'c> {
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
             if let Some(kept) = &mut self.kept {
-                let wanted =
-                    self.view.snapshot.logging.access.as_ref().is_some_and(|log| log.shows_request_id);
+                let wanted = self.listener.access_log.as_ref().is_some_and(|log| log.shows_request_id);
                 kept.sound = true;
                 kept.identify(self.conn, request, (source, trusted), wanted);
             }
@@ -210,15 +219,15 @@ impl<'c> Exchange<'c> {
         };
         self.deadline = clock::now() + route.timeout;
         let plan = match &route.action {
-            Action::Pool(pool) => Plan::Forward(*pool),
+            Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {
                 self.arm = split.pick(self.conn.worker.draw());
-                Plan::Forward(split.arms[self.arm].0)
+                Plan::Forward(view.pools[split.arms[self.arm].0].clone())
             }
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
-        if let Plan::Forward(pool) = plan {
-            self.pool = Some(pool);
+        if let Plan::Forward(pool) = &plan {
+            self.pool = Some(pool.clone());
         }
         let expect = request.expects_continue && body.is_empty();
         let mut text = std::mem::take(&mut self.text);
@@ -317,7 +326,7 @@ impl<'c> Exchange<'c> {
 
     #[cold]
     fn report(&self, error: &ProxyError) {
-        let pool = self.pool.map(|index| &self.view.pools[index].pool);
+        let pool = self.pool.as_ref().map(|state| &state.pool);
         let backend = pool.zip(self.backend).map(|(pool, index)| &pool.backends[index]);
         let worker = &self.conn.worker;
         if let Some(backend) = backend.filter(|_| error.cause.side() == Side::Backend) {

@@ -4,7 +4,6 @@
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use weir_model::{
-    pool::PoolIndex,
     route::HeaderEdits,
     time::{Millis, Moment},
 };
@@ -57,9 +56,7 @@ pub(crate) struct Answer {
 
 impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
-    pub(crate) async fn forward(&mut self, input: &mut Buffer, index: PoolIndex) -> Ended {
-        self.pool = Some(index);
-        let pool = self.view.pools[index].clone();
+    pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
         pool.pool.status.retry_budget.count_request(clock::now());
         let permit = match pool.gate.admit(&pool.pool) {
             Ok(permit) => permit,
@@ -79,7 +76,10 @@ impl Exchange<'_> {
             kept.content_in += upload.pump.taken;
         }
         self.text = upload.pump.into_head();
-        drop(permit);
+        match &mut self.tunnel {
+            Some(tunnel) => tunnel.keep(permit),
+            None => drop(permit),
+        }
         pool.wake_waiting();
         ended
     }

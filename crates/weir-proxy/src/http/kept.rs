@@ -99,6 +99,12 @@ impl Kept {
         }
     }
 
+    /// Forgets all attempts but the last, whose backend is the only one of its pool that is still known.
+    pub(super) fn only_last_attempt(&mut self) {
+        self.attempts.drain(..self.attempts.len().saturating_sub(1));
+        self.attempts.iter_mut().for_each(|attempt| attempt.backend = 0);
+    }
+
     /// Notes the fields of the response that the log shows.
     pub(super) fn note_answer(&mut self, names: &[Box<str>], response: &ResponseHead, head: &[u8]) {
         let fields = ResponseFields { response, head };
@@ -185,7 +191,7 @@ impl Exchange<'_> {
             request: Some(heard),
             request_id: &kept.request_id,
             route: self.route().map_or("", |route| &route.name),
-            pool: self.pool.map(|index| &*self.view.pools[index].pool),
+            pool: self.pool.as_ref().map(|state| &*state.pool),
             backend: self.backend,
             response: None,
             status: self.status,
@@ -204,7 +210,7 @@ impl Exchange<'_> {
     #[inline(never)]
     pub(super) fn log(&self, kept: &mut Kept, error: Option<&ProxyError>) {
         let worker = &self.conn.worker;
-        let (Some(log), Some(lines)) = (&self.view.snapshot.logging.access, &worker.access) else { return };
+        let (Some(log), Some(lines)) = (&self.listener.access_log, &worker.access) else { return };
         let failed = error.is_some() || self.status >= 500;
         if !failed && !log.sample.is_all() && !log.sample.takes(worker.draw()) {
             return;
@@ -215,7 +221,7 @@ impl Exchange<'_> {
         let noted = NotedFields { names: &log.response_fields, noted: &kept.answered };
         self.known(kept, &kept.request, |record| {
             let record = Record { error, response: Some(&noted), ..record };
-            lines.add(|out| write_line(&log.format, &record, out));
+            lines.add(log, |out| write_line(&log.format, &record, out));
         });
     }
 
@@ -246,7 +252,7 @@ impl Exchange<'_> {
             }
         };
         put(b"weir-route", self.route().map_or("", |route| &route.name));
-        if let Some(pool) = self.pool.map(|index| &self.view.pools[index].pool) {
+        if let Some(pool) = self.pool.as_ref().map(|state| &state.pool) {
             put(b"weir-pool", &pool.name);
             put(b"weir-backend", self.backend.map_or("", |backend| &pool.backends[backend].name));
         }

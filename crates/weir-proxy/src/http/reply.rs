@@ -184,7 +184,7 @@ impl Exchange<'_> {
         if status == 405 {
             fields.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
         }
-        if self.view.snapshot.logging.debug_headers {
+        if self.listener.debug_headers {
             field(&mut fields, b"weir-error", error.cause.code().as_bytes());
         }
         // Whether the client got it or not, the error to record is the one it was about.
@@ -194,7 +194,7 @@ impl Exchange<'_> {
 
     /// What becomes of the connection when the backend was never asked: a body that has come whole is skipped.
     pub(crate) fn after_own_answer(&self, input: &mut Buffer) -> After {
-        let keep = self.asked.keep_alive && !self.conn.worker.is_leaving();
+        let keep = self.asked.keep_alive && !self.conn.is_leaving();
         match self.asked.body {
             BodyLength::None if keep => After::Keep,
             BodyLength::None => After::Close,
@@ -222,7 +222,7 @@ impl Exchange<'_> {
         if status != 204 {
             write_length(out, body.len() as u64);
         }
-        if self.view.snapshot.logging.debug_headers {
+        if self.listener.debug_headers {
             self.write_debug_fields(out);
         }
         if after != After::Keep {

@@ -9,7 +9,7 @@ use crate::{
     choose::PoolState,
     clock,
     error::{Cause, ProxyError},
-    worker::Held,
+    view::Held,
 };
 
 /// Why there is no head of an answer.

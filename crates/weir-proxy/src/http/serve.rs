@@ -15,7 +15,6 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    worker::Phase,
 };
 
 /// Line ends that may precede a request line (RFC 9112 section 2.2 asks for one).
@@ -59,7 +58,7 @@ pub(crate) async fn serve(conn: Conn) {
 enum Wait {
     Readable,
     TooLong,
-    /// The connection broke, or the process drains.
+    /// The connection broke, or is to end.
     Over,
 }
 
@@ -71,7 +70,7 @@ async fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> Wait {
         Poll::Ready(Err(_)) => Poll::Ready(Wait::Over),
         Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Wait::TooLong),
         // Who connected and has not been served yet is about to ask.
-        Poll::Pending if served > 0 && conn.worker.phase.get() >= Phase::Draining => Poll::Ready(Wait::Over),
+        Poll::Pending if served > 0 && conn.is_over() => Poll::Ready(Wait::Over),
         Poll::Pending => Poll::Pending,
     })
     .await
@@ -85,6 +84,9 @@ async fn exchanges(conn: &Conn, served: &mut u64) -> After {
         *served += 1;
         if after != After::Keep {
             return after;
+        }
+        if conn.is_over() {
+            return After::Close;
         }
         if input.is_empty() {
             let (idle, warm) = (conn.idle_timeout(), WARM.min(conn.idle_timeout()));

@@ -1,6 +1,9 @@
 //! Connections to backends that wait for their next request: a stack per backend and worker, the warmest on top.
 
-use std::{cell::RefCell, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
 
 use weir_model::pool::Pool;
 
@@ -11,7 +14,7 @@ use crate::clock;
 #[derive(Debug)]
 pub(crate) struct Idle {
     /// Most that is kept per backend.
-    most: usize,
+    most: Cell<usize>,
     by_backend: RefCell<Vec<Vec<Upstream>>>,
 }
 
@@ -23,7 +26,7 @@ impl Idle {
             all => (all / workers.max(1)).max(1),
         };
         let by_backend = pool.backends.iter().map(|_| Vec::new()).collect();
-        Self { most, by_backend: RefCell::new(by_backend) }
+        Self { most: Cell::new(most), by_backend: RefCell::new(by_backend) }
     }
 
     /// Takes over what was kept for backends that are still there.
@@ -36,9 +39,15 @@ impl Idle {
             };
             if let Some(old) = pool_before.backends.iter().position(same) {
                 by_backend[index] = std::mem::take(&mut kept[old]);
-                by_backend[index].truncate(self.most);
+                by_backend[index].truncate(self.most.get());
             }
         }
+    }
+
+    /// Closes what is kept, and keeps nothing from now on.
+    pub(crate) fn retire(&self) {
+        self.most.set(0);
+        self.by_backend.borrow_mut().iter_mut().for_each(Vec::clear);
     }
 
     /// A connection to this backend that can be used, if one is kept. `certain` asks the kernel whether it is still
@@ -59,7 +68,7 @@ impl Idle {
         upstream.idle_since = clock::now();
         let mut by_backend = self.by_backend.borrow_mut();
         let kept = &mut by_backend[backend];
-        if kept.len() < self.most && is_usable(pool, &upstream) {
+        if kept.len() < self.most.get() && is_usable(pool, &upstream) {
             kept.push(upstream);
         }
     }

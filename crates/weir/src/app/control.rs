@@ -11,6 +11,7 @@ use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
     admin::{self, Admin, Origin},
     health::{self, Prober},
+    reload::Reloader,
 };
 use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
@@ -20,7 +21,6 @@ use weir_proxy::{
 };
 
 use super::workers::Beats;
-use crate::log::timestamp;
 
 /// The path's probe code, as the checks ask for it.
 struct Probes;
@@ -49,16 +49,18 @@ impl Control {
         voice: Voice,
         mut phase: watch::Receiver<Phase>,
         beats: Beats,
-        source: String,
+        reloader: Reloader,
     ) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no control runtime")?;
         let socket = cell.load().process.admin.as_ref().map(bind).transpose()?;
         let address = socket.as_ref().map(TcpListener::local_addr).transpose()?;
-        let origin = Origin { loaded_at: timestamp(clock::wall()), source };
         let admin = Admin {
             cell: cell.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            origin: Arc::new(move || origin.clone()),
+            origin: Arc::new(move || {
+                let record = reloader.record();
+                Origin { loaded_at: record.loaded_at, source: record.source }
+            }),
             readiness: {
                 let phase = phase.clone();
                 Arc::new(move || match (*phase.borrow(), beats.stuck()) {

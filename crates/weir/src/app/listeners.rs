@@ -1,41 +1,68 @@
-//! The listening sockets of the process: bound once, lent to the workers.
+//! The listening sockets of the process: bound when an address is configured, lent to the workers, and closed when it is
+//! configured no more.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::mpsc::{Sender, channel},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
-use weir_model::{listener::Address, snapshot::Snapshot};
+use tokio::sync::mpsc::UnboundedSender;
+use weir_model::{
+    listener::Address,
+    snapshot::{BindKey, Snapshot},
+};
+use weir_proxy::listener::{BoundSockets, Order};
 
-/// One address of one listener, with a socket for each worker.
+/// How long to wait for workers to do what they are told: they do it in milliseconds unless something is very wrong.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// One bound address, with a socket for each worker. The process keeps them open as long as the address is configured.
 #[derive(Debug)]
 pub(super) struct Bound {
-    pub(super) listener: Arc<str>,
+    pub(super) key: BindKey,
     /// The address with the port that was really bound.
     pub(super) address: SocketAddr,
-    pub(super) sockets: Vec<TcpListener>,
+    _sockets: Vec<TcpListener>,
 }
 
-/// Binds every address of every listener, or none.
-pub(super) fn bind_all(snapshot: &Snapshot, workers: usize) -> Result<Vec<Bound>> {
-    let mut all = Vec::new();
-    for listener in &snapshot.listeners {
-        for bind in &listener.binds {
-            let sockets = weir_proxy::listener::bind(bind, workers).with_context(|| {
-                format!(
-                    "listener `{}` cannot be bound to {}{}",
-                    listener.name,
-                    bind.address,
-                    remedy(&bind.address)
-                )
-            })?;
-            let Some(sockets) = sockets else { continue };
-            let address = sockets[0].local_addr().context("a bound socket has no address")?;
-            all.push(Bound { listener: listener.name.clone(), address, sockets });
+/// Addresses that are bound, and not yet listened at.
+#[derive(Debug)]
+pub(super) struct Prepared(Vec<(BindKey, BoundSockets)>);
+
+/// Addresses that are listened at, with the copies for the workers.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) bound: Vec<Bound>,
+    copies: Vec<Vec<TcpListener>>,
+}
+
+/// Binds every address of a snapshot that is not bound yet, or none.
+pub(super) fn prepare(snapshot: &Snapshot, bound: &[Bound], workers: usize) -> Result<Prepared> {
+    let mut prepared: Vec<(BindKey, BoundSockets)> = Vec::new();
+    for (key, place) in snapshot.binds() {
+        if bound.iter().any(|bound| bound.key == key) {
+            continue;
         }
+        let ours = prepared.iter().filter_map(|(key, _)| key.address().ip());
+        let mut ours = bound.iter().map(|bound| bound.address).chain(ours);
+        let beside_own = key.address().ip().is_some_and(|new| ours.any(|address| overlap(address, new)));
+        let sockets = weir_proxy::listener::bind(place.bind, workers, beside_own).with_context(|| {
+            let listener = &snapshot.listeners[place.listener].name;
+            format!("listener `{listener}` cannot be bound to {key}{}", remedy(key.address()))
+        })?;
+        // None is one half of a bind for either family, on a host that knows only the other.
+        prepared.extend(sockets.map(|sockets| (key, sockets)));
     }
-    Ok(all)
+    Ok(Prepared(prepared))
+}
+
+/// True if one of the two takes connections for the other: one is for all addresses, and the port is the same.
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let everywhere = a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && a.is_ipv4() == b.is_ipv4() && a.ip() != b.ip() && everywhere
 }
 
 /// What usually helps.
@@ -45,4 +72,59 @@ fn remedy(address: &Address) -> String {
     };
     let low = if (1..1024).contains(&port) { " (ports below 1024 need CAP_NET_BIND_SERVICE)" } else { "" };
     format!("{low}; `ss -ltnp 'sport = :{port}'` shows who holds the port")
+}
+
+impl Prepared {
+    /// Begins to listen at all of them.
+    pub(super) fn listen(self) -> Result<Opened> {
+        let mut opened = Opened { bound: Vec::new(), copies: Vec::new() };
+        for (key, sockets) in self.0 {
+            let sockets = sockets.listen().with_context(|| format!("{key} is bound, but not listened at"))?;
+            let address = sockets[0].local_addr().context("a bound socket has no address")?;
+            let copies = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
+            opened.copies.push(copies.context("a listening socket cannot be shared with a worker")?);
+            opened.bound.push(Bound { key, address, _sockets: sockets });
+        }
+        Ok(opened)
+    }
+}
+
+/// The way to tell the workers what to serve.
+#[derive(Clone, Debug)]
+pub(super) struct Orders(pub(super) Vec<UnboundedSender<Order>>);
+
+impl Orders {
+    /// Has the workers accept at these addresses; returns them once that has begun.
+    pub(super) fn open(&self, opened: Opened) -> Vec<Bound> {
+        let Opened { bound, copies } = opened;
+        self.tell(|done| {
+            for (bound, copies) in bound.iter().zip(copies) {
+                for (worker, copy) in self.0.iter().zip(copies) {
+                    // A worker that has ended takes no more orders, and its sockets none of the connections.
+                    let _ = worker.send(Order::Open(bound.key.clone(), copy, done.clone()));
+                }
+            }
+        });
+        bound
+    }
+
+    /// Has the workers serve what waits at these addresses and close them; returns once that is done.
+    pub(super) fn close(&self, bound: Vec<Bound>) {
+        let keys: Vec<_> = bound.into_iter().map(|bound| bound.key).collect();
+        // The sockets of the process are closed by now, so that those of the workers are the last ones.
+        self.tell(|done| {
+            for (worker, key) in self.0.iter().flat_map(|worker| keys.iter().map(move |key| (worker, key))) {
+                let _ = worker.send(Order::Close(key.clone(), done.clone()));
+            }
+        });
+    }
+
+    /// Tells, and waits until all have done it.
+    fn tell(&self, tell: impl FnOnce(&Sender<()>)) {
+        let (done, all_done) = channel();
+        tell(&done);
+        drop(done);
+        // Nobody sends anything: it ends when the last one has dropped its sender.
+        let _ = all_done.recv_timeout(PATIENCE);
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use weir_model::{
     snapshot::SnapshotCell,
     time::{Millis, Moment},
@@ -22,7 +22,7 @@ use weir_proxy::{
     worker::{self, Phase, Setup},
 };
 
-use super::listeners::Bound;
+use super::listeners::Orders;
 use crate::log::AccessWriter;
 
 /// How long a worker may be silent before it counts as stuck.
@@ -54,27 +54,22 @@ pub(super) struct Workers {
 impl Workers {
     pub(super) fn start(
         cell: &Arc<SnapshotCell>,
-        bound: &[Bound],
         count: usize,
         phase: &watch::Sender<Phase>,
         (voice, access): (&Voice, &AccessWriter),
         beats: &Beats,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Orders)> {
         let mut workers = Self { threads: Vec::new(), voice: voice.clone() };
+        let mut senders = Vec::new();
         let pin = cell.load().process.pin;
         for index in 0..count {
-            // A copy of each socket: the process keeps the originals open as long as the bind lives.
-            let sockets = bound.iter().map(|bound| {
-                let socket = bound.sockets[index].try_clone()?;
-                Ok((bound.listener.clone(), socket))
-            });
-            let sockets =
-                sockets.collect::<io::Result<Vec<_>>>().context("a listening socket cannot be shared")?;
+            let (sender, orders) = mpsc::unbounded_channel();
+            senders.push(sender);
             let setup = Setup {
                 index,
                 count,
                 cell: cell.clone(),
-                sockets,
+                orders,
                 phase: phase.subscribe(),
                 voice: voice.clone(),
                 access: access.queue(),
@@ -88,7 +83,7 @@ impl Workers {
             });
             workers.threads.push(thread.context("a worker thread could not be started")?);
         }
-        Ok(workers)
+        Ok((workers, Orders(senders)))
     }
 
     /// True once every worker has drained.

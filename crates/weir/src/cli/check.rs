@@ -1,33 +1,68 @@
-//! `weir check`: everything that is wrong with a configuration.
+//! `weir check`: everything that is wrong with a configuration, and what a reload of it would change.
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use weir_control::config;
-use weir_model::status::Registry;
+use clap::Args;
+use weir_control::{
+    config::{self, Compiled, Refusal},
+    reload::plan,
+};
+use weir_model::{snapshot::diff::Diff, status::Registry};
 
+use super::ConfigArgs;
 use crate::terminal;
 
-/// Checks the configuration at `path`; the exit code is 1 if it is refused.
-pub(super) fn check(path: &Path) -> ExitCode {
-    let compiled = config::load(path).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)));
-    match compiled {
-        Ok(compiled) => {
-            eprint!("{}", compiled.report.render(terminal::style()));
-            let snapshot = &compiled.snapshot;
-            let routes: usize =
-                snapshot.listeners.iter().map(|listener| listener.routes.routes().len()).sum();
-            let backends: usize = snapshot.pools.iter().map(|pool| pool.backends.len()).sum();
-            println!(
-                "{} is valid: {} listeners, {routes} routes, {} pools, {backends} backends",
-                path.display(),
-                snapshot.listeners.len(),
-                snapshot.pools.len(),
-            );
+pub(super) const EXAMPLES: &str = "Examples:
+  weir check -c weir.yaml
+  weir check -c new.yaml --diff weir.yaml    what a reload from weir.yaml to new.yaml would bind, close, add, change, keep";
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Say what a reload would change if this file or directory were running now
+    #[arg(long, value_name = "OTHER")]
+    diff: Option<PathBuf>,
+}
+
+/// Checks a configuration; the exit code is 1 if it, or the one it is compared with, is refused.
+pub(super) fn check(args: &CheckArgs) -> ExitCode {
+    let path = args.config.path();
+    match (compile(path), args.diff.as_deref().map(compile).transpose()) {
+        (Ok(new), Ok(None)) => {
+            eprint!("{}", new.report.render(terminal::style()));
+            report(path, &new);
             ExitCode::SUCCESS
         }
-        Err(report) => {
-            eprint!("{}", report.render(terminal::style()));
+        (Ok(new), Ok(Some(running))) => {
+            eprint!("{}", new.report.render(terminal::style()));
+            print!("{}", plan::page(&Diff::of(&running.snapshot, &new.snapshot)));
+            ExitCode::SUCCESS
+        }
+        (new, running) => {
+            for refusal in [new.err(), running.err()].into_iter().flatten() {
+                eprint!("{}", refusal.render(terminal::style()));
+            }
             ExitCode::FAILURE
         }
     }
+}
+
+fn compile(path: &Path) -> Result<Compiled, Refusal> {
+    config::load(path).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)))
+}
+
+fn report(path: &Path, compiled: &Compiled) {
+    let snapshot = &compiled.snapshot;
+    let routes: usize = snapshot.listeners.iter().map(|listener| listener.routes.routes().len()).sum();
+    let backends: usize = snapshot.pools.iter().map(|pool| pool.backends.len()).sum();
+    println!(
+        "{} is valid: {} listeners, {routes} routes, {} pools, {backends} backends",
+        path.display(),
+        snapshot.listeners.len(),
+        snapshot.pools.len(),
+    );
 }

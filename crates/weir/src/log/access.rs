@@ -2,11 +2,11 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
@@ -18,36 +18,44 @@ use super::{
     syslog::Syslog,
 };
 
-/// How long a target that is not wanted any more is kept for lines that are still on their way.
+/// How long a target that is wanted no more is kept for lines that are still on their way.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// An opened target of the access log.
+/// An opened target of the access log, and what it was opened for.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) struct Opened {
+    of: LogTarget,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Target {
     Lines(Lines),
     Syslog(Box<Syslog>),
 }
 
-impl Target {
+impl Opened {
     /// Opens it. A syslog need not be there yet.
     ///
     /// # Errors
     /// If a file cannot be opened, in words.
-    pub(crate) fn open(target: &LogTarget) -> Result<Self> {
-        Ok(match target {
+    pub(crate) fn open(of: &LogTarget) -> Result<Self> {
+        let target = match of {
             LogTarget::Stdout => {
-                Self::Lines(Lines::stdout().context("there is no standard output for `access_log`")?)
+                Target::Lines(Lines::stdout().context("there is no standard output for `access_log`")?)
             }
-            LogTarget::File(path) => Self::Lines(Lines::open(path).with_context(|| {
-                format!(
-                    "`access_log` cannot be written to {}; its folder must exist and be writable",
-                    path.display()
-                )
-            })?),
-            syslog => Self::Syslog(Box::new(Syslog::new(syslog.clone()))),
-        })
+            LogTarget::File(path) => {
+                let remedy = "its folder must exist and be writable";
+                let text = || format!("`access_log` cannot be written to {}; {remedy}", path.display());
+                Target::Lines(Lines::open(path).with_context(text)?)
+            }
+            syslog => Target::Syslog(Box::new(Syslog::new(syslog.clone()))),
+        };
+        Ok(Self { of: of.clone(), target })
     }
+}
 
+impl Target {
     fn write(&mut self, text: &[u8]) -> Result<(), Lost> {
         match self {
             Self::Lines(lines) => lines.write(text),
@@ -59,8 +67,8 @@ impl Target {
 /// What others want of the thread.
 #[derive(Debug, Default)]
 struct Wishes {
-    /// Another target; inner none is none any more.
-    next: Mutex<Option<Option<Target>>>,
+    /// Other targets, in order; none is none any more.
+    next: Mutex<Vec<Option<Opened>>>,
     /// The path is to be opened again.
     reopen: AtomicBool,
 }
@@ -69,27 +77,30 @@ struct Wishes {
 #[derive(Debug)]
 pub(crate) struct AccessWriter {
     /// Gone once the process stops: the thread ends with the last queue.
-    queue: Option<AccessQueue>,
+    queue: Mutex<Option<AccessQueue>>,
     wishes: Arc<Wishes>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl AccessWriter {
     /// Starts the thread, with a target if there is one.
-    pub(crate) fn start(target: Option<Target>, status: Arc<AccessLogStatus>, voice: Voice) -> Result<Self> {
+    pub(crate) fn start(target: Option<Opened>, status: Arc<AccessLogStatus>, voice: Voice) -> Result<Self> {
         let (queue, receiver) = access_queue(status.clone(), voice.clone());
         let wishes = Arc::<Wishes>::default();
-        let thread = Writer { target, wishes: wishes.clone(), status, voice, lost: None };
+        let wanted = target.as_ref().map(|opened| opened.of.clone());
+        let targets = target.into_iter().collect();
+        let thread =
+            Writer { targets, wanted, leaving: None, wishes: wishes.clone(), status, voice, lost: None };
         let thread = thread::Builder::new()
             .name("weir-access-log".to_owned())
             .spawn(move || thread.run(receiver))
             .context("the thread of the access log could not be started")?;
-        Ok(Self { queue: Some(queue), wishes, thread: Some(thread) })
+        Ok(Self { queue: Mutex::new(Some(queue)), wishes, thread: Mutex::new(Some(thread)) })
     }
 
     /// The end that a worker writes to.
     pub(crate) fn queue(&self) -> Option<AccessQueue> {
-        self.queue.clone()
+        lock(&self.queue).clone()
     }
 
     /// Opens the path again, for whoever has renamed the file. Returns at once; what is written from then on goes to
@@ -100,30 +111,39 @@ impl AccessWriter {
     }
 
     /// Writes to another target from now on, or to none.
-    pub(crate) fn change(&self, target: Option<Target>) {
-        *self.wishes.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(target);
+    pub(crate) fn change(&self, target: Option<Opened>) {
+        lock(&self.wishes.next).push(target);
         self.wake();
     }
 
     /// An empty batch. If the queue is full, the thread will look soon enough without it.
     fn wake(&self) {
-        if let Some(queue) = &self.queue {
+        if let Some(queue) = &*lock(&self.queue) {
             queue.hand_on(Batch::default());
         }
     }
 
     /// Ends it once everything is written; a target that takes nothing is not waited for long.
-    pub(crate) fn finish(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
+    pub(crate) fn finish(&self) {
+        drop(lock(&self.queue).take());
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
             super::join(thread);
         }
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What the thread works with.
 struct Writer {
-    target: Option<Target>,
+    /// The one that is wanted, and those that lines may still be on their way to.
+    targets: Vec<Opened>,
+    wanted: Option<LogTarget>,
+    /// When the others are let go.
+    leaving: Option<Instant>,
     wishes: Arc<Wishes>,
     status: Arc<AccessLogStatus>,
     voice: Voice,
@@ -133,36 +153,42 @@ struct Writer {
 
 impl Writer {
     fn run(mut self, mut receiver: AccessReceiver) {
-        let mut leaving = false;
         loop {
-            let batch = if leaving { receiver.receive_within(FAREWELL) } else { receiver.receive() };
-            self.obey(&mut leaving);
+            let batch =
+                if self.leaving.is_some() { receiver.receive_within(FAREWELL) } else { receiver.receive() };
+            self.obey();
             match batch {
                 Ok(Some(batch)) => self.write(&batch),
-                // Nothing has come for the old target for a while.
-                Ok(None) => {
-                    self.target = None;
-                    leaving = false;
-                }
+                Ok(None) => {}
                 Err(_) => return,
+            }
+            if self.leaving.is_some_and(|leaving| Instant::now() >= leaving) {
+                self.targets.retain(|opened| Some(&opened.of) == self.wanted.as_ref());
+                self.leaving = None;
             }
         }
     }
 
     /// Does what was asked for since the last batch.
-    fn obey(&mut self, leaving: &mut bool) {
-        if let Some(next) = self.wishes.next.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            *leaving = next.is_none();
-            if next.is_some() {
-                self.target = next;
-            }
+    fn obey(&mut self) {
+        let wishes = std::mem::take(&mut *lock(&self.wishes.next));
+        for next in wishes {
+            self.wanted = next.as_ref().map(|opened| opened.of.clone());
+            self.targets.retain(|opened| Some(&opened.of) != self.wanted.as_ref());
+            self.targets.extend(next);
+            self.leaving = Some(Instant::now() + FAREWELL);
         }
-        if self.wishes.reopen.swap(false, Ordering::AcqRel)
-            && let Some(Target::Lines(lines)) = &mut self.target
-            && let Err(error) = lines.reopen()
-        {
-            let text = format!("the access log cannot be opened again: {error}; the old file is written to");
-            self.voice.say(Level::Warn, text);
+        if !self.wishes.reopen.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        for opened in &mut self.targets {
+            if let Target::Lines(lines) = &mut opened.target
+                && let Err(error) = lines.reopen()
+            {
+                let text =
+                    format!("the access log cannot be opened again: {error}; the old file is written to");
+                self.voice.say(Level::Warn, text);
+            }
         }
     }
 
@@ -170,8 +196,9 @@ impl Writer {
         if batch.lines == 0 {
             return;
         }
-        let written = match &mut self.target {
-            Some(target) => target.write(&batch.text).err(),
+        let target = batch.log.as_ref().map(|log| &log.target);
+        let written = match self.targets.iter_mut().find(|opened| Some(&opened.of) == target) {
+            Some(opened) => opened.target.write(&batch.text).err(),
             None => Some(Lost { error: std::io::ErrorKind::NotFound.into(), lines: batch.lines }),
         };
         let lines = written.as_ref().map_or(0, |lost| lost.lines);
@@ -201,6 +228,7 @@ impl Writer {
 mod tests {
     use std::{env, fs, path::PathBuf};
 
+    use weir_model::log::{AccessLog, LogFormat, Sample};
     use weir_proxy::telemetry::journal;
 
     use super::*;
@@ -209,21 +237,29 @@ mod tests {
         env::temp_dir().join(format!("weir-access-{name}-{}.log", std::process::id()))
     }
 
-    fn batch(lines: &[&str]) -> Batch {
+    fn batch(target: &LogTarget, lines: &[&str]) -> Batch {
+        let log = Arc::new(AccessLog {
+            target: target.clone(),
+            format: LogFormat::Json,
+            sample: Sample::ALL,
+            response_fields: Vec::new(),
+            shows_request_id: true,
+        });
         let text = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
-        Batch { text, lines: lines.len() as u64 }
+        Batch { text, lines: lines.len() as u64, log: Some(log) }
     }
 
     #[test]
     fn everything_is_written_before_the_end() {
         let path = path("end");
-        let target = Target::open(&LogTarget::File(path.clone())).unwrap();
+        let to = LogTarget::File(path.clone());
+        let target = Opened::open(&to).unwrap();
         let status = Arc::<AccessLogStatus>::default();
-        let mut writer = AccessWriter::start(Some(target), status.clone(), journal().0).unwrap();
+        let writer = AccessWriter::start(Some(target), status.clone(), journal().0).unwrap();
         let queue = writer.queue().unwrap();
         let expected: String = (0..100).map(|number| format!("{number}\n")).collect();
         for number in 0..100 {
-            queue.hand_on(batch(&[&number.to_string()]));
+            queue.hand_on(batch(&to, &[&number.to_string()]));
         }
         drop(queue);
         writer.finish();
@@ -234,12 +270,13 @@ mod tests {
 
     #[test]
     fn a_target_that_fails_is_reported_once_and_every_line_counted() {
-        let target = Target::open(&LogTarget::File("/dev/full".into())).unwrap();
+        let to = LogTarget::File("/dev/full".into());
+        let target = Opened::open(&to).unwrap();
         let status = Arc::<AccessLogStatus>::default();
         let (voice, lines) = journal();
-        let mut writer = AccessWriter::start(Some(target), status.clone(), voice).unwrap();
+        let writer = AccessWriter::start(Some(target), status.clone(), voice).unwrap();
         let queue = writer.queue().unwrap();
-        (0..50).for_each(|_| queue.hand_on(batch(&["a", "b"])));
+        (0..50).for_each(|_| queue.hand_on(batch(&to, &["a", "b"])));
         drop(queue);
         writer.finish();
         assert_eq!(status.dropped.load(Ordering::Relaxed), 100);
@@ -248,23 +285,24 @@ mod tests {
     }
 
     #[test]
-    fn another_target_takes_over() {
-        let (first, second) = (path("first"), path("second"));
-        let open = |path: &PathBuf| Target::open(&LogTarget::File(path.clone())).unwrap();
+    fn lines_go_to_the_target_that_they_were_written_for() {
+        let paths = [path("first"), path("second")];
+        let [first, second] = paths.clone().map(LogTarget::File);
         let status = Arc::<AccessLogStatus>::default();
-        let mut writer = AccessWriter::start(Some(open(&first)), status.clone(), journal().0).unwrap();
+        let writer = AccessWriter::start(Some(Opened::open(&first).unwrap()), status.clone(), journal().0);
+        let writer = writer.unwrap();
         let queue = writer.queue().unwrap();
-        queue.hand_on(batch(&["one"]));
-        while status.written.load(Ordering::Relaxed) < 1 {
-            thread::sleep(Duration::from_millis(1));
-        }
-        writer.change(Some(open(&second)));
-        queue.hand_on(batch(&["two"]));
+        queue.hand_on(batch(&first, &["one"]));
+        writer.change(Some(Opened::open(&second).unwrap()));
+        queue.hand_on(batch(&second, &["two"]));
+        queue.hand_on(batch(&first, &["late"]));
+        writer.change(None);
+        queue.hand_on(batch(&second, &["later"]));
         drop(queue);
         writer.finish();
-        assert_eq!(fs::read_to_string(&first).unwrap(), "one\n");
-        assert_eq!(fs::read_to_string(&second).unwrap(), "two\n");
-        fs::remove_file(&first).unwrap();
-        fs::remove_file(&second).unwrap();
+        let texts = paths.each_ref().map(|path| fs::read_to_string(path).unwrap());
+        assert_eq!(texts, ["one\nlate\n", "two\nlater\n"]);
+        assert_eq!(status.dropped.load(Ordering::Relaxed), 0);
+        paths.iter().for_each(|path| fs::remove_file(path).unwrap());
     }
 }

@@ -17,7 +17,7 @@ const MODE: u32 = 0o640;
 
 /// An open file.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     file: File,
     /// None for standard output, which cannot be opened again.
     path: Option<PathBuf>,

@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A syslog, there or not.
 #[derive(Debug)]
-pub(crate) struct Syslog {
+pub(super) struct Syslog {
     target: LogTarget,
     socket: Option<Socket>,
     /// When it was last found missing.

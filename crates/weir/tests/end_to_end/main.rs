@@ -15,6 +15,7 @@ mod interim;
 mod limits;
 mod patience;
 mod pressure;
+mod reload;
 mod retry;
 mod reuse;
 mod routes;

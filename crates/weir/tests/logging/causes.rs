@@ -156,6 +156,16 @@ fn rules_of_the_file(all: &mut BTreeSet<&'static str>) {
     told(&objects, all);
 }
 
+fn connections_of_a_bind_that_went(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::custom(|mut connection| drop(connection.read_to_end()));
+    let weir = Logged::start("tcp", &[backend.address()], "json", "shutdown: { drain: 100ms }\n", "");
+    let mut client = RawClient::connect(weir.address());
+    weir_testkit::wait_until("it is carried", || backend.open() == 1);
+    weir.app.reload_text(&weir.text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
+    client.read_to_end();
+    told(&weir.objects(), all);
+}
+
 fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
     let text = "workers: 1\nlisteners: { web: { bind: '127.0.0.1:0', protocol: http, routes: [\n  \
                 { match: { path: /a }, respond: { status: 204 } }] } }\n";
@@ -201,6 +211,7 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     full_pools(&mut all);
     rules_of_the_file(&mut all);
     routes_and_clients(&mut all);
+    connections_of_a_bind_that_went(&mut all);
     // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.
     let elsewhere = ["out_of_resources", "backend_unresolved", "client_body_too_slow", "backend_status"];
     let missing: Vec<_> = Cause::ALL

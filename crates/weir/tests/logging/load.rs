@@ -46,6 +46,34 @@ fn there_are_as_many_lines_as_requests() {
 }
 
 #[test]
+fn a_reload_changes_the_target_and_the_format() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let weir = Logged::http(&[backend.address()], "first $target", "");
+    let mut client = RawClient::connect(weir.address());
+    assert_eq!(client.get("/1").status(), 200);
+    let second = crate::support::path("second");
+    let text = weir.text.replace("first $target", "second $target");
+    let text = text.replace(&weir.path().display().to_string(), &second.display().to_string());
+    let outcome = weir.app.reload_text(&text).unwrap();
+    assert!(outcome.summary.contains("access_log"), "{}", outcome.summary);
+    assert_eq!(client.get("/2").status(), 200);
+    // One that cannot be opened changes nothing.
+    let broken = text.replace(&second.display().to_string(), "/nowhere/access.log");
+    let refusal = weir.app.reload_text(&broken.replace("second $target", "third $target")).unwrap_err();
+    assert!(refusal.error.contains("/nowhere/access.log"), "{}", refusal.error);
+    assert_eq!(client.get("/3").status(), 200);
+    // Without a log, then with one again.
+    let without = text.lines().filter(|line| !line.starts_with("access_log")).collect::<Vec<_>>().join("\n");
+    weir.app.reload_text(&without).unwrap();
+    assert_eq!(client.get("/unseen").status(), 200);
+    weir.app.reload_text(&text).unwrap();
+    assert_eq!(client.get("/4").status(), 200);
+    assert_eq!(weir.lines().len(), 1);
+    assert_eq!(fs::read_to_string(&second).unwrap(), "second /2\nsecond /3\nsecond /4\n");
+    fs::remove_file(second).unwrap();
+}
+
+#[test]
 fn a_rotation_loses_nothing_and_repeats_nothing() {
     let backend = FakeBackend::answering(Answer::ok("ok"));
     let weir = Logged::http(&[backend.address()], "$target", "");

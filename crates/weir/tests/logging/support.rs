@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use weir::{app::App, log::Sink};
+use weir::app::{App, Sink};
 
 /// A path that no other test uses.
 pub(crate) fn path(name: &str) -> PathBuf {
@@ -26,6 +26,8 @@ pub(crate) type Said = Arc<Mutex<Vec<String>>>;
 /// A running weir with a listener called `web` and an access log.
 pub(crate) struct Logged {
     pub(crate) app: App,
+    /// The configuration.
+    pub(crate) text: String,
     /// Its own file in the folder for temporary ones; none if the log goes elsewhere.
     file: Option<PathBuf>,
     pub(crate) said: Said,
@@ -67,7 +69,12 @@ impl Logged {
         let heard = said.clone();
         let sink = Sink::function(move |line| heard.lock().unwrap().push(line.text.clone()));
         let app = App::from_text_with_log(text, sink);
-        Self { app: app.unwrap_or_else(|error| panic!("{error}\n--- in ---\n{text}")), file: None, said }
+        Self {
+            app: app.unwrap_or_else(|error| panic!("{error}\n--- in ---\n{text}")),
+            text: text.to_owned(),
+            file: None,
+            said,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -22,6 +22,12 @@ impl Weir {
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address("web")
     }
+
+    /// The balancer itself.
+    #[allow(dead_code, reason = "not every test that includes this file needs all of it")]
+    pub(crate) const fn app(&self) -> &App {
+        &self.0
+    }
 }
 
 /// One listener `web`, one pool `app`, one worker, no health checks.

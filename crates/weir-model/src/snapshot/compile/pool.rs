@@ -64,7 +64,7 @@ fn backends(
             continue;
         }
         let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
-        let status = registry.backend(&draft.name.value, &name, first_health(health, &endpoint));
+        let status = registry.backend(&draft.name.value, &name, &endpoint, first_health(health, &endpoint));
         backends.push(Backend { name, endpoint, weight, state: State::default(), status });
     }
     let complete = !draft.broken && backends.len() == draft.backends.len();

@@ -11,6 +11,7 @@ use std::{
 };
 
 use weir_model::{
+    log::AccessLog,
     status::AccessLogStatus,
     time::{Millis, Moment},
 };
@@ -36,6 +37,8 @@ pub struct Batch {
     pub text: Vec<u8>,
     /// How many there are.
     pub lines: u64,
+    /// The log that they were written for; a reload may change it while they are on their way.
+    pub log: Option<Arc<AccessLog>>,
 }
 
 /// The workers' end of the access log.
@@ -136,14 +139,21 @@ impl AccessBuffer {
         Self { pending: RefCell::default(), queue }
     }
 
-    /// Adds one line, which `write` appends with its line end.
+    /// Adds one line of this log, which `write` appends with its line end.
     #[inline]
-    pub(crate) fn add(&self, write: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn add(&self, log: &Arc<AccessLog>, write: impl FnOnce(&mut Vec<u8>)) {
         let mut pending = self.pending.borrow_mut();
+        if !pending.log.as_ref().is_some_and(|own| Arc::ptr_eq(own, log)) {
+            drop(pending);
+            self.flush();
+            pending = self.pending.borrow_mut();
+            pending.log = Some(log.clone());
+        }
         write(&mut pending.text);
         pending.lines += 1;
         if pending.text.len() >= FULL {
-            self.queue.hand_on(std::mem::take(&mut pending));
+            let next = Batch { log: pending.log.clone(), ..Batch::default() };
+            self.queue.hand_on(std::mem::replace(&mut pending, next));
         }
     }
 
@@ -154,7 +164,8 @@ impl AccessBuffer {
             return;
         }
         // A copy of just the right size: what waits takes no more room than it has to, and the buffer stays.
-        let batch = Batch { text: pending.text.as_slice().to_vec(), lines: pending.lines };
+        let text = pending.text.as_slice().to_vec();
+        let batch = Batch { text, lines: pending.lines, log: pending.log.clone() };
         pending.lines = 0;
         pending.text.clear();
         if pending.text.capacity() > KEPT {
@@ -175,6 +186,16 @@ mod tests {
     use super::*;
     use crate::telemetry::journal;
 
+    fn log() -> Arc<AccessLog> {
+        Arc::new(AccessLog {
+            target: weir_model::log::LogTarget::Stdout,
+            format: weir_model::log::LogFormat::Json,
+            sample: weir_model::log::Sample::ALL,
+            response_fields: Vec::new(),
+            shows_request_id: true,
+        })
+    }
+
     fn line(number: usize) -> Vec<u8> {
         format!("{number:0>99}\n").into_bytes()
     }
@@ -185,8 +206,9 @@ mod tests {
         let (voice, _said) = journal();
         let (queue, mut receiver) = access_queue(status.clone(), voice);
         let buffer = AccessBuffer::new(queue);
+        let log = log();
         for number in 0..5000 {
-            buffer.add(|out| out.extend_from_slice(&line(number)));
+            buffer.add(&log, |out| out.extend_from_slice(&line(number)));
             if number % 1700 == 0 {
                 buffer.flush();
             }
@@ -200,14 +222,35 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_two_logs_never_share_a_batch() {
+        let (voice, _said) = journal();
+        let (queue, mut receiver) = access_queue(Arc::default(), voice);
+        let buffer = AccessBuffer::new(queue);
+        let logs = [log(), log()];
+        for number in [0, 0, 1, 0, 1, 1] {
+            buffer.add(&logs[number], |out| out.extend_from_slice(&line(number)));
+        }
+        drop(buffer);
+        let batches: Vec<_> = std::iter::from_fn(|| receiver.receive().ok().flatten()).collect();
+        let told = batches.iter().map(|batch| (batch.lines, batch.log.as_ref().unwrap()));
+        let expected = [(2, &logs[0]), (1, &logs[1]), (1, &logs[0]), (2, &logs[1])];
+        assert!(
+            told.zip(expected)
+                .all(|(told, expected)| told.0 == expected.0 && Arc::ptr_eq(told.1, expected.1))
+        );
+        assert_eq!(batches.len(), 4);
+    }
+
+    #[test]
     fn what_finds_no_room_is_counted() {
         let status = Arc::<AccessLogStatus>::default();
         let (voice, said) = journal();
         let (queue, mut receiver) = access_queue(status.clone(), voice);
         let buffer = AccessBuffer::new(queue);
+        let log = log();
         for number in 0..QUEUE + 44 {
-            buffer.add(|out| out.extend_from_slice(&line(number)));
-            buffer.add(|out| out.extend_from_slice(&line(number)));
+            buffer.add(&log, |out| out.extend_from_slice(&line(number)));
+            buffer.add(&log, |out| out.extend_from_slice(&line(number)));
             buffer.flush();
         }
         drop(buffer);

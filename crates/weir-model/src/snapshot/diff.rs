@@ -1,0 +1,191 @@
+//! What a reload changes: one snapshot compared with the one that runs.
+//!
+//! Everything is compared by what it says, not by where it stands: two files that mean the same are no change. The same
+//! comparison decides what a reload touches ([`adopt`]), what it logs, and what `weir check --diff` prints.
+
+mod compare;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{BindKey, Snapshot};
+use crate::listener::Listener;
+
+/// What changes from one snapshot to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Addresses.
+    pub binds: Binds,
+    /// Listeners by name.
+    pub listeners: Changes<Arc<str>>,
+    /// Routes by listener and name.
+    pub routes: Changes<(Arc<str>, Arc<str>)>,
+    /// Pools by name.
+    pub pools: Changes<Arc<str>>,
+    /// Backends by pool and name.
+    pub backends: Changes<(Arc<str>, Arc<str>)>,
+    /// Settings of the process that changed.
+    pub settings: Vec<&'static str>,
+    /// Settings of the process that changed, but take effect at its next start only.
+    pub next_start: Vec<&'static str>,
+}
+
+/// What becomes of the things of one kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Changes<N> {
+    /// Those that come.
+    pub added: Vec<N>,
+    /// Those that go.
+    pub removed: Vec<N>,
+    /// Those that stay, and the keys that say something else now.
+    pub changed: Vec<(N, Vec<&'static str>)>,
+    /// How many stay as they are.
+    pub kept: usize,
+}
+
+impl<N> Default for Changes<N> {
+    fn default() -> Self {
+        Self { added: Vec::new(), removed: Vec::new(), changed: Vec::new(), kept: 0 }
+    }
+}
+
+/// What becomes of bound addresses. Each stands with the listener that it belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Binds {
+    /// To be bound.
+    pub opened: Vec<(BindKey, Arc<str>)>,
+    /// To be closed, once what waits in their queues is served.
+    pub closed: Vec<(BindKey, Arc<str>)>,
+    /// Stay bound, and go from the first listener to the second.
+    pub moved: Vec<(BindKey, Arc<str>, Arc<str>)>,
+    /// Stay bound, but the listener speaks another protocol: connections from before drain.
+    pub switched: Vec<(BindKey, Arc<str>)>,
+    /// Stay as they are.
+    pub kept: Vec<(BindKey, Arc<str>)>,
+}
+
+impl Diff {
+    /// What changes from `old` to `new`.
+    pub fn of(old: &Snapshot, new: &Snapshot) -> Self {
+        let routes = |snapshot: &Snapshot| {
+            let named = |listener: &Arc<Listener>| {
+                let name = listener.name.clone();
+                let routes = listener.routes.routes().to_vec();
+                routes.into_iter().map(move |route| ((name.clone(), route.name.clone()), route))
+            };
+            snapshot.listeners.iter().flat_map(named).collect::<BTreeMap<_, _>>()
+        };
+        let backends = |snapshot: &Snapshot| {
+            let named = snapshot.pools.iter().flat_map(|pool| {
+                let name = &pool.name;
+                pool.backends.iter().map(|backend| ((name.clone(), backend.name.clone()), backend.clone()))
+            });
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let listeners = |snapshot: &Snapshot| {
+            let named = snapshot.listeners.iter().map(|listener| (listener.name.clone(), listener.clone()));
+            named.collect::<BTreeMap<_, _>>()
+        };
+        let pools = |snapshot: &Snapshot| {
+            snapshot.pools.iter().map(|pool| (pool.name.clone(), pool.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let (mut settings, next_start) = compare::process(&old.process, &new.process);
+        settings.extend(compare::logging(&old.logging, &new.logging));
+        Self {
+            binds: binds(old, new),
+            listeners: changes(&listeners(old), &listeners(new), |a, b| {
+                compare::listener((a, old), (b, new))
+            }),
+            routes: changes(&routes(old), &routes(new), |a, b| compare::route((a, old), (b, new))),
+            pools: changes(&pools(old), &pools(new), |a, b| compare::pool(a, b)),
+            backends: changes(&backends(old), &backends(new), compare::backend),
+            settings,
+            next_start,
+        }
+    }
+
+    /// True if nothing changes.
+    pub fn is_empty(&self) -> bool {
+        let Self { binds, listeners, routes, pools, backends, settings, next_start } = self;
+        let Binds { opened, closed, moved, switched, kept: _ } = binds;
+        opened.is_empty()
+            && closed.is_empty()
+            && moved.is_empty()
+            && switched.is_empty()
+            && listeners.is_empty()
+            && routes.is_empty()
+            && pools.is_empty()
+            && backends.is_empty()
+            && settings.is_empty()
+            && next_start.is_empty()
+    }
+}
+
+impl<N> Changes<N> {
+    /// True if all of them stay as they are.
+    pub const fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty() && self.changed.is_empty()
+    }
+}
+
+/// Makes `new` the successor of `running`: pools that stay as they are become the very same objects, with everything
+/// that workers keep for them, and settings that cannot change while the process runs stay what they are. Returns what
+/// changes.
+pub fn adopt(running: &Snapshot, new: &mut Snapshot) -> Diff {
+    let diff = Diff::of(running, new);
+    for pool in &mut new.pools {
+        let Some((_, before)) = running.pool(&pool.name) else { continue };
+        let same_status = Arc::ptr_eq(&before.status, &pool.status)
+            && before.backends.iter().zip(&pool.backends).all(|(a, b)| Arc::ptr_eq(&a.status, &b.status));
+        if same_status && compare::pool(before, pool).is_empty() {
+            *pool = before.clone();
+        }
+    }
+    compare::keep_until_next_start(&running.process, &mut new.process);
+    diff
+}
+
+/// What becomes of things that are known by their names.
+fn changes<N: Ord + Clone, T>(
+    old: &BTreeMap<N, T>,
+    new: &BTreeMap<N, T>,
+    differences: impl Fn(&T, &T) -> Vec<&'static str>,
+) -> Changes<N> {
+    let mut changes = Changes::default();
+    for (name, after) in new {
+        match old.get(name).map(|before| differences(before, after)) {
+            None => changes.added.push(name.clone()),
+            Some(keys) if keys.is_empty() => changes.kept += 1,
+            Some(keys) => changes.changed.push((name.clone(), keys)),
+        }
+    }
+    changes.removed = old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
+    changes
+}
+
+fn binds(old: &Snapshot, new: &Snapshot) -> Binds {
+    let before: BTreeMap<_, _> =
+        old.binds().map(|(key, place)| (key, &old.listeners[place.listener])).collect();
+    let mut after = BTreeMap::new();
+    let mut binds = Binds::default();
+    for (key, place) in new.binds() {
+        let listener = &new.listeners[place.listener];
+        let name = listener.name.clone();
+        match before.get(&key) {
+            None => binds.opened.push((key.clone(), name)),
+            Some(owner) => {
+                if owner.protocol != listener.protocol {
+                    binds.switched.push((key.clone(), name.clone()));
+                }
+                if owner.name != listener.name {
+                    binds.moved.push((key.clone(), owner.name.clone(), name));
+                } else if owner.protocol == listener.protocol {
+                    binds.kept.push((key.clone(), name));
+                }
+            }
+        }
+        after.insert(key, ());
+    }
+    let gone = before.into_iter().filter(|(key, _)| !after.contains_key(key));
+    binds.closed = gone.map(|(key, owner)| (key, owner.name.clone())).collect();
+    binds
+}

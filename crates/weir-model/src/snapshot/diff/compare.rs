@@ -1,0 +1,140 @@
+//! Which keys of two compiled things say something else.
+//!
+//! Every field is named here, those that are not compared included, so that a new field cannot be forgotten: without it
+//! this does not compile.
+
+use crate::{
+    listener::Listener,
+    pool::{Backend, Pool, PoolIndex},
+    route::{Action, Route},
+    snapshot::{Logging, Process, Snapshot},
+};
+
+/// The keys whose fields differ. What follows `besides` is not compared here.
+macro_rules! differences {
+    ($old:expr, $new:expr, $kind:ident { $($field:ident => $key:literal),* $(,)? } besides { $($other:ident),* }) => {{
+        let ($kind { $($field: _,)* $($other: _),* }, old, new) = ($old, $old, $new);
+        let mut keys: Vec<&'static str> = Vec::new();
+        $(if old.$field != new.$field { keys.push($key); })*
+        keys
+    }};
+}
+
+/// Keys of a listener, without what its routes say.
+pub(super) fn listener(
+    (old, from): (&Listener, &Snapshot),
+    (new, to): (&Listener, &Snapshot),
+) -> Vec<&'static str> {
+    let mut keys = differences!(old, new, Listener {
+        binds => "bind",
+        protocol => "protocol",
+        timeouts => "timeouts",
+        limits => "limits",
+        trusted_proxies => "trusted_proxies",
+        access => "allow or deny",
+        max_connections => "max_connections",
+        normalize => "normalize",
+        tcp => "tcp",
+        errors => "errors",
+    } besides { name, routes, status });
+    let (before, after) = (old.routes.routes(), new.routes.routes());
+    let same = before.len() == after.len()
+        && before.iter().zip(after).all(|(a, b)| a.name == b.name && route((a, from), (b, to)).is_empty());
+    if !same {
+        keys.push("routes");
+    }
+    keys
+}
+
+/// Keys of a route.
+pub(super) fn route((old, from): (&Route, &Snapshot), (new, to): (&Route, &Snapshot)) -> Vec<&'static str> {
+    let mut keys = differences!(old, new, Route {
+        conditions => "match",
+        rewrite => "rewrite",
+        request_headers => "request_headers",
+        response_headers => "response_headers",
+        timeout => "timeout",
+        retry => "retry",
+    } besides { name, action, has_variables, status });
+    // Pools are named by their place, which moves when others come and go.
+    let pool = |a: PoolIndex, b: PoolIndex| from.pools[a].name == to.pools[b].name;
+    let same = match (&old.action, &new.action) {
+        (Action::Pool(a), Action::Pool(b)) => pool(*a, *b),
+        (Action::Split(a), Action::Split(b)) => {
+            a.arms.len() == b.arms.len()
+                && a.arms.iter().zip(&b.arms).all(|(a, b)| pool(a.0, b.0) && a.1 == b.1)
+        }
+        (Action::Redirect(a), Action::Redirect(b)) => a == b,
+        (Action::Respond(a), Action::Respond(b)) => a == b,
+        _ => false,
+    };
+    if !same {
+        keys.push(match new.action {
+            Action::Pool(_) => "pool",
+            Action::Split(_) => "split",
+            Action::Redirect(_) => "redirect",
+            Action::Respond(_) => "respond",
+        });
+    }
+    keys
+}
+
+/// Keys of a pool.
+pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
+    let mut keys = differences!(old, new, Pool {
+        balance => "balance",
+        health => "health",
+        connect_timeout => "connect_timeout",
+        response_timeout => "response_timeout",
+        stream_idle => "stream_idle",
+        keepalive => "keepalive",
+        limits => "limits",
+    } besides { name, backends, status });
+    let same = old.backends.len() == new.backends.len()
+        && old.backends.iter().zip(&new.backends).all(|(a, b)| a.name == b.name && backend(a, b).is_empty());
+    if !same {
+        keys.push("backends");
+    }
+    keys
+}
+
+/// Keys of a backend.
+pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
+    differences!(old, new, Backend {
+        endpoint => "address",
+        weight => "weight",
+        state => "state",
+    } besides { name, status })
+}
+
+/// Keys of the process: those that take effect at once, and those that wait for its next start.
+pub(super) fn process(old: &Process, new: &Process) -> (Vec<&'static str>, Vec<&'static str>) {
+    let at_once = differences!(old, new, Process {
+        shutdown_announce => "shutdown.announce",
+        shutdown_drain => "shutdown.drain",
+        admin_token => "admin.token_file",
+        connections => "limits.connections",
+    } besides { workers, pin, admin });
+    let next_start = differences!(old, new, Process {
+        workers => "workers",
+        pin => "workers.pin",
+        admin => "admin.bind",
+    } besides { shutdown_announce, shutdown_drain, admin_token, connections });
+    (at_once, next_start)
+}
+
+/// Keys about logs.
+pub(super) fn logging(old: &Logging, new: &Logging) -> Vec<&'static str> {
+    differences!(old, new, Logging {
+        access => "access_log",
+        process => "log",
+        debug_headers => "debug_headers",
+    } besides { status })
+}
+
+/// Puts back what a running process cannot change: its threads, and the socket that it answers operators on.
+pub(super) fn keep_until_next_start(running: &Process, new: &mut Process) {
+    new.workers = running.workers;
+    new.pin = running.pin;
+    new.admin.clone_from(&running.admin);
+}

@@ -1,0 +1,103 @@
+//! Upgrades: after a 101 that was asked for, both sides talk past us.
+//!
+//! A tunnel may live for days. It keeps one route and one backend of the configuration it began under, and nothing else
+//! of it, so that no old snapshot lives as long as a tunnel.
+
+use std::{rc::Rc, sync::Arc};
+
+use weir_model::status::BackendStatus;
+
+use super::{
+    exchange::{Ended, Exchange},
+    forward::{Answer, Link},
+    serve::After,
+    write::Framing,
+};
+use crate::{
+    buffer::Buffer,
+    choose::{InFlight, PoolState},
+    error::{Cause, ProxyError},
+    relay::{Carried, relay},
+    upstream::Permit,
+};
+
+/// Both connections, agreed on another protocol.
+pub(crate) struct Tunnel {
+    link: Link,
+    _in_flight: InFlight<Arc<BackendStatus>>,
+    /// Its slot among the pool's requests.
+    request: Option<Permit>,
+}
+
+impl Tunnel {
+    /// Keeps a slot for as long as it lives.
+    pub(crate) fn keep(&mut self, request: Option<Permit>) {
+        self.request = request;
+    }
+}
+
+impl Exchange<'_> {
+    /// Passes a 101 on if it is what was asked for, and leaves the tunnel to be carried.
+    pub(crate) async fn switch(&mut self, pool: &Rc<PoolState>, mut link: Link, answer: Answer) -> Ended {
+        let Answer { response, length } = answer;
+        let head = link.answer.part(0..length);
+        let asked = self.asked.upgrade.as_deref();
+        let Some(backend) = self.backend.filter(|_| response.is_switch_to(head, asked)) else {
+            return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
+        };
+        let framing = Framing { chunked: false, close: false, say_keep_alive: false };
+        self.note_answer(&response, link.answer.part(0..length));
+        let lead = self.write_head(&link, &response, length, framing);
+        link.answer.consume(length);
+        self.conn.worker.room.responses.give(response);
+        self.status = 101;
+        let conn = self.conn;
+        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
+        self.note_sent(lead.len() as u64, 0);
+        conn.worker.room.give_text(lead);
+        match sent {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
+            }
+            Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
+        }
+        let in_flight = InFlight::new(pool.pool.backends[backend].status.clone());
+        self.tunnel = Some(Box::new(Tunnel { link, _in_flight: in_flight, request: None }));
+        // What the record shows of the configuration, and nothing more.
+        self.listener = self.listener.alone(self.route);
+        self.route = self.route.map(|_| 0);
+        self.pool = Some(pool.alone(backend));
+        self.backend = Some(0);
+        if let Some(kept) = &mut self.kept {
+            kept.only_last_attempt();
+        }
+        Ended::well(After::Close)
+    }
+
+    /// Carries bytes both ways to the end of the tunnel.
+    pub(crate) async fn carry_tunnel(&mut self, input: &mut Buffer, tunnel: Box<Tunnel>) -> Ended {
+        let conn = self.conn;
+        let Tunnel { link, _in_flight, request: _request } = *tunnel;
+        let early = std::mem::replace(input, conn.worker.spare.buffer());
+        let timeouts = &self.listener.timeouts;
+        let Carried { to_backend, to_client, end } =
+            relay(conn, &link.upstream.stream, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
+        let counters = conn.counters(&self.listener);
+        counters.bytes_in.add(to_backend);
+        counters.bytes_out.add(to_client);
+        self.note_sent(to_client, to_client);
+        if let Some(kept) = &mut self.kept {
+            kept.content_in += to_backend;
+        }
+        match end {
+            Ok(()) => Ended::well(After::Close),
+            Err(error) => {
+                link.upstream.stream.abort();
+                let error =
+                    if error.cause == Cause::TimeoutIdle { Cause::TimeoutTunnel.into() } else { error };
+                Ended { after: After::Reset, error: Some(error) }
+            }
+        }
+    }
+}

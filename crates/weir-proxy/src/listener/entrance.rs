@@ -1,0 +1,114 @@
+//! One bound address as a worker sees it, and what becomes of its connections when it is bound no more.
+//!
+//! ```text
+//!            a new snapshot has it        the address is gone, or speaks       shutdown.drain is over
+//!            under some listener          another protocol
+//!   open ──────────────────────> open ──────────────────────────> leaving ─────────────────────> over
+//!                                          HTTP: one more exchange on each        what is left is cut
+//!                                          connection; TCP and tunnels go on
+//! ```
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use weir_model::{listener::Protocol, snapshot::BindKey, status::ListenerStatus};
+
+use crate::view::{Held, View};
+
+/// The counters of a listener as its connections hold them: counting who holds them takes no atomic operation.
+pub(crate) type Counted = Rc<Arc<ListenerStatus>>;
+
+/// One bound address. Connections hold it, and through it see the listener as it is now.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) key: BindKey,
+    listener: RefCell<Held>,
+    status: RefCell<Counted>,
+    /// The last view that knew this address, while connections may still need it.
+    last: RefCell<Option<Rc<View>>>,
+    stage: Cell<Stage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Open,
+    Leaving,
+    Over,
+}
+
+impl Entrance {
+    /// An address that belongs to this listener.
+    pub(crate) fn new(key: BindKey, listener: Held) -> Rc<Self> {
+        let status = Rc::new(listener.status.clone());
+        Rc::new(Self {
+            key,
+            listener: RefCell::new(listener),
+            status: RefCell::new(status),
+            last: RefCell::default(),
+            stage: Cell::new(Stage::Open),
+        })
+    }
+
+    /// The listener that it belongs to, or did last.
+    #[inline]
+    pub(crate) fn listener(&self) -> Held {
+        self.listener.borrow().clone()
+    }
+
+    /// What counts the connections that come in now.
+    pub(crate) fn status(&self) -> Counted {
+        self.status.borrow().clone()
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.listener.borrow().protocol
+    }
+
+    /// The view that its connections are served by, if it is not the worker's current one.
+    #[inline]
+    pub(crate) fn last_view(&self) -> Option<Rc<View>> {
+        self.last.borrow().clone()
+    }
+
+    /// Takes its listener from a new view. False if the new view has no use for it: then it is leaving, and its
+    /// connections stay with the view `before`.
+    pub(crate) fn follow(&self, view: &View, before: &Rc<View>) -> bool {
+        match view.owner(&self.key) {
+            Some(owner) if owner.protocol == self.protocol() => {
+                if !Arc::ptr_eq(&self.status.borrow(), &owner.status) {
+                    self.status.replace(Rc::new(owner.status.clone()));
+                }
+                self.listener.replace(owner.clone());
+                true
+            }
+            _ => {
+                self.last.replace(Some(before.clone()));
+                self.stage.set(Stage::Leaving);
+                false
+            }
+        }
+    }
+
+    /// Ends what is left of its connections, and lets go of what they were served by.
+    pub(crate) fn end(&self) {
+        self.stage.set(Stage::Over);
+        let alone = self.listener.borrow().alone(None);
+        self.listener.replace(alone);
+        self.last.replace(None);
+    }
+
+    /// True once its connections are to carry one more exchange at most.
+    #[inline]
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.stage.get() != Stage::Open
+    }
+
+    /// True once its connections are to end.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.stage.get() == Stage::Over
+    }
+}

@@ -1,0 +1,122 @@
+//! One snapshot as a worker sees it, with the state that the worker keeps for each pool.
+//!
+//! It does not hold on to the snapshot itself, only to its parts: what lives longer than the snapshot (a long answer, a
+//! tunnel) keeps the part that it uses, and the rest goes.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+};
+
+use weir_model::{
+    listener::Listener,
+    log::AccessLog,
+    pool::Pool,
+    snapshot::{BindKey, Logging, Snapshot},
+    time::Millis,
+};
+
+use crate::choose::PoolState;
+
+/// One snapshot as a worker sees it.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) generation: u64,
+    /// Whom a connection belongs to, by the address that it came in at.
+    owners: HashMap<BindKey, Held>,
+    /// In the order of the snapshot: routes name pools by their index here.
+    pub(crate) pools: Vec<Rc<PoolState>>,
+    /// How long connections may take to finish whose address is bound no more.
+    pub(crate) drain: Millis,
+}
+
+/// A listener as a worker holds it: counting who uses it takes no atomic operation.
+pub(crate) type Held = Rc<HeldListener>;
+
+/// A listener, and what tunnels keep of it.
+#[derive(Debug)]
+pub(crate) struct HeldListener {
+    listener: Arc<Listener>,
+    /// The access log, if there is one.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// Whether answers say where they come from.
+    pub(crate) debug_headers: bool,
+    /// By route.
+    alone: RefCell<BTreeMap<Option<usize>, Rc<Self>>>,
+}
+
+impl Deref for HeldListener {
+    type Target = Listener;
+
+    #[inline]
+    fn deref(&self) -> &Listener {
+        &self.listener
+    }
+}
+
+impl HeldListener {
+    fn new(listener: Arc<Listener>, logging: &Logging) -> Rc<Self> {
+        let access_log = logging.access.clone();
+        let debug_headers = logging.debug_headers;
+        Rc::new(Self { listener, access_log, debug_headers, alone: RefCell::default() })
+    }
+
+    /// The same listener with this route only, which has the index 0.
+    pub(crate) fn alone(&self, route: Option<usize>) -> Rc<Self> {
+        let new = || {
+            Rc::new(Self {
+                listener: Arc::new(self.listener.alone(route)),
+                access_log: self.access_log.clone(),
+                debug_headers: self.debug_headers,
+                alone: RefCell::default(),
+            })
+        };
+        self.alone.borrow_mut().entry(route).or_insert_with(new).clone()
+    }
+}
+
+impl View {
+    /// The first view of a worker.
+    pub(crate) fn first(snapshot: &Snapshot, index: usize, workers: usize) -> Rc<Self> {
+        Self::new(snapshot, |pool| PoolState::new(pool.clone(), index, workers))
+    }
+
+    /// The view of the next snapshot. Pools that stayed keep their state; of those that changed, the connections to
+    /// backends that stayed are kept.
+    pub(crate) fn next(&self, snapshot: &Snapshot, index: usize, workers: usize) -> Rc<Self> {
+        let next = Self::new(snapshot, |pool| match self.pool(&pool.name) {
+            Some(state) if Arc::ptr_eq(&state.pool, pool) => state.clone(),
+            Some(state) => state.succeed(pool.clone()),
+            None => PoolState::new(pool.clone(), index, workers),
+        });
+        self.pools.iter().filter(|state| !next.has(state)).for_each(|state| state.retire());
+        next
+    }
+
+    fn new(snapshot: &Snapshot, state: impl FnMut(&Arc<Pool>) -> Rc<PoolState>) -> Rc<Self> {
+        let held = |listener: &Arc<Listener>| HeldListener::new(listener.clone(), &snapshot.logging);
+        let held: Vec<_> = snapshot.listeners.iter().map(held).collect();
+        let owners = snapshot.binds().map(|(key, place)| (key, held[place.listener].clone())).collect();
+        let pools = snapshot.pools.iter().map(state).collect();
+        let drain = snapshot.process.shutdown_drain;
+        Rc::new(Self { generation: snapshot.generation, owners, pools, drain })
+    }
+
+    /// The listener that this address belongs to, if it is still bound.
+    pub(crate) fn owner(&self, key: &BindKey) -> Option<&Held> {
+        self.owners.get(key)
+    }
+
+    /// True if this very state is part of the view.
+    pub(crate) fn has(&self, state: &Rc<PoolState>) -> bool {
+        self.pool(&state.pool.name).is_some_and(|own| Rc::ptr_eq(own, state))
+    }
+
+    fn pool(&self, name: &str) -> Option<&Rc<PoolState>> {
+        let index = self.pools.binary_search_by(|state| (*state.pool.name).cmp(name)).ok()?;
+        Some(&self.pools[index])
+    }
+}

@@ -1,0 +1,221 @@
+//! A reload, from the files to the last retired part. One thread does them, one after the other.
+//!
+//! ```text
+//!  read, compile ── adopt ── prepare ──────── publish ── hand over ── retire
+//!  (Refusal)        (Diff)   bind, listen     one swap   new sockets  old sockets, status of what is gone
+//!                            (undone by drop)            to workers
+//! ```
+//!
+//! Up to the swap a failure changes nothing; after it nothing can fail any more.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use tokio::sync::watch;
+use weir_control::{
+    config::{self, Compiled, Files, Loaded},
+    reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, plan},
+};
+use weir_model::{
+    snapshot::{Logging, SnapshotCell, diff},
+    status::Registry,
+};
+use weir_proxy::{
+    clock,
+    telemetry::{Level, Voice},
+    worker::Phase,
+};
+
+use super::listeners::{self, Bound, Orders};
+use crate::log::{AccessWriter, LogWriter, Opened, timestamp};
+
+/// How often watched files are looked at.
+const GLANCE: Duration = Duration::from_millis(250);
+/// How long to wait for an ask where nothing is watched; it ends early when nobody can ask any more.
+const LONG: Duration = Duration::from_secs(3600);
+/// Problems that the log shows one by one.
+const SHOWN: usize = 20;
+
+/// Does reloads.
+pub(super) struct Reloading {
+    /// What was given with `-c`; none if the configuration came as text.
+    pub(super) path: Option<PathBuf>,
+    /// The files, if they are watched.
+    pub(super) watch: Option<Watch>,
+    pub(super) cell: Arc<SnapshotCell>,
+    pub(super) registry: Registry,
+    pub(super) bound: Arc<RwLock<Vec<Bound>>>,
+    pub(super) orders: Orders,
+    pub(super) phase: watch::Receiver<Phase>,
+    pub(super) ledger: Ledger,
+    pub(super) voice: Voice,
+    pub(super) access: Arc<AccessWriter>,
+    pub(super) log: Arc<LogWriter>,
+}
+
+impl Reloading {
+    /// Does what is asked for on a thread of its own, until nobody can ask any more.
+    pub(super) fn start(self, asks: Asks) -> Result<JoinHandle<()>> {
+        let thread =
+            std::thread::Builder::new().name("weir-reload".to_owned()).spawn(move || self.run(&asks));
+        thread.context("the reload thread could not be started")
+    }
+
+    fn run(mut self, asks: &Asks) {
+        let patience = if self.watch.is_some() { GLANCE } else { LONG };
+        loop {
+            match asks.next(patience) {
+                Asked::Never => return,
+                Asked::Nothing => {
+                    if self.watch.as_mut().is_some_and(|watch| watch.has_changed(clock::read())) {
+                        self.voice.say(Level::Info, "reload: the files have changed".to_owned());
+                        _ = self.reload(None);
+                    }
+                }
+                Asked::Now(asks) => self.answer(asks),
+            }
+        }
+    }
+
+    /// Those that want the files are all served by one reload: it begins after each of them has asked.
+    fn answer(&mut self, asks: Vec<Ask>) {
+        let (with_text, of_files): (Vec<_>, Vec<_>) = asks.into_iter().partition(|ask| ask.text.is_some());
+        for mut ask in with_text {
+            let text = ask.text.take();
+            ask.answer(&self.reload(text));
+        }
+        if !of_files.is_empty() {
+            let result = self.reload(None);
+            of_files.into_iter().for_each(|ask| ask.answer(&result));
+        }
+    }
+
+    fn reload(&mut self, text: Option<String>) -> Result<Outcome, Refusal> {
+        let result = self.attempt(text);
+        match &result {
+            Ok(outcome) => {
+                let Outcome { generation, summary, took_ms, warnings, .. } = outcome;
+                let text = format!("reload: generation {generation} after {took_ms:.1} ms: {summary}");
+                self.voice.say(Level::Info, text);
+                for warning in warnings {
+                    self.voice.say(Level::Warn, format!("reload: {warning}"));
+                }
+            }
+            Err(refusal) => {
+                self.ledger.was_refused(&refusal.error);
+                self.say_refused(refusal);
+            }
+        }
+        result
+    }
+
+    fn attempt(&mut self, text: Option<String>) -> Result<Outcome, Refusal> {
+        let started = Instant::now();
+        let loaded = self.load(text)?;
+        // A configuration that is refused must leave no trace in what is known.
+        let mut registry = self.registry.clone();
+        let running = self.cell.load();
+        let Compiled { mut snapshot, report } =
+            config::compile(loaded, running.generation + 1, &mut registry)?;
+        let diff = diff::adopt(&running, &mut snapshot);
+
+        // While this is held, the process cannot begin to close its sockets.
+        let bound = self.bound.clone();
+        let mut bound = bound.write().unwrap_or_else(PoisonError::into_inner);
+        if *self.phase.borrow() != Phase::Running {
+            return Err(Refusal::because("weir is shutting down", ""));
+        }
+        let because = |error: anyhow::Error| Refusal::because(format!("{error:#}"), "nothing was changed");
+        let workers = self.orders.0.len();
+        let opened = listeners::prepare(&snapshot, &bound, workers).and_then(listeners::Prepared::listen);
+        let opened = opened.map_err(because)?;
+        let target = self.target(&running.logging, &snapshot.logging).map_err(because)?;
+
+        if let Some(target) = target {
+            self.access.change(target);
+        }
+        self.log.change(snapshot.logging.process);
+        let generation = snapshot.generation;
+        registry.keep_only(&snapshot);
+        self.registry = registry;
+        let wanted: Vec<_> = snapshot.binds().map(|(key, _)| key).collect();
+        self.cell.publish(snapshot);
+        bound.extend(self.orders.open(opened));
+        let (kept, gone): (Vec<_>, Vec<_>) = bound.drain(..).partition(|bound| wanted.contains(&bound.key));
+        *bound = kept;
+        drop(bound);
+        if !gone.is_empty() {
+            self.orders.close(gone);
+        }
+        self.ledger.went_well(generation, timestamp(clock::wall()));
+
+        let mut warnings: Vec<_> = report.problems.iter().map(|problem| problem.cause.clone()).collect();
+        warnings.extend(diff.next_start.iter().map(|key| {
+            format!(
+                "`{key}` has changed, which takes effect at the next start only; until then it stays as it is"
+            )
+        }));
+        let (summary, changes) = (plan::line(&diff), plan::json(&diff));
+        let took_ms = started.elapsed().as_secs_f64() * 1000.0;
+        Ok(Outcome { generation, summary, changes, warnings, took_ms })
+    }
+
+    /// The target that the access log changes to, opened; inner none is none any more.
+    fn target(&self, old: &Logging, new: &Logging) -> Result<Option<Option<Opened>>> {
+        let of = |logging: &Logging| logging.access.as_ref().map(|log| log.target.clone());
+        let (old, new) = (of(old), of(new));
+        if old == new {
+            return Ok(None);
+        }
+        new.map(|target| Opened::open(&target)).transpose().map(Some)
+    }
+
+    /// Reads the text that was given, or else the files.
+    fn load(&mut self, text: Option<String>) -> Result<Loaded, Refusal> {
+        let path = match (text, &self.path) {
+            (Some(text), _) => return Ok(config::from_text("weir.yaml", &text)),
+            (None, Some(path)) => path,
+            (None, None) => {
+                let remedy = "give a new text";
+                return Err(Refusal::because(
+                    "the configuration came as text: there is no file to read",
+                    remedy,
+                ));
+            }
+        };
+        if let Some(watch) = &mut self.watch {
+            watch.before_reading();
+        }
+        let loaded = config::load(path);
+        if let Some(watch) = &mut self.watch {
+            watch.after_reading(paths_of(
+                loaded.as_ref().map_or_else(|refusal| &refusal.files, |loaded| &loaded.files),
+            ));
+        }
+        Ok(loaded?)
+    }
+
+    /// A line for each problem.
+    fn say_refused(&self, refusal: &Refusal) {
+        let say = |text: String| self.voice.say(Level::Warn, text);
+        say(format!("reload refused, nothing was changed: {}", refusal.error));
+        for problem in refusal.problems.iter().take(SHOWN) {
+            let PlacedProblem { severity, file, line, column, cause, remedy } = problem;
+            let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
+            say(format!("reload: {severity}: {file}:{line}:{column}: {cause}{remedy}"));
+        }
+        if refusal.problems.len() > SHOWN {
+            say(format!("reload: and {} more", refusal.problems.len() - SHOWN));
+        }
+    }
+}
+
+/// The files that were read.
+pub(super) fn paths_of(files: &Files) -> Vec<PathBuf> {
+    files.iter().map(|file| PathBuf::from(&file.name)).collect()
+}
