@@ -70,7 +70,21 @@ const fn slot(name: &[u8]) -> usize {
 pub(crate) fn classify(name: &[u8]) -> Name {
     let Some(index) = usize::from(SLOTS[slot(name)]).checked_sub(1) else { return Name::Other };
     let (known, kind) = KNOWN[index];
-    if name.len() == known.len() && name.eq_ignore_ascii_case(known) { kind } else { Name::Other }
+    if name.len() == known.len() && is(name, known) { kind } else { Name::Other }
+}
+
+/// True if a token is this name, which is written in lower case and as long. Setting one bit lowers letters and leaves the
+/// other bytes of our names alone; no byte of a token but the upper-case letter becomes the same letter that way.
+#[inline]
+fn is(name: &[u8], known: &[u8]) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    let word = |text: &[u8], at: usize| text.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
+    let same = |at| word(name, at).map(|word| word | LOWER) == word(known, at);
+    match name.len().checked_sub(8) {
+        // Words, of which the last two may overlap.
+        Some(last) => (0..last).step_by(8).all(same) && same(last),
+        None => name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known),
+    }
 }
 
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,
@@ -110,6 +124,12 @@ pub(crate) struct ConnectionOptions {
 impl ConnectionOptions {
     /// Reads one field value; everything else in it nominates a field.
     pub(crate) fn read(&mut self, value: &[u8], mut nominate: impl FnMut(&[u8])) {
+        // What nearly all of them say.
+        match value {
+            b"keep-alive" => return self.keep_alive = true,
+            b"close" => return self.close = true,
+            _ => {}
+        }
         for member in members(value) {
             match member {
                 _ if member.eq_ignore_ascii_case(b"close") => self.close = true,
