@@ -8,6 +8,7 @@ mod databases;
 mod demo;
 mod idle;
 mod kill;
+mod reload;
 mod shutdown;
 mod site;
 
@@ -23,7 +24,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 10] = [
+const TESTS: [(&str, Test); 11] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -32,6 +33,7 @@ const TESTS: [(&str, Test); 10] = [
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
     ("shutdown_drains", shutdown::drains),
+    ("fifty_reloads", reload::fifty),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

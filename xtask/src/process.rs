@@ -43,8 +43,18 @@ impl Running {
 
     /// The last lines of what it has printed, the last one first.
     pub(crate) fn last_words(&self) -> String {
-        let said = fs::read_to_string(&self.output).unwrap_or_default();
-        said.lines().rev().take(3).collect::<Vec<_>>().join(" / ")
+        self.said().lines().rev().take(3).collect::<Vec<_>>().join(" / ")
+    }
+
+    /// Everything that it has printed.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(&self.output).unwrap_or_default()
+    }
+
+    /// Sends it SIGHUP.
+    pub(crate) fn hang_up(&self) -> Result<()> {
+        let pid = Pid::from_raw(self.child.id().cast_signed()).context("no process")?;
+        Ok(kill_process(pid, Signal::HUP)?)
     }
 
     /// Waits until something works; the error says what did not, and what the program printed last.

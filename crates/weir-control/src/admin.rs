@@ -1,31 +1,51 @@
-//! The admin API: a small HTTP server that tells operators and probes what is happening. It changes nothing yet.
+//! The admin API: tells operators, probes and Prometheus what is happening, and does what operators ask.
 //!
-//! Off loopback, `/api` needs a token; since tokens cannot be configured yet, it answers 403 there. The probes
-//! `/livez` and `/readyz` answer everywhere.
+//! ```text
+//!  door (TCP or unix) ──> wire (strict HTTP/1.1) ──> guard (who may?) ──> status, backend, config, explain, reload, metrics
+//! ```
+//!
+//! It runs on the control thread and never touches the data path: it reads counters, and leaves orders that workers
+//! find when they look.
 
 mod answer;
+mod backend;
+mod config;
+mod door;
 mod guard;
 mod status;
+mod wire;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
 };
-use weir_model::snapshot::SnapshotCell;
+use weir_model::{
+    listener::Address,
+    snapshot::{Snapshot, SnapshotCell},
+};
 
+use crate::{
+    explain::{Explanation, Question},
+    health::{Clock, Log},
+    metrics::{self, Beside, Format},
+    reload::Reloader,
+    trouble::Trouble,
+};
 use answer::{Answer, allowed};
-pub use status::Origin;
+pub use door::Door;
+use door::{DoorSocket, Listening};
+use guard::Need;
+use wire::{Read, Request, Wire};
 
 /// Connections at once; operators are few, and a crowd must not take files from traffic.
 const CONNECTIONS: usize = 128;
-/// For a request's head, and between two requests.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
-const HEAD_BYTES: usize = 16 * 1024;
+
+/// Says what would become of a request; the binary knows how.
+pub type Explain = Arc<dyn Fn(&Snapshot, &Question) -> Result<Explanation, Trouble> + Send + Sync>;
 
 /// What the admin API answers from.
 #[derive(Clone)]
@@ -34,10 +54,18 @@ pub struct Admin {
     pub cell: Arc<SnapshotCell>,
     /// The version of the program.
     pub version: &'static str,
-    /// Where the running configuration came from.
-    pub origin: Arc<dyn Fn() -> Origin + Send + Sync>,
+    /// The way to reload, and how the reloads so far went.
+    pub reloader: Reloader,
     /// Whether traffic is welcome; if not, why, in one sentence. The binary asks its workers.
     pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
+    /// Says what would become of a request.
+    pub explain: Explain,
+    /// The codes of all causes of failures, by their numbers.
+    pub causes: Arc<[&'static str]>,
+    /// Where it is written down what operators changed.
+    pub log: Log,
+    /// The clock.
+    pub clock: Clock,
 }
 
 impl fmt::Debug for Admin {
@@ -46,20 +74,39 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// Answers on a bound socket. Never returns; to stop it, with all its connections, drop it.
+/// Answers at a door. Never returns; to stop it, with all its connections, drop it.
 ///
 /// # Errors
-/// If the socket's own address cannot be read.
-pub async fn serve(listener: TcpListener, admin: Admin) -> io::Result<()> {
-    let local = listener.local_addr()?;
-    let admin = Arc::new(admin);
+/// If the socket cannot be used.
+pub async fn serve(door: Door, admin: Admin) -> std::io::Result<()> {
+    let Door { socket, address } = door;
+    let room = Room { bound: address.into(), admin: admin.into() };
+    match socket {
+        DoorSocket::Ip(socket) => {
+            accept(&tokio::net::TcpListener::from_std(socket)?, room).await;
+        }
+        DoorSocket::Unix(socket, _path) => {
+            accept(&tokio::net::UnixListener::from_std(socket)?, room).await;
+        }
+    }
+    Ok(())
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Room {
+    bound: Arc<Address>,
+    admin: Arc<Admin>,
+}
+
+async fn accept(listening: &impl Listening, room: Room) {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         // Above the limit new connections wait in the accept queue.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return Ok(()) };
-        match listener.accept().await {
-            Ok((stream, _)) => _ = connections.spawn(connection(stream, permit, local, admin.clone())),
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        match listening.next().await {
+            Ok(stream) => _ = connections.spawn(connection(Wire::new(stream), permit, room.clone())),
             // Out of files, or a client that is already gone: neither goes away by asking again at once.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -67,40 +114,115 @@ pub async fn serve(listener: TcpListener, admin: Admin) -> io::Result<()> {
     }
 }
 
-async fn connection(stream: TcpStream, permit: OwnedSemaphorePermit, local: SocketAddr, admin: Arc<Admin>) {
-    let service = service_fn(|request: Request<Incoming>| {
-        let answer = route(&request, local, &admin);
-        async move { Ok::<_, std::convert::Infallible>(answer.into_response()) }
-    });
-    // A connection that breaks concerns only its client.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+async fn connection<S>(mut wire: Wire<S>, permit: OwnedSemaphorePermit, room: Room)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        let (answer, head_only, close) = match wire.read().await {
+            Read::Request(request) => {
+                let answer = room.answer(&request).await.unwrap_or_else(|refusal| refusal);
+                (answer, request.method == "HEAD", !request.keep_alive)
+            }
+            Read::Refused(refused) => (Answer::error(refused.status, refused.sentence, ""), false, true),
+            Read::Closed => break,
+        };
+        if !wire.send(&answer.bytes(head_only, close)).await {
+            break;
+        }
+        if close {
+            wire.close().await;
+            break;
+        }
+    }
     drop(permit);
 }
 
-fn route<B>(request: &Request<B>, local: SocketAddr, admin: &Admin) -> Answer {
-    let path = request.uri().path();
-    match path {
-        "/livez" => allowed(request, || Answer::text(200, "alive")),
-        "/readyz" => allowed(request, || match (admin.readiness)() {
-            Ok(()) => Answer::text(200, "ready"),
-            Err(reason) => Answer::text(503, &reason),
-        }),
-        "/api/status" => match guard::check(request, local) {
-            Ok(()) => allowed(request, || Answer::json(&status::of(admin))),
-            Err(refusal) => refusal,
-        },
-        _ if path.starts_with("/api/") => match guard::check(request, local) {
-            Ok(()) => Answer::error(404, "there is nothing under this path", "there is `/api/status`"),
-            Err(refusal) => refusal,
-        },
-        _ => Answer::text(404, "there is nothing under this path; there are /livez, /readyz and /api/status"),
+impl Room {
+    async fn answer(&self, request: &Request) -> Result<Answer, Answer> {
+        let admin = &self.admin;
+        // Decoded after the path was taken apart: a name may hold a slash.
+        let segments: Vec<_> = request.path[1..]
+            .split('/')
+            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned())
+            .collect();
+        let segments: Vec<_> = segments.iter().map(String::as_str).collect();
+        match segments[..] {
+            ["livez"] => {
+                allowed(request, "GET")?;
+                Ok(Answer::text(200, "alive"))
+            }
+            ["readyz"] => {
+                allowed(request, "GET")?;
+                Ok((admin.readiness)()
+                    .map_or_else(|why| Answer::text(503, &why), |()| Answer::text(200, "ready")))
+            }
+            ["metrics"] => {
+                allowed(request, "GET")?;
+                self.guard(request, Need::Metrics)?;
+                Ok(self.metrics(request))
+            }
+            [""] => {
+                allowed(request, "GET")?;
+                Ok(Answer::text(200, PLACES))
+            }
+            ["api", ref rest @ ..] => self.api(request, rest).await,
+            _ => Err(Answer::error(404, "there is nothing under this path", PLACES)),
+        }
+    }
+
+    fn guard(&self, request: &Request, need: Need) -> Result<(), Answer> {
+        // What the file says now counts, not what it said when the door was opened.
+        let snapshot = self.admin.cell.load();
+        guard::check(request, &self.bound, snapshot.process.admin_token.as_ref(), need)
+    }
+
+    async fn api(&self, request: &Request, path: &[&str]) -> Result<Answer, Answer> {
+        let need = if matches!(&*request.method, "GET" | "HEAD") { Need::Read } else { Need::Write };
+        self.guard(request, need)?;
+        let admin = &self.admin;
+        match path {
+            ["status"] => {
+                allowed(request, "GET")?;
+                Ok(Answer::json(200, &status::of(admin)))
+            }
+            ["config"] => {
+                allowed(request, "GET")?;
+                Ok(Answer::json(200, &config::of(&admin.cell.load())))
+            }
+            ["reload"] => {
+                allowed(request, "POST")?;
+                // Answered when it is done, one way or the other.
+                let outcome = admin.reloader.reload().await;
+                Ok(outcome
+                    .map_or_else(|refusal| Answer::json(422, &refusal), |done| Answer::json(200, &done)))
+            }
+            ["explain"] => {
+                allowed(request, "GET")?;
+                let told = Question::from_query(request.query.as_deref().unwrap_or_default())
+                    .and_then(|question| (admin.explain)(&admin.cell.load(), &question));
+                told.map(|told| Answer::json(200, &told)).map_err(|trouble| Answer::json(400, &trouble))
+            }
+            ["pools", pool, "backends", name] => {
+                allowed(request, "GET, PUT")?;
+                backend::answer(admin, request, pool, name)
+            }
+            _ => Err(Answer::error(404, "there is nothing under this path", PLACES)),
+        }
+    }
+
+    fn metrics(&self, request: &Request) -> Answer {
+        let admin = &self.admin;
+        let format = Format::of(request.fields("accept"));
+        let reloads = admin.reloader.record();
+        let beside = Beside { version: admin.version, causes: &admin.causes, reloads: &reloads };
+        let page = metrics::render(&admin.cell.load(), &beside, format);
+        Answer::new(200, format.content_type(), page.into_bytes())
     }
 }
+
+const PLACES: &str = "there are /livez, /readyz, /metrics, /api/status, /api/config, /api/explain?url=URL, \
+    /api/reload and /api/pools/POOL/backends/BACKEND";
 
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use weir_model::{
 };
 
 pub use files::{File, Files};
-pub use load::{files_in, load, load_in};
+pub use load::{load, load_in};
 pub use render::{Style, visible};
 pub use surroundings::Surroundings;
 

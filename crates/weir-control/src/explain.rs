@@ -16,6 +16,7 @@ use weir_model::{
 };
 
 use crate::trouble::Trouble;
+pub(crate) use effects::duration;
 pub use question::{Particulars, Question, Scheme};
 
 /// Judges requests as the path does. The binary implements it with weir-proxy's code.

@@ -16,11 +16,11 @@ pub mod health;
 // What operators and probes are told.
 pub mod admin;
 
+// What is happening, as numbers.
+pub mod metrics;
+
 // What would become of a request.
 pub mod explain;
 
 // What an operator is told when something cannot be done.
 pub mod trouble;
-
-// What nobody is shown.
-mod hide;

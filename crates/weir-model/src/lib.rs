@@ -28,4 +28,5 @@ pub mod limit;
 // What is happening: written by workers and checks, read by operators.
 pub mod status;
 
+pub mod secret;
 pub mod time;

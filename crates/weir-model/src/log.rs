@@ -1,6 +1,6 @@
 //! What is logged: the access log, one line per exchange or connection, and the process's own log.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use crate::template::{Template, Variable};
 
@@ -32,6 +32,19 @@ pub enum LogTarget {
     SyslogUdp(Arc<str>, u16),
 }
 
+/// As files write it.
+impl fmt::Display for LogTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => f.write_str("-"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::SyslogLocal(path) => write!(f, "syslog:{}", path.display()),
+            Self::SyslogUdp(host, port) if host.contains(':') => write!(f, "syslog:udp://[{host}]:{port}"),
+            Self::SyslogUdp(host, port) => write!(f, "syslog:udp://{host}:{port}"),
+        }
+    }
+}
+
 /// What a line of the access log looks like.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -45,6 +58,19 @@ pub enum LogFormat {
     Httplog,
     /// What the configuration says.
     Template(Template),
+}
+
+/// As files write it.
+impl fmt::Display for LogFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Json => f.write_str("json"),
+            Self::Common => f.write_str("common"),
+            Self::Combined => f.write_str("combined"),
+            Self::Httplog => f.write_str("httplog"),
+            Self::Template(template) => template.fmt(f),
+        }
+    }
 }
 
 impl LogFormat {
@@ -73,29 +99,37 @@ impl LogFormat {
     }
 }
 
-/// A share of exchanges, drawn one by one.
+/// A share of exchanges, drawn one by one: so many in a million.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample(u64);
+pub struct Sample(u32);
+
+/// As files write it.
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", f64::from(self.0) / 10_000.0)
+    }
+}
 
 impl Sample {
     /// All of them.
-    pub const ALL: Self = Self(u64::MAX);
+    pub const ALL: Self = Self(1_000_000);
 
     /// So many in a million (0 to 1,000,000).
     pub const fn per_million(count: u32) -> Self {
-        if count >= 1_000_000 { Self::ALL } else { Self(u64::MAX / 1_000_000 * count as u64) }
+        if count >= 1_000_000 { Self::ALL } else { Self(count) }
     }
 
     /// True for [`Sample::ALL`].
     #[inline]
     pub const fn is_all(self) -> bool {
-        self.0 == u64::MAX
+        self.0 == Self::ALL.0
     }
 
     /// Whether an exchange with this draw, any number spread evenly, is in.
     #[inline]
     pub const fn takes(self, draw: u64) -> bool {
-        draw < self.0 || self.is_all()
+        // Multiply-shift: the draw as a number below a million.
+        ((draw as u128 * 1_000_000) >> 64) < self.0 as u128
     }
 }
 

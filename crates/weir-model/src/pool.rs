@@ -78,25 +78,20 @@ impl Backend {
 
     /// Sets its state, its weight, or both, until the file says something else of them.
     pub fn order(&self, state: Option<State>, weight: Option<u32>, now: Moment) {
-        let mut orders = self.status.operator.orders();
-        if let Some(value) = state {
-            orders.state = Some(Order { value, file: self.state });
-        }
-        if let Some(value) = weight {
-            orders.weight = Some(Order { value, file: self.weight });
-        }
-        self.status.operator.replace(Orders { since: now, ..orders });
+        self.status.operator.update(|orders| Orders {
+            state: state.map(|value| Order { value, file: self.state }).or(orders.state),
+            weight: weight.map(|value| Order { value, file: self.weight }).or(orders.weight),
+            since: now,
+        });
     }
 
-    /// Forgets what was set beside another value of the file. Whoever publishes a snapshot calls this for each of its
-    /// backends, so that an order does not come back when the file does.
-    pub fn settle_orders(&self) {
-        let orders = self.status.operator.orders();
-        let state = orders.state.filter(|order| order.file == self.state);
-        let weight = orders.weight.filter(|order| order.file == self.weight);
-        if (state, weight) != (orders.state, orders.weight) {
-            self.status.operator.replace(Orders { state, weight, ..orders });
-        }
+    /// Forgets what was set beside another value of the file, so that an order does not come back when the file does.
+    pub(crate) fn settle_orders(&self) {
+        self.status.operator.update(|orders| Orders {
+            state: orders.state.filter(|order| order.file == self.state),
+            weight: orders.weight.filter(|order| order.file == self.weight),
+            ..orders
+        });
     }
 }
 

@@ -17,7 +17,7 @@ pub use secret::Secret;
 use crate::{
     listener::{Address, Listener},
     log::{AccessLog, ProcessLog},
-    pool::{Pool, PoolIndex},
+    pool::{Backend, Pool, PoolIndex},
     status::AccessLogStatus,
     time::Millis,
 };
@@ -117,6 +117,7 @@ impl SnapshotCell {
     /// Publishes the next snapshot. Only one thread may ever publish.
     pub fn publish(&self, next: Snapshot) {
         let generation = next.generation;
+        next.pools.iter().flat_map(|pool| &pool.backends).for_each(Backend::settle_orders);
         self.current.store(Arc::new(next));
         self.generation.store(generation, Ordering::Release);
     }

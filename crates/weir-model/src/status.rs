@@ -63,11 +63,49 @@ pub struct AccessLogStatus {
     pub written: AtomicU64,
 }
 
+/// Connections of the whole process, over all listeners.
+#[derive(Debug)]
+pub struct ProcessStatus {
+    /// One per worker.
+    pub shards: Sharded<ProcessCounters>,
+}
+
+/// One worker's connections.
+#[derive(Debug, Default)]
+pub struct ProcessCounters {
+    /// Accepted.
+    pub accepted: Counter,
+    /// Closed; the difference is what is open.
+    pub closed: Counter,
+}
+
+impl ProcessStatus {
+    /// Nothing yet, for so many workers.
+    pub fn new(workers: usize) -> Self {
+        Self { shards: Sharded::new(workers) }
+    }
+
+    /// Client connections that are open.
+    pub fn open(&self) -> u64 {
+        // Closed first: one that closes in between is then not counted twice.
+        let closed = self.shards.sum(|shard| shard.closed.value());
+        self.shards.sum(|shard| shard.accepted.value()).saturating_sub(closed)
+    }
+}
+
 /// Counters of one listener.
 #[derive(Debug)]
 pub struct ListenerStatus {
     /// One per worker.
     pub shards: Sharded<ListenerCounters>,
+}
+
+impl ListenerStatus {
+    /// Client connections that are open.
+    pub fn open(&self) -> u64 {
+        let closed = self.shards.sum(|shard| shard.closed.value());
+        self.shards.sum(|shard| shard.accepted.value()).saturating_sub(closed)
+    }
 }
 
 /// One worker's counters of a listener.
@@ -83,7 +121,9 @@ pub struct ListenerCounters {
     pub bytes_out: Counter,
     /// Requests and connections that no route took, by cause.
     pub rejected: CauseCounter,
-    /// What those were told, by status code (connections by 0).
+    /// Time of an exchange that was spent here and not waiting for anybody.
+    pub overhead: Histogram,
+    /// What those that no route took were told, by status code (connections by 0).
     pub codes: CodeCounter,
 }
 

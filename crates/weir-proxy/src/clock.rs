@@ -35,6 +35,13 @@ pub fn now() -> Moment {
     Moment(MICROS.get() / 1000)
 }
 
+/// Microseconds since this thread's last wake-up, read now: how long it has worked without waiting for anybody. A read
+/// of the clock, so at most a few of them per request.
+pub fn since_wake_up() -> u64 {
+    let now = START.get_or_init(Instant::now).elapsed().as_micros() as u64;
+    now.saturating_sub(MICROS.get())
+}
+
 /// Milliseconds since the start of the process, read now: for threads that have no wake-ups of their own.
 pub fn read() -> Moment {
     Moment(START.get_or_init(Instant::now).elapsed().as_millis() as u64)

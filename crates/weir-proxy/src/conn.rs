@@ -2,7 +2,6 @@
 
 use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 
-use tokio::net::TcpStream;
 use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
 
 use crate::{
@@ -28,24 +27,11 @@ pub(crate) struct Conn {
 }
 
 impl Conn {
-    pub(crate) fn new(
-        worker: Rc<Worker>,
-        entrance: Rc<Entrance>,
-        stream: TcpStream,
-        peer: SocketAddr,
-    ) -> Self {
+    pub(crate) fn new(worker: Rc<Worker>, entrance: Rc<Entrance>, stream: Stream, peer: SocketAddr) -> Self {
         let status = entrance.status();
         status.shards.of(worker.index).accepted.add(1);
-        worker.open.set(worker.open.get() + 1);
-        Self {
-            stream: Stream::tcp(stream),
-            peer,
-            timer: worker.wheel.timer(),
-            worker,
-            entrance,
-            status,
-            address: OnceCell::new(),
-        }
+        worker.came();
+        Self { stream, peer, timer: worker.wheel.timer(), worker, entrance, status, address: OnceCell::new() }
     }
 
     /// The view that it is served by now, and its listener in there.
@@ -104,6 +90,6 @@ impl Conn {
 impl Drop for Conn {
     fn drop(&mut self) {
         self.own_counters().closed.add(1);
-        self.worker.open.set(self.worker.open.get() - 1);
+        self.worker.went();
     }
 }

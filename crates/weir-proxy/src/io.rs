@@ -34,6 +34,11 @@ impl Stream {
         Self { tcp }
     }
 
+    /// A TCP connection that a client made; small writes are sent at once, as the listening socket says.
+    pub(crate) const fn accepted(tcp: TcpStream) -> Self {
+        Self { tcp }
+    }
+
     /// A connection over a unix socket. The type says TCP and it is none, but it is read and written by the same system
     /// calls; what only TCP has fails quietly on it.
     ///

@@ -10,40 +10,102 @@
 //! waits in its queue.
 
 mod accept;
+mod door;
 mod entrance;
+mod reserve;
+mod unix;
 
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    time::Duration,
 };
 
-use socket2::{Domain, Protocol as Transport, Socket, Type};
-use weir_model::listener::{Address, Bind};
+use socket2::{Domain, Protocol as Transport, SockRef, Socket, TcpKeepalive, Type};
+use weir_model::{
+    listener::{Address, Bind, TcpOptions},
+    time::Millis,
+};
 
 pub use accept::Order;
 pub(crate) use accept::obey;
 pub(crate) use entrance::{Counted, Entrance};
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
+pub(crate) use reserve::Reserve;
+use unix::SocketFile;
 
 /// The sockets of one address, one per worker, bound but not yet listening: dropping them changes nothing for anybody.
 #[derive(Debug)]
-pub struct BoundSockets(Vec<Socket>);
+pub struct BoundSockets {
+    sockets: Vec<Socket>,
+    options: TcpOptions,
+    file: Option<SocketFile>,
+}
+
+/// The sockets of one address, one per worker, which clients can connect to.
+#[derive(Debug)]
+pub struct ListeningSockets {
+    /// One per worker. Those of a unix socket are one and the same, whatever their type says.
+    pub sockets: Vec<TcpListener>,
+    options: TcpOptions,
+    file: Option<SocketFile>,
+}
 
 impl BoundSockets {
     /// Begins to listen: from here on clients can connect, and wait until somebody accepts.
     ///
     /// # Errors
     /// If the system does not allow it.
-    pub fn listen(self) -> io::Result<Vec<TcpListener>> {
+    pub fn listen(self) -> io::Result<ListeningSockets> {
+        let Self { sockets, options, file } = self;
         let listening = |socket: Socket| {
-            socket.listen(BACKLOG)?;
+            socket.listen(backlog(&options))?;
             socket.set_nonblocking(true)?;
             Ok(TcpListener::from(socket))
         };
-        self.0.into_iter().map(listening).collect()
+        let sockets = sockets.into_iter().map(listening).collect::<io::Result<_>>()?;
+        Ok(ListeningSockets { sockets, options, file })
     }
+}
+
+impl ListeningSockets {
+    /// Gives connections that are accepted from now on other options.
+    ///
+    /// # Errors
+    /// If the system does not take them.
+    pub fn tune(&mut self, options: &TcpOptions) -> io::Result<()> {
+        if self.options == *options {
+            return Ok(());
+        }
+        for socket in &self.sockets {
+            let socket = SockRef::from(socket);
+            if self.file.is_none() {
+                set_options(&socket, options)?;
+            }
+            // Listening once more changes nothing but the length of the queue.
+            socket.listen(backlog(options))?;
+        }
+        self.options = options.clone();
+        Ok(())
+    }
+}
+
+/// What connections inherit from the socket that they were accepted from: it costs no system call for each of them.
+fn set_options(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
+    /// Between two questions whether a silent client is still there.
+    const AGAIN: Duration = Duration::from_secs(10);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_keepalive(!options.keepalive.is_none())?;
+    if !options.keepalive.is_none() {
+        let silence = Duration::from_secs(options.keepalive.0.div_ceil(1000));
+        let questions = TcpKeepalive::new().with_time(silence).with_interval(silence.min(AGAIN));
+        socket.set_tcp_keepalive(&questions)?;
+    }
+    let patience = Some(options.user_timeout).filter(|patience| !patience.is_none());
+    socket.set_tcp_user_timeout(patience.map(Millis::duration))
+}
+
+fn backlog(options: &TcpOptions) -> i32 {
+    i32::try_from(options.backlog).unwrap_or(i32::MAX)
 }
 
 /// Binds one address `count` times, once per worker; the kernel spreads connections over them. `None` if it is the
@@ -54,14 +116,23 @@ impl BoundSockets {
 ///
 /// # Errors
 /// If the address cannot be bound.
-pub fn bind(bind: &Bind, count: usize, beside_own: bool) -> io::Result<Option<BoundSockets>> {
-    let Address::Ip(address) = bind.address else {
-        // Compiling refuses it until it can be bound here.
-        return Err(io::ErrorKind::Unsupported.into());
+pub fn bind(
+    bind: &Bind,
+    options: &TcpOptions,
+    count: usize,
+    beside_own: bool,
+) -> io::Result<Option<BoundSockets>> {
+    let address = match &bind.address {
+        Address::Ip(address) => *address,
+        Address::Unix(path) => return unix::bind(path, options, count).map(Some),
     };
     match bind_all(address, count, beside_own) {
         Err(error) if bind.either_family && address.is_ipv6() && has_no_ipv6(&error) => Ok(None),
-        other => other.map(|sockets| Some(BoundSockets(sockets))),
+        Err(error) => Err(error),
+        Ok(sockets) => {
+            sockets.iter().try_for_each(|socket| set_options(&SockRef::from(socket), options))?;
+            Ok(Some(BoundSockets { sockets, options: options.clone(), file: None }))
+        }
     }
 }
 
@@ -97,4 +168,40 @@ fn has_no_ipv6(error: &io::Error) -> bool {
     [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL]
         .iter()
         .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn accepted_connections_have_the_options_of_their_listener() {
+        let bind_to = Bind { address: Address::Ip("127.0.0.1:0".parse().unwrap()), either_family: false };
+        let options = |keepalive, user_timeout| TcpOptions { keepalive, user_timeout, backlog: 16 };
+        let bound = bind(&bind_to, &options(Millis(1500), Millis::secs(7)), 1, false).unwrap().unwrap();
+        let mut listening = bound.listen().unwrap();
+        let accept = |listening: &ListeningSockets| {
+            let socket = &listening.sockets[0];
+            let client = TcpStream::connect(socket.local_addr().unwrap()).unwrap();
+            let accepted = loop {
+                match socket.accept() {
+                    Ok((accepted, _)) => break Socket::from(accepted),
+                    Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
+                }
+            };
+            drop(client);
+            accepted
+        };
+        let accepted = accept(&listening);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), Duration::from_secs(2));
+        assert_eq!(accepted.tcp_user_timeout().unwrap(), Some(Duration::from_secs(7)));
+        // A reload changes what comes from now on.
+        listening.tune(&options(Millis::NONE, Millis::NONE)).unwrap();
+        let accepted = accept(&listening);
+        assert!(!accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_user_timeout().unwrap().unwrap_or_default(), Duration::ZERO);
+    }
 }

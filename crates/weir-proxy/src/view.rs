@@ -31,6 +31,8 @@ pub(crate) struct View {
     pub(crate) pools: Vec<Rc<PoolState>>,
     /// How long connections may take to finish whose address is bound no more.
     pub(crate) drain: Millis,
+    /// Client connections at once over all listeners; `u32::MAX` is no limit.
+    pub(crate) connections: u32,
 }
 
 /// A listener as a worker holds it: counting who uses it takes no atomic operation.
@@ -102,7 +104,8 @@ impl View {
         let owners = snapshot.binds().map(|(key, place)| (key, held[place.listener].clone())).collect();
         let pools = snapshot.pools.iter().map(state).collect();
         let drain = snapshot.process.shutdown_drain;
-        Rc::new(Self { generation: snapshot.generation, owners, pools, drain })
+        let connections = snapshot.process.connections;
+        Rc::new(Self { generation: snapshot.generation, owners, pools, drain, connections })
     }
 
     /// The listener that this address belongs to, if it is still bound.

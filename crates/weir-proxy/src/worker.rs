@@ -10,6 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Waker},
 };
 
 use tokio::{
@@ -19,6 +20,7 @@ use tokio::{
 use weir_model::{
     balance::Seed,
     snapshot::{BindKey, SnapshotCell},
+    status::ProcessStatus,
     time::Millis,
 };
 
@@ -27,7 +29,7 @@ use crate::{
     choose::PoolState,
     clock,
     http::Room,
-    listener::{self, Entrance, Order},
+    listener::{self, Entrance, Order, Reserve},
     telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Voice},
     timer::{TICK, Ticker, Wheel},
     view::View,
@@ -63,6 +65,8 @@ pub struct Setup {
     pub voice: Voice,
     /// Where lines of the access log go; none if the process is about to end.
     pub access: Option<AccessQueue>,
+    /// Connections of all workers together.
+    pub process: Arc<ProcessStatus>,
     /// When it last turned its timer wheel, in milliseconds since the start of the process: proof of life.
     pub beat: Arc<AtomicU64>,
 }
@@ -84,6 +88,10 @@ pub(crate) struct Worker {
     pub(crate) phase: Cell<Phase>,
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
+    process: Arc<ProcessStatus>,
+    /// Who waits to accept until there is room for another connection.
+    outside: RefCell<Vec<Waker>>,
+    pub(crate) reserve: Reserve,
     pub(crate) journal: Journal,
     pub(crate) access: Option<AccessBuffer>,
     pub(crate) identities: Identities,
@@ -108,6 +116,9 @@ impl Worker {
             seed: RefCell::new(Seed::new(seed)),
             phase: Cell::new(Phase::Running),
             open: Cell::new(0),
+            process: setup.process.clone(),
+            outside: RefCell::default(),
+            reserve: Reserve::default(),
             journal: Journal::new(setup.voice.clone()),
             access: setup.access.clone().map(AccessBuffer::new),
             identities: Identities::default(),
@@ -156,6 +167,43 @@ impl Worker {
         let entrance = Entrance::new(key.clone(), view.owner(key)?.clone());
         entrances.insert(key.clone(), entrance.clone());
         Some(entrance)
+    }
+
+    /// The limit that keeps this entrance from taking another connection, if one does: what it is called, and how many
+    /// it allows.
+    pub(crate) fn limit_reached(&self, entrance: &Entrance) -> Option<(&'static str, u32)> {
+        let listener = entrance.listener();
+        let own = listener.max_connections;
+        if own != u32::MAX && listener.status.open() >= u64::from(own) {
+            return Some(("max_connections", own));
+        }
+        let all = self.view.borrow().connections;
+        (all != u32::MAX && self.process.open() >= u64::from(all)).then_some(("limits.connections", all))
+    }
+
+    /// Wakes the task when there may be room for another connection.
+    pub(crate) fn wait_for_room(&self, cx: &Context<'_>) {
+        self.outside.borrow_mut().push(cx.waker().clone());
+    }
+
+    fn let_in(&self) {
+        if !self.outside.borrow().is_empty() {
+            let outside = std::mem::take(&mut *self.outside.borrow_mut());
+            outside.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// A connection has been accepted.
+    pub(crate) fn came(&self) {
+        self.open.set(self.open.get() + 1);
+        self.process.shards.of(self.index).accepted.add(1);
+    }
+
+    /// A connection has ended.
+    pub(crate) fn went(&self) {
+        self.open.set(self.open.get() - 1);
+        self.process.shards.of(self.index).closed.add(1);
+        self.let_in();
     }
 
     /// The next number for balancing.
@@ -233,6 +281,8 @@ async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
         if let Some(access) = &worker.access {
             access.flush();
         }
+        // Connections of other workers may have ended.
+        worker.let_in();
         count += 1;
         let view = worker.view();
         worker

@@ -26,6 +26,7 @@ use weir_control::{
     reload::{Ledger, Outcome, Record, Refusal, Reloader, Watch},
 };
 use weir_model::{
+    listener::Address,
     snapshot::{Snapshot, SnapshotCell},
     status::Registry,
     time::Millis,
@@ -102,7 +103,7 @@ impl App {
         let mut watch = Watch::new(path);
         watch.before_reading();
         let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        watch.after_reading(reload::paths_of(&loaded.files));
+        watch.after_reading(loaded.files.watched());
         Self::start(loaded, Some(Source { path, watch: Some(watch) }), log)
     }
 
@@ -169,12 +170,12 @@ impl App {
     }
 
     /// Every address that is bound, with its listener.
-    fn addresses(&self) -> Vec<(Arc<str>, SocketAddr)> {
+    fn addresses(&self) -> Vec<(Arc<str>, Address)> {
         let snapshot = self.cell.load();
         let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
         let found = snapshot.binds().filter_map(|(key, place)| {
             let bound = bound.iter().find(|bound| bound.key == key)?;
-            Some((snapshot.listeners[place.listener].name.clone(), bound.address))
+            Some((snapshot.listeners[place.listener].name.clone(), bound.address.clone()))
         });
         found.collect()
     }
@@ -219,8 +220,9 @@ impl App {
     /// # Panics
     /// If there is no listener of this name.
     pub fn address(&self, listener: &str) -> SocketAddr {
-        let found = self.addresses().into_iter().find(|(name, _)| **name == *listener);
-        found.map_or_else(|| panic!("there is no listener `{listener}`"), |(_, address)| address)
+        let mut of_name = self.addresses().into_iter().filter(|(name, _)| **name == *listener);
+        let found = of_name.find_map(|(_, address)| address.ip());
+        found.unwrap_or_else(|| panic!("there is no listener `{listener}` that is bound to a port"))
     }
 
     /// Where the admin API is bound, if it is configured.
@@ -240,13 +242,7 @@ impl App {
 
     /// Client connections that are open.
     pub fn open_connections(&self) -> u64 {
-        let open = |listener: &Arc<weir_model::listener::Listener>| {
-            let shards = &listener.status.shards;
-            // Closed first: one that closes in between is then not counted twice.
-            let closed = shards.sum(|shard| shard.closed.value());
-            shards.sum(|shard| shard.accepted.value()).saturating_sub(closed)
-        };
-        self.cell.load().listeners.iter().map(open).sum()
+        self.cell.load().listeners.iter().map(|listener| listener.status.open()).sum()
     }
 
     /// Stops in order: `/readyz` fails for `shutdown.announce` while everything is still served, then nothing new is

@@ -1,22 +1,21 @@
 //! `GET /api/status`: what is happening, as JSON.
 
+use std::sync::atomic::Ordering;
+
 use serde::Serialize;
 use weir_model::{
     listener::{Listener, Protocol},
     pool::{Backend, Pool},
-    status::HistogramView,
+    status::{HistogramView, State},
+    time::{Millis, Moment},
 };
 
 use super::Admin;
+use crate::metrics;
 
-/// Where the running configuration came from.
-#[derive(Clone, Debug, Serialize)]
-pub struct Origin {
-    /// When it was loaded, as RFC 3339.
-    pub loaded_at: String,
-    /// The file or directory.
-    pub source: String,
-}
+/// An order is heard of by every worker well within this time: idle connections are closed, and nobody chooses from
+/// what was eligible before.
+const HEARD: Millis = Millis::secs(2);
 
 #[derive(Serialize)]
 pub(super) struct Status {
@@ -29,8 +28,17 @@ pub(super) struct Status {
 #[derive(Serialize)]
 struct Config {
     generation: u64,
-    #[serde(flatten)]
-    origin: Origin,
+    /// When it was loaded, as RFC 3339.
+    loaded_at: String,
+    /// The file or directory.
+    source: String,
+    last_reload_success: bool,
+    /// Reloads since the start that were taken.
+    reloads: u64,
+    /// Reloads since the start that were refused.
+    refused: u64,
+    /// Why the last one was refused.
+    last_error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -60,16 +68,22 @@ struct PoolView {
     backends: Vec<BackendView>,
 }
 
+/// One backend; the rest of the API shows it in the same form.
 #[derive(Serialize)]
-struct BackendView {
+pub(super) struct BackendView {
     name: String,
     address: String,
     state: &'static str,
+    /// `file`, or `operator` while an order holds.
+    set_by: &'static str,
     health: &'static str,
     /// Why health is what it is; empty if nothing was said.
     reason: String,
     weight: u32,
+    /// Requests and connections in flight.
     active: u32,
+    /// It is given nothing new, and has nothing left.
+    safe_to_stop: bool,
     requests: u64,
     errors: u64,
     latency_ms: Latency,
@@ -85,19 +99,26 @@ struct Latency {
 
 pub(super) fn of(admin: &Admin) -> Status {
     let snapshot = admin.cell.load();
+    let record = admin.reloader.record();
+    let now = (admin.clock)();
     Status {
         version: admin.version,
-        config: Config { generation: snapshot.generation, origin: (admin.origin)() },
+        config: Config {
+            generation: snapshot.generation,
+            loaded_at: record.loaded_at,
+            source: record.source,
+            last_reload_success: record.last_reload_success,
+            reloads: record.reloads,
+            refused: record.refused,
+            last_error: record.last_error,
+        },
         listeners: snapshot.listeners.iter().map(|listener| listener_view(listener)).collect(),
-        pools: snapshot.pools.iter().map(|pool| pool_view(pool)).collect(),
+        pools: snapshot.pools.iter().map(|pool| pool_view(pool, now)).collect(),
     }
 }
 
 fn listener_view(listener: &Listener) -> ListenerView {
     let shards = &listener.status.shards;
-    // Closed first: a connection that closes in between is then not counted twice.
-    let closed = shards.sum(|shard| shard.closed.value());
-    let accepted = shards.sum(|shard| shard.accepted.value());
     let routes = listener.routes.routes().iter().map(|route| RouteView {
         name: route.name.to_string(),
         requests: route.sum(|shard| shard.codes.total()),
@@ -110,8 +131,8 @@ fn listener_view(listener: &Listener) -> ListenerView {
             Protocol::Tcp => "tcp",
         },
         binds: listener.binds.iter().map(|bind| bind.address.to_string()).collect(),
-        connections: accepted.saturating_sub(closed),
-        connections_total: accepted,
+        connections: metrics::open(listener),
+        connections_total: shards.sum(|shard| shard.accepted.value()),
         rejected: shards.sum(|shard| shard.rejected.total()),
         bytes_in: shards.sum(|shard| shard.bytes_in.value()),
         bytes_out: shards.sum(|shard| shard.bytes_out.value()),
@@ -119,26 +140,34 @@ fn listener_view(listener: &Listener) -> ListenerView {
     }
 }
 
-fn pool_view(pool: &Pool) -> PoolView {
+fn pool_view(pool: &Pool, now: Moment) -> PoolView {
     PoolView {
         name: pool.name.to_string(),
         balance: pool.balance.word(),
-        backends: pool.backends.iter().map(backend_view).collect(),
+        backends: pool.backends.iter().map(|backend| backend_view(backend, now)).collect(),
     }
 }
 
-fn backend_view(backend: &Backend) -> BackendView {
+/// A backend as it is now.
+pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
     let status = &backend.status;
     let latency: HistogramView = status.shards.iter().map(|shard| &shard.latency).collect();
+    let orders = status.operator.orders();
+    let ordered = orders.state.is_some_and(|order| order.file == backend.state)
+        || orders.weight.is_some_and(|order| order.file == backend.weight);
+    let active = status.active.load(Ordering::Relaxed);
+    let resting = backend.state_now() != State::Active && now.since(orders.since) >= HEARD;
     let millis = |share| latency.quantile(share).map(|micros| micros as f64 / 1000.0);
     BackendView {
         name: backend.name.to_string(),
         address: backend.endpoint.to_string(),
         state: backend.state_now().word(),
+        set_by: if ordered { "operator" } else { "file" },
         health: status.health().word(),
         reason: status.reason().to_string(),
         weight: backend.weight_now(),
-        active: status.active.load(std::sync::atomic::Ordering::Relaxed),
+        active,
+        safe_to_stop: resting && active == 0,
         requests: status.shards.sum(|shard| shard.codes.total()),
         errors: status.shards.sum(|shard| shard.errors.value()),
         latency_ms: Latency { p50: millis(0.5), p99: millis(0.99) },

@@ -148,20 +148,12 @@ fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-/// The files of a directory that are part of a configuration, in name order.
-///
-/// # Errors
-/// If the directory cannot be read.
-pub fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory)?.collect::<Result<Vec<_>, _>>()?;
+fn listed(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
+    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|error| unreadable(directory, &error))?;
     let yaml = |path: &PathBuf| path.extension().is_some_and(|end| end == "yaml" || end == "yml");
     let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(yaml).collect();
     paths.sort();
-    Ok(paths)
-}
-
-fn listed(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
-    let paths = files_in(directory).map_err(|error| unreadable(directory, &error))?;
     if paths.is_empty() {
         let cause = "there is no *.yaml file in this directory";
         return Err(refusal(directory, cause.into(), "name the file itself, or add one"));

@@ -4,13 +4,13 @@ use weir_model::{
     listener::Listener,
     pool::Pool,
     route::{Action, HeaderEdits, RequestFacts as _, Retry, RetryMethods, Route},
+    secret,
     snapshot::Snapshot,
     template::Template,
     time::Millis,
 };
 
 use super::{Explanation, Refused, Rehearsed};
-use crate::hide;
 
 /// What becomes of a request that the route took.
 pub(super) fn of_request(
@@ -34,7 +34,7 @@ pub(super) fn of_request(
             };
             effects.push(format!("the client is answered {} with {body}", respond.status));
             for (name, value) in &respond.headers {
-                effects.push(format!("response header {name}: {} is set", hide::shown(name, said(value))));
+                effects.push(format!("response header {name}: {} is set", secret::shown(name, said(value))));
             }
         }
         Action::Pool(_) | Action::Split(_) => {
@@ -115,10 +115,10 @@ fn edits(effects: &mut Vec<String>, message: &str, edits: &HeaderEdits) {
         effects.push(format!("{message} header {name} is removed"));
     }
     for (name, value) in &edits.set {
-        effects.push(format!("{message} header {name} is set to {}", hide::shown(name, said(value))));
+        effects.push(format!("{message} header {name} is set to {}", secret::shown(name, said(value))));
     }
     for (name, value) in &edits.add {
-        effects.push(format!("{message} header {name} is added: {}", hide::shown(name, said(value))));
+        effects.push(format!("{message} header {name} is added: {}", secret::shown(name, said(value))));
     }
 }
 
@@ -181,7 +181,7 @@ fn listed(timeouts: &[(&str, Millis)]) -> String {
 }
 
 /// A duration as files write it.
-pub(super) fn duration(length: Millis) -> String {
+pub(crate) fn duration(length: Millis) -> String {
     match length.0 {
         _ if length.is_none() => "none".into(),
         millis if millis % 3_600_000 == 0 && millis > 0 => format!("{}h", millis / 3_600_000),

@@ -5,9 +5,10 @@
 //! editor that writes a new file in place of the old one is nothing special. It also costs no watch per file.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs,
-    os::unix::fs::MetadataExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -17,16 +18,40 @@ use weir_model::time::{Millis, Moment};
 const QUIET: Millis = Millis::secs(1);
 
 /// What the files looked like at one time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Look(BTreeMap<PathBuf, Option<Stamp>>);
+type Look = BTreeMap<PathBuf, Stamp>;
 
-/// What tells one state of a file from another: device, inode, size, and when its content and its inode changed last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
-    inode: (u64, u64),
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+/// What tells one state of a path from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Stamp {
+    /// Device and inode, size, and when its content and its inode changed last, in seconds and nanoseconds.
+    File { identity: (u64, u64), size: u64, modified: (i64, i64), changed: (i64, i64) },
+    /// What is in it. The times of a folder change with every file in it, also with those that are hidden or half written.
+    Folder(BTreeSet<OsString>),
+    /// It is not there, or cannot be looked at.
+    Nothing,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Self {
+        match fs::metadata(path) {
+            Ok(found) if found.is_dir() => fs::read_dir(path).map_or(Self::Nothing, |entries| {
+                let names = entries.filter_map(|entry| entry.ok().map(|entry| entry.file_name()));
+                Self::Folder(names.filter(|name| is_meant(name.as_bytes())).collect())
+            }),
+            Ok(found) => Self::File {
+                identity: (found.dev(), found.ino()),
+                size: found.size(),
+                modified: (found.mtime(), found.mtime_nsec()),
+                changed: (found.ctime(), found.ctime_nsec()),
+            },
+            Err(_) => Self::Nothing,
+        }
+    }
+}
+
+/// False for what editors leave beside the file they work on.
+fn is_meant(name: &[u8]) -> bool {
+    !name.starts_with(b".") && !name.ends_with(b"~") && !name.starts_with(b"#")
 }
 
 /// Watches what a configuration was read from.
@@ -34,8 +59,8 @@ struct Stamp {
 pub struct Watch {
     /// The file or directory that was named.
     root: PathBuf,
-    /// Every other file that was read.
-    files: Vec<PathBuf>,
+    /// Everything that was read on the way.
+    paths: Vec<PathBuf>,
     /// What they looked like just before they were read.
     read: Look,
     /// What they looked like last, and since when.
@@ -45,12 +70,7 @@ pub struct Watch {
 impl Watch {
     /// Watches this file or directory. Call [`Watch::before_reading`] and [`Watch::after_reading`] around every reading.
     pub fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            files: Vec::new(),
-            read: Look::default(),
-            seen: (Look::default(), Moment(0)),
-        }
+        Self { root: root.to_owned(), paths: Vec::new(), read: Look::new(), seen: (Look::new(), Moment(0)) }
     }
 
     /// Remembers what the files look like: whatever changes from here on is a change.
@@ -58,14 +78,19 @@ impl Watch {
         self.read = self.look();
     }
 
-    /// Learns which files were read; also from a configuration that was refused, since that is how it is mended.
-    pub fn after_reading(&mut self, files: impl IntoIterator<Item = PathBuf>) {
-        self.files = files.into_iter().collect();
-        // Files that were not known before count as they are now.
-        for (path, stamp) in self.look().0 {
-            self.read.0.entry(path).or_insert(stamp);
+    /// Learns what was read; also from a configuration that was refused, since that is how it is mended. If nothing could
+    /// be read at all, what was known stays.
+    pub fn after_reading<'p>(&mut self, paths: impl Iterator<Item = &'p Path>) {
+        let paths: Vec<_> = paths.map(Path::to_owned).collect();
+        if !paths.is_empty() {
+            self.paths = paths;
         }
-        self.read.0.retain(|path, _| *path == self.root || self.files.contains(path));
+        // Paths that were not known before count as they are now; those that are not used any more do not count.
+        let now = self.look();
+        self.read.retain(|path, _| now.contains_key(path));
+        for (path, stamp) in now {
+            self.read.entry(path).or_insert(stamp);
+        }
     }
 
     /// Looks again. True if the files are not what was read, and have been quiet for a second.
@@ -79,23 +104,10 @@ impl Watch {
     }
 
     fn look(&self) -> Look {
-        let mut look = Look::default();
-        let mut add = |path: PathBuf| {
-            let stamp = fs::metadata(&path).ok().map(|found| Stamp {
-                inode: (found.dev(), found.ino()),
-                size: found.size(),
-                modified: (found.mtime(), found.mtime_nsec()),
-                changed: (found.ctime(), found.ctime_nsec()),
-            });
-            look.0.insert(path, stamp);
-        };
-        self.files.iter().cloned().for_each(&mut add);
-        if self.root.is_dir() {
-            // The directory itself changes with every file in it, also with those that mean nothing here.
-            crate::config::files_in(&self.root).unwrap_or_default().into_iter().for_each(add);
-        } else {
-            add(self.root.clone());
-        }
-        look
+        let paths = self.paths.iter().chain([&self.root]);
+        paths.map(|path| (path.clone(), Stamp::of(path))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

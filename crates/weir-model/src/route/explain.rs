@@ -4,6 +4,7 @@
 use std::fmt::{Display, Write as _};
 
 use super::{Condition, Matcher, RequestFacts, Route, condition};
+use crate::secret;
 
 /// What became of one route when a request was routed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,14 +73,14 @@ impl Matcher {
             Self::Path(paths) => differs(quoted(request.path()), any_of(paths)),
             Self::Method(methods) => differs(request.method().escape_ascii().to_string(), any_of(methods)),
             Self::Header(name, texts) => {
-                why_text(&subject, &any_of(texts), |each| request.any_header(name, each))
+                why_text(&subject, secret::shown(name, &any_of(texts)), |each| request.any_header(name, each))
             }
-            Self::Query(name, texts) => {
-                why_text(&subject, &any_of(texts), |each| condition::any_parameter(request, name, each))
-            }
-            Self::Cookie(name, texts) => {
-                why_text(&subject, &any_of(texts), |each| condition::any_cookie(request, name, each))
-            }
+            Self::Query(name, texts) => why_text(&subject, secret::shown(name, &any_of(texts)), |each| {
+                condition::any_parameter(request, name, each)
+            }),
+            Self::Cookie(name, texts) => why_text(&subject, secret::shown(name, &any_of(texts)), |each| {
+                condition::any_cookie(request, name, each)
+            }),
             Self::Source(networks) => differs(request.source().to_string(), any_of(&networks.0)),
             Self::Not(conditions) => {
                 let hit = conditions.iter().find(|condition| condition.holds(request));

@@ -65,7 +65,7 @@ pub struct Orders {
     pub since: Moment,
 }
 
-/// The orders for one backend: one writer at a time, read by whoever prepares a set of eligible backends.
+/// The orders for one backend, read by whoever prepares a set of eligible backends.
 #[derive(Debug, Default)]
 pub struct OrderBook(ArcSwap<Orders>);
 
@@ -75,8 +75,9 @@ impl OrderBook {
         **self.0.load()
     }
 
-    /// Replaces what is set; the caller then calls [`super::PoolStatus::touch`] for the pool.
-    pub fn replace(&self, orders: Orders) {
-        self.0.store(orders.into());
+    /// Changes what is set; the caller then calls [`super::PoolStatus::touch`] for the pool. `change` may be called
+    /// again if somebody else changes it at the same time.
+    pub fn update(&self, change: impl Fn(Orders) -> Orders) {
+        self.0.rcu(|orders| change(**orders));
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) asked: Asked,
     /// When its head was there, in microseconds.
     pub(crate) started: u64,
+    /// Microseconds of work until the request was on its way to a backend; 0 until then.
+    pub(crate) spent: u64,
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
@@ -115,6 +117,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         text: room.texts.take(),
         asked: Asked::default(),
         started: clock::micros(),
+        spent: 0,
         request_line: Vec::new(),
         pool: None,
         arm: 0,
@@ -300,6 +303,9 @@ impl<'c> Exchange<'c> {
         }
         let worker = &self.conn.worker;
         let waited = clock::micros().saturating_sub(self.started);
+        // What was done since the last wake-up is the end of the answer.
+        let overhead = self.spent + clock::since_wake_up();
+        self.conn.counters(&self.listener).overhead.record(overhead);
         match self.route() {
             Some(route) => {
                 let counters = route.status[self.arm].shards.of(worker.index);
@@ -310,7 +316,7 @@ impl<'c> Exchange<'c> {
                 }
             }
             None => {
-                let counters = self.listener.status.shards.of(worker.index);
+                let counters = self.conn.counters(&self.listener);
                 counters.codes.count(self.status);
                 if let Some(error) = &ended.error {
                     counters.rejected.count(error.cause as usize);

@@ -2,30 +2,38 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
     sync::mpsc::Sender,
+    task::Poll,
 };
 
 use rustix::process::{Resource, getrlimit};
-use tokio::{
-    net::TcpStream,
-    sync::{mpsc::UnboundedReceiver, oneshot, watch},
+use tokio::sync::{mpsc::UnboundedReceiver, oneshot, watch};
+use weir_model::{
+    listener::Protocol,
+    snapshot::BindKey,
+    time::{Millis, Moment},
 };
-use weir_model::{listener::Protocol, snapshot::BindKey, time::Millis};
 
-use super::Entrance;
+use super::{Entrance, door::Door};
 use crate::{
+    clock,
     conn::Conn,
     error::is_exhaustion,
-    http, l4,
+    http,
+    io::Stream,
+    l4,
     telemetry::Level,
     worker::{Phase, Worker},
 };
 
 /// How long accepting pauses when the process is out of files.
 const PAUSE: Millis = Millis(100);
+/// Between two lines that say that accepting pauses.
+const SILENCE: Millis = Millis::secs(10);
 /// Connections that are taken from a queue that is about to be closed: more than any queue holds.
 const MOST_WAITING: usize = 1 << 16;
 
@@ -47,11 +55,11 @@ pub(crate) async fn obey(
     let mut open: HashMap<BindKey, oneshot::Sender<Sender<()>>> = HashMap::new();
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Open(key, socket, done) => match tokio::net::TcpListener::from_std(socket) {
-                Ok(socket) => {
+            Order::Open(key, socket, done) => match Door::new(socket, key.address()) {
+                Ok(door) => {
                     let (close, closed) = oneshot::channel();
                     open.insert(key.clone(), close);
-                    tokio::task::spawn_local(accept(worker.clone(), key, socket, phase.clone(), closed));
+                    tokio::task::spawn_local(accept(worker.clone(), key, door, phase.clone(), closed));
                     drop(done);
                 }
                 Err(error) => {
@@ -73,68 +81,89 @@ pub(crate) async fn obey(
 async fn accept(
     worker: Rc<Worker>,
     key: BindKey,
-    socket: tokio::net::TcpListener,
+    door: Door,
     mut phase: watch::Receiver<Phase>,
     mut closed: oneshot::Receiver<Sender<()>>,
 ) {
-    let mut told = false;
+    let mut teller = Teller::default();
     let pause = worker.wheel.timer();
     let Some(mut entrance) = worker.entrance(&key) else { return };
     let done = loop {
+        let next = poll_fn(|cx| {
+            if let Some(limit) = worker.limit_reached(&entrance) {
+                teller.full(&worker, &entrance, limit);
+                worker.wait_for_room(cx);
+                return Poll::Pending;
+            }
+            door.poll_accept(cx)
+        });
         let accepted = tokio::select! {
             biased;
-            accepted = socket.accept() => accepted,
+            accepted = next => accepted,
             _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break None,
             done = &mut closed => break done.ok(),
         };
         match accepted {
-            Ok((stream, peer)) => {
-                told = false;
-                serve(&worker, &key, &mut entrance, stream, peer);
-            }
+            Ok((stream, peer)) => serve(&worker, &key, &mut entrance, stream, peer),
             Err(error) if is_exhaustion(&error) => {
-                if !std::mem::replace(&mut told, true) {
-                    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-                    let name = &entrance.listener().name;
-                    let text =
-                        format!("listener={name} accepting pauses: {error} (the limit is {most} files)");
-                    worker.journal.say(Level::Warn, text);
-                }
+                teller.exhausted(&worker, &entrance, &error);
+                worker.reserve.release();
                 pause.sleep(PAUSE).await;
+                while !worker.reserve.fill() {
+                    worker.reserve.release();
+                    pause.sleep(PAUSE).await;
+                }
             }
             // The connection is already gone again (ECONNABORTED and its like): nothing to serve.
             Err(_) => {}
         }
     };
-    // The runtime may not have heard of the last ones yet, so the system itself is asked.
-    if let Ok(socket) = socket.into_std() {
-        for _ in 0..MOST_WAITING {
-            match accept_waiting(&socket) {
-                Ok((stream, peer)) => serve(&worker, &key, &mut entrance, stream, peer),
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(_) => break,
-            }
-        }
-    }
+    let _ = door.empty(MOST_WAITING, |stream, peer| serve(&worker, &key, &mut entrance, stream, peer));
     drop(done);
 }
 
-fn accept_waiting(socket: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = socket.accept()?;
-    stream.set_nonblocking(true)?;
-    Ok((TcpStream::from_std(stream)?, peer))
+/// Says why accepting pauses, and not over and over again.
+#[derive(Default)]
+struct Teller {
+    said: Option<Moment>,
+}
+
+impl Teller {
+    fn is_due(&mut self) -> bool {
+        let now = clock::now();
+        let due = self.said.is_none_or(|said| now.since(said) >= SILENCE);
+        if due {
+            self.said = Some(now);
+        }
+        due
+    }
+
+    #[cold]
+    fn full(&mut self, worker: &Worker, entrance: &Entrance, (limit, count): (&str, u32)) {
+        if self.is_due() {
+            let name = &entrance.listener().name;
+            let text = format!(
+                "listener={name} accepting pauses: {limit} of {count} connections is reached; new ones wait"
+            );
+            worker.journal.say(Level::Warn, text);
+        }
+    }
+
+    #[cold]
+    fn exhausted(&mut self, worker: &Worker, entrance: &Entrance, error: &io::Error) {
+        if self.is_due() {
+            let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+            let name = &entrance.listener().name;
+            let text = format!("listener={name} accepting pauses: {error} (the limit is {most} files)");
+            worker.journal.say(Level::Warn, text);
+        }
+    }
 }
 
 /// Serves a connection on a task of its own.
-fn serve(
-    worker: &Rc<Worker>,
-    key: &BindKey,
-    entrance: &mut Rc<Entrance>,
-    stream: TcpStream,
-    peer: SocketAddr,
-) {
+fn serve(worker: &Rc<Worker>, key: &BindKey, entrance: &mut Rc<Entrance>, stream: Stream, peer: SocketAddr) {
     // A new snapshot may have given the address to a listener that speaks something else.
-    worker.keep_up();
+    drop(worker.view());
     if entrance.is_leaving()
         && let Some(current) = worker.entrance(key)
     {

@@ -1,26 +1,25 @@
 //! The control thread: checks, names and operators, on a runtime of its own.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
-    admin::{self, Admin, Origin},
+    admin::{self, Admin, Door},
+    explain::{Circumstances, explain},
     health::{self, Prober},
     reload::Reloader,
 };
 use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
     clock,
+    error::Cause,
     telemetry::{Level, Voice},
     worker::Phase,
 };
 
 use super::workers::Beats;
+use crate::rehearse::Path;
 
 /// The path's probe code, as the checks ask for it.
 struct Probes;
@@ -52,15 +51,13 @@ impl Control {
         reloader: Reloader,
     ) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no control runtime")?;
-        let socket = cell.load().process.admin.as_ref().map(bind).transpose()?;
-        let address = socket.as_ref().map(TcpListener::local_addr).transpose()?;
+        let door = cell.load().process.admin.as_ref().map(Door::open).transpose()?;
+        let address = door.as_ref().and_then(|door| door.address().ip());
+        let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let admin = Admin {
             cell: cell.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            origin: Arc::new(move || {
-                let record = reloader.record();
-                Origin { loaded_at: record.loaded_at, source: record.source }
-            }),
+            reloader,
             readiness: {
                 let phase = phase.clone();
                 Arc::new(move || match (*phase.borrow(), beats.stuck()) {
@@ -69,13 +66,19 @@ impl Control {
                     _ => Err("weir is shutting down".to_owned()),
                 })
             },
+            explain: Arc::new(|snapshot, question| {
+                let draw = u64::from(clock::wall().1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                explain(snapshot, question, &Path, Circumstances { live: true, draw })
+            }),
+            causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
+            log: log.clone(),
+            clock: clock::read,
         };
-        let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(async {
                 let operators = async {
-                    if let Some(Ok(socket)) = socket.map(tokio::net::TcpListener::from_std) {
-                        let _ = admin::serve(socket, admin).await;
+                    if let Some(door) = door {
+                        let _ = admin::serve(door, admin).await;
                     }
                     std::future::pending::<()>().await;
                 };
@@ -100,13 +103,4 @@ impl Control {
             let _ = thread.join();
         }
     }
-}
-
-fn bind(address: &Address) -> Result<TcpListener> {
-    // Compiling refuses a unix socket until it can be served here.
-    let address = address.ip().context("`admin` cannot be bound to a unix socket")?;
-    let socket =
-        TcpListener::bind(address).with_context(|| format!("`admin` cannot be bound to {address}"))?;
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }

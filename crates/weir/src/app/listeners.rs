@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::mpsc::UnboundedSender;
 use weir_model::{
-    listener::Address,
+    listener::{Address, TcpOptions},
     snapshot::{BindKey, Snapshot},
 };
-use weir_proxy::listener::{BoundSockets, Order};
+use weir_proxy::listener::{BoundSockets, ListeningSockets, Order};
 
 /// How long to wait for workers to do what they are told: they do it in milliseconds unless something is very wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Bound {
     pub(super) key: BindKey,
     /// The address with the port that was really bound.
-    pub(super) address: SocketAddr,
-    _sockets: Vec<TcpListener>,
+    pub(super) address: Address,
+    sockets: ListeningSockets,
 }
 
 /// Addresses that are bound, and not yet listened at.
@@ -47,11 +47,12 @@ pub(super) fn prepare(snapshot: &Snapshot, bound: &[Bound], workers: usize) -> R
             continue;
         }
         let ours = prepared.iter().filter_map(|(key, _)| key.address().ip());
-        let mut ours = bound.iter().map(|bound| bound.address).chain(ours);
+        let mut ours = bound.iter().filter_map(|bound| bound.address.ip()).chain(ours);
         let beside_own = key.address().ip().is_some_and(|new| ours.any(|address| overlap(address, new)));
-        let sockets = weir_proxy::listener::bind(place.bind, workers, beside_own).with_context(|| {
-            let listener = &snapshot.listeners[place.listener].name;
-            format!("listener `{listener}` cannot be bound to {key}{}", remedy(key.address()))
+        let listener = &snapshot.listeners[place.listener];
+        let sockets = weir_proxy::listener::bind(place.bind, &listener.tcp, workers, beside_own);
+        let sockets = sockets.with_context(|| {
+            format!("listener `{}` cannot be bound to {key}{}", listener.name, remedy(key.address()))
         })?;
         // None is one half of a bind for either family, on a host that knows only the other.
         prepared.extend(sockets.map(|sockets| (key, sockets)));
@@ -67,8 +68,9 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 
 /// What usually helps.
 fn remedy(address: &Address) -> String {
-    let Some(port) = address.ip().map(|address| address.port()) else {
-        return String::new();
+    let port = match address {
+        Address::Ip(address) => address.port(),
+        Address::Unix(path) => return format!("; `ss -lxp src {}` shows who listens there", path.display()),
     };
     let low = if (1..1024).contains(&port) { " (ports below 1024 need CAP_NET_BIND_SERVICE)" } else { "" };
     format!("{low}; `ss -ltnp 'sport = :{port}'` shows who holds the port")
@@ -80,12 +82,25 @@ impl Prepared {
         let mut opened = Opened { bound: Vec::new(), copies: Vec::new() };
         for (key, sockets) in self.0 {
             let sockets = sockets.listen().with_context(|| format!("{key} is bound, but not listened at"))?;
-            let address = sockets[0].local_addr().context("a bound socket has no address")?;
-            let copies = sockets.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
+            let address = match key.address() {
+                Address::Ip(_) => {
+                    let address = sockets.sockets[0].local_addr();
+                    Address::Ip(address.context("a bound socket has no address")?)
+                }
+                unix => unix.clone(),
+            };
+            let copies = sockets.sockets.iter().map(TcpListener::try_clone).collect::<io::Result<Vec<_>>>();
             opened.copies.push(copies.context("a listening socket cannot be shared with a worker")?);
-            opened.bound.push(Bound { key, address, _sockets: sockets });
+            opened.bound.push(Bound { key, address, sockets });
         }
         Ok(opened)
+    }
+}
+
+impl Bound {
+    /// Gives connections that come from now on the options of the listener that the address now belongs to.
+    pub(super) fn tune(&mut self, options: &TcpOptions) -> io::Result<()> {
+        self.sockets.tune(options)
     }
 }
 

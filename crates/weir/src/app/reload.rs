@@ -9,6 +9,7 @@
 //! Up to the swap a failure changes nothing; after it nothing can fail any more.
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
     thread::JoinHandle,
@@ -18,7 +19,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 use weir_control::{
-    config::{self, Compiled, Files, Loaded},
+    config::{self, Compiled, Loaded},
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, plan},
 };
 use weir_model::{
@@ -143,11 +144,20 @@ impl Reloading {
         let generation = snapshot.generation;
         registry.keep_only(&snapshot);
         self.registry = registry;
-        let wanted: Vec<_> = snapshot.binds().map(|(key, _)| key).collect();
+        let wanted: HashMap<_, _> = snapshot
+            .binds()
+            .map(|(key, place)| (key, snapshot.listeners[place.listener].tcp.clone()))
+            .collect();
         self.cell.publish(snapshot);
         bound.extend(self.orders.open(opened));
-        let (kept, gone): (Vec<_>, Vec<_>) = bound.drain(..).partition(|bound| wanted.contains(&bound.key));
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            bound.drain(..).partition(|bound| wanted.contains_key(&bound.key));
         *bound = kept;
+        let untuned = bound.iter_mut().filter_map(|bound| {
+            let error = bound.tune(&wanted[&bound.key]).err()?;
+            Some(format!("the options of {} stay as they were: {error}", bound.address))
+        });
+        let untuned: Vec<_> = untuned.collect();
         drop(bound);
         if !gone.is_empty() {
             self.orders.close(gone);
@@ -155,6 +165,7 @@ impl Reloading {
         self.ledger.went_well(generation, timestamp(clock::wall()));
 
         let mut warnings: Vec<_> = report.problems.iter().map(|problem| problem.cause.clone()).collect();
+        warnings.extend(untuned);
         warnings.extend(diff.next_start.iter().map(|key| {
             format!(
                 "`{key}` has changed, which takes effect at the next start only; until then it stays as it is"
@@ -193,9 +204,8 @@ impl Reloading {
         }
         let loaded = config::load(path);
         if let Some(watch) = &mut self.watch {
-            watch.after_reading(paths_of(
-                loaded.as_ref().map_or_else(|refusal| &refusal.files, |loaded| &loaded.files),
-            ));
+            let files = loaded.as_ref().map_or_else(|refusal| &refusal.files, |loaded| &loaded.files);
+            watch.after_reading(files.watched());
         }
         Ok(loaded?)
     }
@@ -213,9 +223,4 @@ impl Reloading {
             say(format!("reload: and {} more", refusal.problems.len() - SHOWN));
         }
     }
-}
-
-/// The files that were read.
-pub(super) fn paths_of(files: &Files) -> Vec<PathBuf> {
-    files.iter().map(|file| PathBuf::from(&file.name)).collect()
 }

@@ -14,6 +14,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tokio::sync::{mpsc, watch};
 use weir_model::{
     snapshot::SnapshotCell,
+    status::ProcessStatus,
     time::{Millis, Moment},
 };
 use weir_proxy::{
@@ -62,6 +63,7 @@ impl Workers {
         let mut workers = Self { threads: Vec::new(), voice: voice.clone() };
         let mut senders = Vec::new();
         let pin = cell.load().process.pin;
+        let process = Arc::new(ProcessStatus::new(count));
         for index in 0..count {
             let (sender, orders) = mpsc::unbounded_channel();
             senders.push(sender);
@@ -73,6 +75,7 @@ impl Workers {
                 phase: phase.subscribe(),
                 voice: voice.clone(),
                 access: access.queue(),
+                process: process.clone(),
                 beat: beats.0[index].clone(),
             };
             let thread = std::thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {

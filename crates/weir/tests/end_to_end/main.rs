@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod crowd;
 mod doorway;
 mod explain;
 mod forwarding;
@@ -13,6 +14,7 @@ mod framing;
 mod health;
 mod interim;
 mod limits;
+mod operate;
 mod patience;
 mod pressure;
 mod reload;
@@ -22,4 +24,5 @@ mod routes;
 mod start;
 mod tcp;
 mod timeouts;
+mod unix;
 mod upgrade;

@@ -15,19 +15,12 @@ use crate::{
     problem::Problem,
 };
 
-/// Whether the data path and the admin API can use unix sockets. While it is false they are refused by name; whoever
-/// makes it true deletes it.
-const UNIX_SOCKETS_WORK: bool = false;
-
 /// The longest path of a unix socket (`sun_path` of Linux without its closing zero).
 const LONGEST_UNIX_PATH: usize = 107;
 
 /// The path behind `unix:`, if the text is one.
-fn unix(text: &Text, what: &str) -> Option<Result<Arc<Path>, Problem>> {
+fn unix(text: &Text) -> Option<Result<Arc<Path>, Problem>> {
     let path = text.value.strip_prefix("unix:")?;
-    if !UNIX_SOCKETS_WORK {
-        return Some(Err(Problem::not_yet(text.span, what)));
-    }
     let refuse = |cause: String, remedy: &str| Some(Err(Problem::error(text.span, cause, remedy)));
     if path.is_empty() || path.ends_with('/') || path.contains('\0') {
         return refuse(
@@ -44,7 +37,7 @@ fn unix(text: &Text, what: &str) -> Option<Result<Arc<Path>, Problem>> {
 
 /// What `bind` means: `:8080` is one bind per family.
 pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
-    if let Some(path) = unix(text, "binding to a unix socket") {
+    if let Some(path) = unix(text) {
         return Ok(vec![Bind { address: Address::Unix(path?), either_family: false }]);
     }
     let port = text.value.strip_prefix(':').filter(|port| !port.contains(':'));
@@ -58,7 +51,7 @@ pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
 
 /// Where operators are answered: one address.
 pub(super) fn admin(text: &Text) -> Result<Address, Problem> {
-    if let Some(path) = unix(text, "an admin address on a unix socket") {
+    if let Some(path) = unix(text) {
         return path.map(Address::Unix);
     }
     if let Some(port) = text.value.strip_prefix(':') {
@@ -90,7 +83,7 @@ fn bound(text: &Text) -> Result<SocketAddr, Problem> {
 
 /// Where a backend is.
 pub(super) fn endpoint(text: &Text) -> Result<Endpoint, Problem> {
-    if let Some(path) = unix(text, "a backend on a unix socket") {
+    if let Some(path) = unix(text) {
         return path.map(Endpoint::Unix);
     }
     if let Ok(address) = text.value.parse::<SocketAddr>() {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::route::{Condition, Matcher, TextMatch};
+use crate::{
+    route::{Condition, Matcher, TextMatch},
+    secret::is_secret,
+};
 
 /// Longer names are cut: they stand in every metric and log line.
 const LONGEST: usize = 80;
@@ -68,7 +71,7 @@ fn detail(matcher: &Matcher) -> String {
         Matcher::Method(methods) => listed(methods),
         Matcher::Header(name, texts) | Matcher::Query(name, texts) | Matcher::Cookie(name, texts) => {
             match &texts[..] {
-                [TextMatch::Exact(text)] => format!("{name}={}", text.escape_ascii()),
+                [TextMatch::Exact(text)] if !is_secret(name) => format!("{name}={}", text.escape_ascii()),
                 _ => name.to_string(),
             }
         }

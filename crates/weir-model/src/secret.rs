@@ -1,4 +1,5 @@
-//! What is never shown to anybody: the values of header fields that are there to be secret.
+//! What is never shown to anybody: the values of header fields that are there to be secret, in names of routes,
+//! explanations, and answers of the admin API.
 
 /// Field names that carry secrets whatever else they are called.
 const SECRET: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "set-cookie"];
@@ -7,13 +8,17 @@ const TELLING: [&str; 8] =
     ["token", "secret", "password", "passwd", "api-key", "apikey", "credential", "auth-key"];
 
 /// Stands for what is hidden.
-pub(crate) const HIDDEN: &str = "***";
+pub const HIDDEN: &str = "***";
 
-/// The value of a header field, or what stands for it.
-pub(crate) fn shown<'v>(name: &str, value: &'v str) -> &'v str {
+/// True for the name of a header field, cookie or parameter whose value is a secret.
+pub fn is_secret(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    let secret = SECRET.contains(&name.as_str()) || TELLING.iter().any(|part| name.contains(part));
-    if secret { HIDDEN } else { value }
+    SECRET.contains(&name.as_str()) || TELLING.iter().any(|part| name.contains(part))
+}
+
+/// The value of a header field, cookie or parameter, or what stands for it.
+pub fn shown<'v>(name: &str, value: &'v str) -> &'v str {
+    if is_secret(name) { HIDDEN } else { value }
 }
 
 #[cfg(test)]

@@ -1,0 +1,294 @@
+//! `GET /api/config`: the configuration as it runs, defaults included, in the words of the file. Secrets are hidden.
+
+use serde_json::{Map, Value, json};
+use weir_model::{
+    health::{HealthCheck, Probe},
+    listener::{Listener, Networks, Protocol},
+    pool::Pool,
+    route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RewritePath, Route, TextMatch},
+    secret,
+    snapshot::Snapshot,
+    time::Millis,
+};
+
+use crate::explain::duration;
+
+/// The whole configuration.
+pub(super) fn of(snapshot: &Snapshot) -> Value {
+    let process = &snapshot.process;
+    let named = |pairs: Vec<(String, Value)>| Value::Object(pairs.into_iter().collect());
+    let listeners =
+        snapshot.listeners.iter().map(|each| (each.name.to_string(), listener(each, snapshot))).collect();
+    let pools = snapshot.pools.iter().map(|each| (each.name.to_string(), pool(each))).collect();
+    json!({
+        "generation": snapshot.generation,
+        "listeners": named(listeners),
+        "pools": named(pools),
+        "admin": process.admin.as_ref().map(|bind| json!({
+            "bind": bind.to_string(),
+            "token": process.admin_token.as_ref().map(|_| secret::HIDDEN),
+        })),
+        "workers": { "count": process.workers.map_or_else(|| json!("auto"), |count| json!(count)), "pin": process.pin },
+        "limits": { "connections": limit(process.connections) },
+        "shutdown": {
+            "announce": time(process.shutdown_announce),
+            "drain": time(process.shutdown_drain),
+        },
+        "access_log": snapshot.logging.access.as_ref().map(|log| json!({
+            "path": log.target.to_string(),
+            "format": log.format.to_string(),
+            "sample": log.sample.to_string(),
+        })),
+        "log": { "level": word(snapshot.logging.process.level), "format": word(snapshot.logging.process.format) },
+        "debug_headers": snapshot.logging.debug_headers,
+    })
+}
+
+fn time(length: Millis) -> Value {
+    duration(length).into()
+}
+
+fn limit(count: u32) -> Value {
+    if count == u32::MAX { "none".into() } else { count.into() }
+}
+
+fn limit64(count: u64) -> Value {
+    if count == u64::MAX { "none".into() } else { count.into() }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Value {
+    items.iter().map(T::to_string).collect()
+}
+
+/// The variant of an enumeration whose variants are called as their words in the file.
+fn word(variant: impl std::fmt::Debug) -> String {
+    format!("{variant:?}").to_ascii_lowercase()
+}
+
+fn networks(networks: &Networks) -> Value {
+    texts(&networks.0)
+}
+
+fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
+    let binds: Vec<_> = listener.binds.iter().map(|bind| bind.address.to_string()).collect();
+    let (timeouts, limits, tcp) = (&listener.timeouts, &listener.limits, &listener.tcp);
+    let mut told = json!({
+        "bind": binds,
+        "protocol": match listener.protocol {
+            Protocol::Http => "http",
+            Protocol::Tcp => "tcp",
+        },
+        "trusted_proxies": networks(&listener.trusted_proxies),
+        "allow": networks(&listener.access.allow),
+        "deny": networks(&listener.access.deny),
+        "max_connections": limit(listener.max_connections),
+        "tcp": {
+            "keepalive": time(tcp.keepalive),
+            "user_timeout": time(tcp.user_timeout),
+            "backlog": tcp.backlog,
+        },
+        "routes": listener.routes.routes().iter().map(|each| route(each, snapshot)).collect::<Vec<_>>(),
+    });
+    if listener.protocol == Protocol::Tcp {
+        told["timeouts"] = json!({ "idle": time(timeouts.idle) });
+        return told;
+    }
+    told["timeouts"] = json!({
+        "header": time(timeouts.header),
+        "idle": time(timeouts.idle),
+        "body_idle": time(timeouts.body_idle),
+        "body_min_rate": match timeouts.body_min_rate {
+            0 => json!("none"),
+            rate => json!(format!("{rate}B/s")),
+        },
+        "send_idle": time(timeouts.send_idle),
+        "tunnel": time(timeouts.tunnel),
+    });
+    told["limits"] = json!({
+        "header_bytes": limits.header_bytes,
+        "headers": limits.headers,
+        "body": limit64(limits.body),
+    });
+    let normalize = &listener.normalize;
+    told["normalize"] = json!({
+        "dot_segments": word(normalize.dot_segments),
+        "encoded_slash": word(normalize.encoded_slash),
+        "double_slash": word(normalize.double_slash),
+    });
+    let pages = listener.errors.iter();
+    let page = |page: &weir_model::listener::ErrorPage| {
+        let told = json!({ "content_type": page.content_type, "bytes": page.body.len() });
+        (page.status.to_string(), told)
+    };
+    told["errors"] = Value::Object(pages.map(page).collect());
+    told
+}
+
+fn route(route: &Route, snapshot: &Snapshot) -> Value {
+    let name = |index: usize| snapshot.pools[index].name.to_string();
+    let mut told = json!({ "name": route.name.to_string() });
+    if !route.conditions.is_empty() {
+        told["match"] = route.conditions.iter().map(condition).collect();
+    }
+    told[route.action.word()] = match &route.action {
+        Action::Pool(pool) => name(*pool).into(),
+        Action::Split(split) => {
+            let arm = |(pool, weight): &(usize, u32)| json!({ "pool": name(*pool), "weight": weight });
+            split.arms.iter().map(arm).collect()
+        }
+        Action::Redirect(redirect) => json!({
+            "scheme": redirect.scheme.as_deref(),
+            "host": redirect.host.as_deref(),
+            "port": redirect.port,
+            "path": path(&redirect.path),
+            "code": redirect.code,
+        }),
+        Action::Respond(respond) => json!({
+            "status": respond.status,
+            "body": respond.body.text.source(),
+            "headers": fields(respond.headers.iter().map(|(name, value)| (name.to_string(), value.to_string()))),
+        }),
+    };
+    if let Some(rewrite) = &route.rewrite {
+        told["rewrite"] = json!({ "path": path(&rewrite.path), "host": rewrite.host.as_deref() });
+    }
+    for (key, what) in
+        [("request_headers", &route.request_headers), ("response_headers", &route.response_headers)]
+    {
+        if !what.is_empty() {
+            told[key] = edits(what);
+        }
+    }
+    if matches!(route.action, Action::Pool(_) | Action::Split(_)) {
+        let retry = &route.retry;
+        told["timeout"] = time(route.timeout);
+        told["retry"] = json!({
+            "retries": retry.retries,
+            "connect": retry.on.connect,
+            "reset": retry.on.reset,
+            "timeout": retry.on.timeout,
+            "statuses": retry.on.statuses,
+            "per_try": time(retry.per_try),
+            "budget": retry.budget.map_or_else(|| "none".into(), |share| format!("{}%", f64::from(share) / 10_000.0)),
+            "methods": match &retry.methods {
+                RetryMethods::Idempotent => json!("idempotent"),
+                RetryMethods::All => json!("all"),
+                RetryMethods::These(methods) => texts(methods),
+            },
+        });
+    }
+    told
+}
+
+/// Header fields with what is secret hidden.
+fn fields(fields: impl Iterator<Item = (String, String)>) -> Value {
+    let shown = |(name, value): (String, String)| {
+        let value = secret::shown(&name, &value).to_owned();
+        (name, Value::from(value))
+    };
+    Value::Object(fields.map(shown).collect())
+}
+
+fn edits(edits: &HeaderEdits) -> Value {
+    json!({
+        "set": fields(edits.set.iter().map(|(name, value)| (name.to_string(), value.to_string()))),
+        "add": fields(edits.add.iter().map(|(name, value)| (name.to_string(), value.to_string()))),
+        "remove": texts(&edits.remove),
+    })
+}
+
+fn path(path: &RewritePath) -> Value {
+    match path {
+        RewritePath::Keep => "kept".into(),
+        RewritePath::Whole(whole) => whole.to_string().into(),
+        RewritePath::Prefix { from, to } => json!({ "prefix": from.to_string(), "to": to.to_string() }),
+        RewritePath::Regex { from, to } => json!({ "regex": from.as_str(), "to": to.to_string() }),
+    }
+}
+
+fn condition(condition: &Condition) -> Value {
+    let mut told = Map::new();
+    for matcher in &condition.matchers {
+        match matcher {
+            Matcher::Host(hosts) => _ = told.insert("host".into(), texts(hosts)),
+            Matcher::Path(paths) => _ = told.insert("path".into(), texts(paths)),
+            Matcher::Method(methods) => _ = told.insert("method".into(), texts(methods)),
+            Matcher::Header(name, wanted) => compared(&mut told, "headers", name, wanted),
+            Matcher::Query(name, wanted) => compared(&mut told, "query", name, wanted),
+            Matcher::Cookie(name, wanted) => compared(&mut told, "cookies", name, wanted),
+            Matcher::Source(sources) => _ = told.insert("source".into(), networks(sources)),
+            Matcher::Not(conditions) => {
+                told.insert("not".into(), conditions.iter().map(self::condition).collect());
+            }
+        }
+    }
+    Value::Object(told)
+}
+
+fn compared(told: &mut Map<String, Value>, key: &str, name: &str, wanted: &[TextMatch]) {
+    let shown = |wanted: &TextMatch| secret::shown(name, &wanted.to_string()).to_owned();
+    let group = told.entry(key).or_insert_with(|| json!({}));
+    group[name] = wanted.iter().map(shown).collect();
+}
+
+fn pool(pool: &Pool) -> Value {
+    let backends: Vec<_> = pool
+        .backends
+        .iter()
+        .map(|backend| {
+            json!({
+                "name": backend.name.to_string(),
+                "address": backend.endpoint.to_string(),
+                "weight": backend.weight,
+                "state": backend.state.word(),
+            })
+        })
+        .collect();
+    let (keepalive, limits) = (&pool.keepalive, &pool.limits);
+    json!({
+        "balance": pool.balance.word(),
+        "backends": backends,
+        "health": pool.health.as_ref().map(health),
+        "connect_timeout": time(pool.connect_timeout),
+        "response_timeout": time(pool.response_timeout),
+        "stream_idle": time(pool.stream_idle),
+        "keepalive": {
+            "idle": time(keepalive.idle),
+            "max_idle": limit64(keepalive.max_idle as u64),
+            "max_requests": limit64(keepalive.max_requests),
+            "max_age": time(keepalive.max_age),
+        },
+        "limits": {
+            "connections": limit(limits.connections),
+            "pending": limit(limits.pending),
+            "requests": limit(limits.requests),
+            "queue_timeout": time(limits.queue_timeout),
+        },
+    })
+}
+
+fn health(check: &HealthCheck) -> Value {
+    let probe = match &check.probe {
+        Probe::Tcp => ("tcp", json!({})),
+        Probe::Http(http) => (
+            "http",
+            json!({
+                "path": http.path.to_string(),
+                "host": http.host.as_deref(),
+                "method": http.method.to_string(),
+                "headers": fields(http.headers.iter().map(|(name, value)| (name.to_string(), value.to_string()))),
+                "expect": http.expect.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>(),
+                "body": http.body.as_deref(),
+            }),
+        ),
+    };
+    json!({
+        probe.0: probe.1,
+        "interval": time(check.interval),
+        "timeout": time(check.timeout),
+        "fall": check.fall,
+        "rise": check.rise,
+        "port": check.port,
+        "initial": if check.initially_up { "up" } else { "unknown" },
+    })
+}
