@@ -24,6 +24,7 @@ mod deliver;
 mod exchange;
 mod forward;
 mod kept;
+mod record;
 mod retry;
 mod serve;
 mod tunnel;

@@ -24,8 +24,8 @@ use crate::{
     choose::PoolState,
     clock,
     conn::Conn,
-    error::{Cause, ProxyError, Side},
-    telemetry::{Failure, Record},
+    error::{Cause, ProxyError},
+    telemetry::Record,
     view::{Held, View},
 };
 
@@ -41,13 +41,15 @@ pub(crate) struct Exchange<'c> {
     pub(crate) asked: Asked,
     /// When its head was there, in microseconds.
     pub(crate) started: u64,
+    /// Bytes that the client sent: its head, and what was passed on of the body.
+    pub(crate) came: u64,
     /// Microseconds of work until the request was on its way to a backend; 0 until then.
     pub(crate) spent: u64,
     /// Its method and target, for the record; stays in the input until the head is used.
-    request_line: Vec<u8>,
+    pub(super) request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
     /// Which arm of a split it goes to; 0 for every other action.
-    arm: usize,
+    pub(super) arm: usize,
     pub(crate) backend: Option<usize>,
     /// Both sides have agreed on another protocol: what is left to do is to carry bytes.
     pub(crate) tunnel: Option<Box<Tunnel>>,
@@ -117,6 +119,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         text: room.texts.take(),
         asked: Asked::default(),
         started: clock::micros(),
+        came: 0,
         spent: 0,
         request_line: Vec::new(),
         pool: None,
@@ -140,6 +143,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
             if let Some(kept) = &mut exchange.kept {
                 std::mem::swap(&mut kept.request, &mut request);
             }
+            exchange.came = length as u64;
             plan
         }
         Err(NoHead::Bad(error)) => Err(error),
@@ -269,88 +273,9 @@ impl<'c> Exchange<'c> {
         write_request(out, head, request, route, client, expect);
     }
 
-    /// Keeps this head, or what has come of one.
-    fn keep(&mut self, head: &[u8], parsed: bool, begun: u64) {
-        let mut kept = self.conn.worker.room.kept.take();
-        kept.begin(head, parsed, begun);
-        self.kept = Some(kept);
-    }
-
-    /// Keeps this head because the route writes values of it, now or in the response.
-    #[cold]
-    fn keep_for_values(&mut self, head: &[u8], request: &RequestHead, source: (IpAddr, bool), begun: u64) {
-        if self.kept.is_none() {
-            self.keep(head, true, begun);
-        }
-        if let Some(kept) = &mut self.kept {
-            kept.sound = true;
-            kept.identify(self.conn, request, source, true);
-        }
-    }
-
     /// The route that took the request.
     pub(crate) fn route(&self) -> Option<&Route> {
         self.route.map(|number| &*self.listener.routes.routes()[number])
-    }
-
-    /// Leaves the one record of this exchange.
-    fn record(mut self, ended: Ended) -> After {
-        if let Some(mut kept) = self.kept.take() {
-            self.log(&mut kept, ended.error.as_ref());
-            if kept.is_small() {
-                self.conn.worker.room.kept.give(kept);
-            }
-        }
-        let worker = &self.conn.worker;
-        let waited = clock::micros().saturating_sub(self.started);
-        // What was done since the last wake-up is the end of the answer.
-        let overhead = self.spent + clock::since_wake_up();
-        self.conn.counters(&self.listener).overhead.record(overhead);
-        match self.route() {
-            Some(route) => {
-                let counters = route.status[self.arm].shards.of(worker.index);
-                counters.codes.count(self.status);
-                counters.duration.record(waited);
-                if let Some(error) = &ended.error {
-                    counters.failures.count(error.cause as usize);
-                }
-            }
-            None => {
-                let counters = self.conn.counters(&self.listener);
-                counters.codes.count(self.status);
-                if let Some(error) = &ended.error {
-                    counters.rejected.count(error.cause as usize);
-                }
-            }
-        }
-        if let Some(error) = &ended.error {
-            self.report(error);
-        }
-        worker.room.give_text(std::mem::take(&mut self.text));
-        ended.after
-    }
-
-    #[cold]
-    fn report(&self, error: &ProxyError) {
-        let pool = self.pool.as_ref().map(|state| &state.pool);
-        let backend = pool.zip(self.backend).map(|(pool, index)| &pool.backends[index]);
-        let worker = &self.conn.worker;
-        if let Some(backend) = backend.filter(|_| error.cause.side() == Side::Backend) {
-            backend.status.set_last_error(&error.to_string());
-        }
-        // The request line of an exchange that got as far as a backend stands in what was sent there.
-        let sent = self.text.as_slice();
-        let line = if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
-        worker.journal.fail(Failure {
-            error,
-            client: self.conn.peer,
-            listener: &self.listener.name,
-            route: self.route().map_or("", |route| &route.name),
-            pool: pool.map_or("", |pool| &pool.name),
-            backend: backend.map_or("", |backend| &backend.name),
-            request: &line,
-            status: self.status,
-        });
     }
 }
 
@@ -360,7 +285,7 @@ fn local(conn: &Conn) -> String {
 }
 
 /// The first line of a head.
-fn first_line(head: &[u8]) -> Vec<u8> {
+pub(super) fn first_line(head: &[u8]) -> Vec<u8> {
     head[..memchr::memchr(b'\r', head).unwrap_or(head.len())].to_vec()
 }
 

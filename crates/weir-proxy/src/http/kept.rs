@@ -35,8 +35,8 @@ pub(crate) struct Kept {
     /// When its first byte was there, in microseconds.
     begun: u64,
     pub(super) attempts: Vec<Attempt>,
-    /// Content taken from the client.
-    pub(super) content_in: u64,
+    /// Bytes from the client after both sides agreed on another protocol.
+    pub(super) tunnelled: u64,
     /// Bytes sent to the client, and how many of them were content.
     pub(super) sent: (u64, u64),
     answered: AnswerFields,
@@ -59,7 +59,7 @@ impl Kept {
         self.client.clear();
         self.request_id.clear();
         self.attempts.clear();
-        (self.content_in, self.sent) = (0, (0, 0));
+        (self.tunnelled, self.sent) = (0, (0, 0));
         self.answered.values.clear();
         self.answered.ends.clear();
     }
@@ -159,6 +159,31 @@ impl Fields for NotedFields<'_> {
 }
 
 impl Exchange<'_> {
+    /// Keeps this head, or what has come of one.
+    pub(super) fn keep(&mut self, head: &[u8], parsed: bool, begun: u64) {
+        let mut kept = self.conn.worker.room.kept.take();
+        kept.begin(head, parsed, begun);
+        self.kept = Some(kept);
+    }
+
+    /// Keeps this head because the route writes values of it, now or in the response.
+    #[cold]
+    pub(super) fn keep_for_values(
+        &mut self,
+        head: &[u8],
+        request: &RequestHead,
+        source: (IpAddr, bool),
+        begun: u64,
+    ) {
+        if self.kept.is_none() {
+            self.keep(head, true, begun);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.sound = true;
+            kept.identify(self.conn, request, source, true);
+        }
+    }
+
     /// Calls `with` with what is known of the exchange so far. `request` is what the kept head was parsed to.
     pub(super) fn known<R>(
         &self,
@@ -199,7 +224,8 @@ impl Exchange<'_> {
             attempts: &kept.attempts,
             head_time: self.started.saturating_sub(kept.begun),
             duration: micros.saturating_sub(kept.begun),
-            bytes_in: head.len() as u64 + kept.content_in,
+            // A head that was refused may not have come whole.
+            bytes_in: if self.came > 0 { self.came } else { head.len() as u64 } + kept.tunnelled,
             bytes_out: kept.sent.0,
             body_bytes_out: kept.sent.1,
             open: (open, conn.worker.open.get() as u64),

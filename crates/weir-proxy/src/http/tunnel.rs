@@ -88,7 +88,7 @@ impl Exchange<'_> {
         counters.bytes_out.add(to_client);
         self.note_sent(to_client, to_client);
         if let Some(kept) = &mut self.kept {
-            kept.content_in += to_backend;
+            kept.tunnelled += to_backend;
         }
         match end {
             Ok(()) => Ended::well(After::Close),
