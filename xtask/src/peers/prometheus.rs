@@ -35,6 +35,7 @@ pools:
   app: {{ backends: ["{backend}"], health: {{ http: /, interval: 1s }} }}
   down: {{ backends: [{{ address: "{nobody}", name: "no\"body" }}] }}
 shutdown: {{ announce: 100ms, drain: 10s }}
+access_log: {{ path: access.json }}
 "#
     );
     let running = weir(program, name, &configuration)?;
@@ -91,11 +92,11 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(said.into_owned())
 }
 
-/// What Prometheus has scraped says exactly how many answers wrk got.
+/// What Prometheus has scraped says exactly how many answers wrk got, and so does the access log.
 pub(super) fn scrapes(program: &Path) -> Result<String> {
     let (backend, address) = (free_address()?, free_address()?);
     let _site = site::nginx_site("scraped-nginx", backend)?;
-    let (_weir, web, admin) = start(program, "scraped-weir", backend)?;
+    let (weir, web, admin) = start(program, "scraped-weir", backend)?;
     let prometheus = prometheus(address, admin)?;
     let before = prometheus.ready(|| ask(address, ANSWERS))?;
     let counted = wrk(web)?;
@@ -112,7 +113,20 @@ pub(super) fn scrapes(program: &Path) -> Result<String> {
     let waited = ask(address, r#"sum(weir_request_duration_seconds_count{route="app"})"#)?;
     ensure!(waited == expected, "{waited} of {expected} waits were measured");
     let scrapes = ask(address, "sum(scrape_samples_scraped)")?;
-    Ok(format!("{counted} answers counted by wrk, {counted} by Prometheus, from pages of {scrapes} samples"))
+    // What is still in buffers is written when it stops.
+    ensure!(weir.finish()?, "weir did not end well");
+    let logged = logged(&folder("scraped-weir")?.join("access.json"))?;
+    ensure!(logged as f64 == expected, "{logged} of {expected} answers are in the access log");
+    Ok(format!(
+        "{counted} answers counted by wrk, by Prometheus from pages of {scrapes} samples, and in the access log"
+    ))
+}
+
+/// Lines of the access log about answers of the backend.
+fn logged(file: &Path) -> Result<usize> {
+    let text = fs::read_to_string(file)?;
+    let lines = text.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+    Ok(lines.iter().filter(|line| line["route"] == "app" && line["status"] == 200).count())
 }
 
 const ANSWERS: &str = r#"sum(weir_requests_total{listener="web",route="app",code="200"})"#;
