@@ -30,7 +30,7 @@ use crate::{
     clock,
     http::Room,
     listener::{self, Entrance, Order, Reserve},
-    telemetry::{Journal, Voice},
+    telemetry::{Journal, Overhead, Voice},
     timer::{TICK, Ticker, Wheel},
     view::View,
 };
@@ -91,6 +91,7 @@ pub(crate) struct Worker {
     outside: RefCell<Vec<Waker>>,
     pub(crate) reserve: Reserve,
     pub(crate) journal: Journal,
+    pub(crate) overhead: Overhead,
     /// Room for heads.
     pub(crate) room: Room,
 }
@@ -115,6 +116,7 @@ impl Worker {
             process: setup.process.clone(),
             outside: RefCell::default(),
             reserve: Reserve::default(),
+            overhead: Overhead::default(),
             journal: Journal::new(setup.voice.clone()),
             room: Room::default(),
         })

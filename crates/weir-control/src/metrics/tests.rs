@@ -168,8 +168,11 @@ fn the_client_chooses_the_format() {
 fn the_manual_lists_every_name() {
     let manual = include_str!("../../../../docs/operating.md");
     let text = page(&snapshot(), Format::Prometheus);
-    let names: BTreeSet<_> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).filter_map(|line| line.split(' ').next()).collect();
+    let names: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
     for name in &names {
         assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/operating.md");
     }

@@ -24,7 +24,7 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError, Side},
-    telemetry::Failure,
+    telemetry::{Failure, Work},
     view::{Held, View},
 };
 
@@ -42,8 +42,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) started: u64,
     /// Bytes that the client sent: its head, and what was passed on of the body.
     pub(crate) came: u64,
-    /// Microseconds of work until the request was on its way to a backend; 0 until then.
-    pub(crate) spent: u64,
+    /// How long it has been worked on.
+    pub(crate) work: Work,
     /// Its method and target, for the record; stays in the input until the head is used.
     request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
@@ -116,7 +116,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         asked: Asked::default(),
         started: clock::micros(),
         came: 0,
-        spent: 0,
+        work: conn.worker.overhead.begin(),
         request_line: Vec::new(),
         pool: None,
         arm: 0,
@@ -236,10 +236,8 @@ impl<'c> Exchange<'c> {
     fn record(mut self, ended: Ended) -> After {
         let worker = &self.conn.worker;
         let waited = clock::micros().saturating_sub(self.started);
-        // What was done since the last wake-up is the end of the answer.
-        let overhead = self.spent + clock::since_wake_up();
         let counters = self.conn.counters(&self.listener);
-        counters.overhead.record(overhead);
+        counters.overhead.record(worker.overhead.end(&self.work));
         counters.bytes_in.add(self.came);
         match self.route() {
             Some(route) => {
