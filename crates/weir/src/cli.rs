@@ -1,10 +1,14 @@
 //! The command line: parses, calls, prints; every error is a cause and a remedy.
 
+mod backend;
 mod check;
 mod demo;
 mod explain;
+mod reload;
+mod remote;
 mod run;
 mod schema;
+mod status;
 
 use std::{
     path::{Path, PathBuf},
@@ -13,6 +17,8 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+
+use weir_model::status::State;
 
 use crate::file_limit;
 
@@ -28,7 +34,8 @@ const EXAMPLES: &str = "Examples:
   weir demo                    watch it balance, with one broken backend
   weir check -c weir.yaml      what is wrong with this file?
   weir explain http://HOST/    which route and backend does a request get, and why?
-  weir run -c weir.yaml        serve";
+  weir run -c weir.yaml        serve
+  weir status                  what is the running process doing?";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -47,6 +54,21 @@ enum Command {
     /// Say which route takes a request, which backend gets it, and why; nothing is sent
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
+    /// Say what the running process is doing: listeners, pools, backends
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::StatusArgs),
+    /// Have the running process read its files again, and say what came of it
+    #[command(after_help = reload::EXAMPLES)]
+    Reload(reload::ReloadArgs),
+    /// Give a backend nothing new; what it has may finish
+    #[command(after_help = backend::DRAIN)]
+    Drain(backend::DrainArgs),
+    /// Give a backend work again
+    #[command(after_help = backend::ENABLE)]
+    Enable(backend::BackendArgs),
+    /// Give a backend nothing new, not even to clients that are bound to it
+    #[command(after_help = backend::DISABLE)]
+    Disable(backend::BackendArgs),
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +100,11 @@ pub fn main() -> ExitCode {
         Command::Check(args) => Ok(check::check(&args)),
         Command::Schema => schema::schema(),
         Command::Explain(args) => explain::run(args),
+        Command::Status(args) => status::run(&args),
+        Command::Reload(args) => reload::run(&args),
+        Command::Drain(args) => backend::drain(&args),
+        Command::Enable(args) => backend::set(&args, State::Active),
+        Command::Disable(args) => backend::set(&args, State::Disabled),
     };
     done.unwrap_or_else(|error| {
         // A rendered report says "error" itself.

@@ -12,8 +12,8 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself, for the one place that judges it.
-    pub(super) fn reveal(&self) -> &str {
+    /// The text itself, for the one place that judges it and the one that shows it to a process.
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 

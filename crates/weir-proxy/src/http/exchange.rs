@@ -40,6 +40,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) asked: Asked,
     /// When its head was there, in microseconds.
     pub(crate) started: u64,
+    /// Bytes that the client sent: its head, and what was passed on of the body.
+    pub(crate) came: u64,
     /// Microseconds of work until the request was on its way to a backend; 0 until then.
     pub(crate) spent: u64,
     /// Its method and target, for the record; stays in the input until the head is used.
@@ -113,6 +115,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         text: room.texts.take(),
         asked: Asked::default(),
         started: clock::micros(),
+        came: 0,
         spent: 0,
         request_line: Vec::new(),
         pool: None,
@@ -128,6 +131,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         Ok(length) => {
             let plan = exchange.decide(&view, input, length, &mut request);
             input.consume(length);
+            exchange.came = length as u64;
             plan
         }
         Err(NoHead::Bad(error)) => Err(error),
@@ -234,7 +238,9 @@ impl<'c> Exchange<'c> {
         let waited = clock::micros().saturating_sub(self.started);
         // What was done since the last wake-up is the end of the answer.
         let overhead = self.spent + clock::since_wake_up();
-        self.conn.counters(&self.listener).overhead.record(overhead);
+        let counters = self.conn.counters(&self.listener);
+        counters.overhead.record(overhead);
+        counters.bytes_in.add(self.came);
         match self.route() {
             Some(route) => {
                 let counters = route.status[self.arm].shards.of(worker.index);

@@ -64,6 +64,7 @@ impl Exchange<'_> {
         };
         let body = self.asked.body;
         let lead = std::mem::take(&mut self.text);
+        let of_head = lead.len() as u64;
         let mut upload = Upload {
             pump: Pump::new(lead, body, body == BodyLength::Chunked, self.listener.limits.body),
             cut: false,
@@ -71,7 +72,7 @@ impl Exchange<'_> {
             window_taken: 0,
         };
         let ended = self.attempts(input, &pool, &mut upload).await;
-        self.conn.counters(&self.listener).bytes_in.add(upload.pump.written);
+        self.came += upload.pump.written.saturating_sub(of_head);
         self.text = upload.pump.into_head();
         match &mut self.tunnel {
             Some(tunnel) => tunnel.keep(permit),

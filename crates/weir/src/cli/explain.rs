@@ -15,12 +15,13 @@ use weir_model::{
 };
 use weir_proxy::clock;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, remote::RemoteArgs};
 use crate::{rehearse::Path, terminal};
 
 pub(super) const EXAMPLES: &str = "Examples:
   weir explain -c weir.yaml http://shop.example.com/cart
   weir explain -c weir.yaml http://shop.example.com/api -X POST -H 'X-Canary: true' --source 192.0.2.7
+  weir explain --live http://shop.example.com/cart
   weir explain -c weir.yaml tcp://10.0.0.1:5432 --source 192.0.2.7:5555
 
 Nothing is sent. Requests are judged, routed and balanced by the code that does it for traffic.";
@@ -28,7 +29,10 @@ Nothing is sent. Requests are judged, routed and balanced by the code that does 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     #[command(flatten)]
-    config: ConfigArgs,
+    remote: RemoteArgs,
+    /// Ask the running process, which knows the health of its backends
+    #[arg(long)]
+    live: bool,
     /// http://HOST[:PORT]/PATH, or tcp://ADDRESS:PORT for a connection
     #[arg(value_name = "URL")]
     url: String,
@@ -62,7 +66,13 @@ pub(super) fn run(args: ExplainArgs) -> Result<ExitCode> {
         listener: args.listener,
     };
     let question = Question::new(&args.url, particulars)?;
-    let explanation = from_file(&args.config, &question)?;
+    // Whoever says where the running process is means that one.
+    let explanation: Explanation = if args.live || args.remote.names_a_process() {
+        let path = format!("/api/explain?{}", question.to_query());
+        args.remote.remote()?.get(&path)?.well()?.json()?
+    } else {
+        from_file(&args.remote.config, &question)?
+    };
     if args.json {
         println!("{}", serde_json::to_string_pretty(&explanation)?);
     } else {
