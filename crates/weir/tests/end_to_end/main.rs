@@ -6,7 +6,6 @@
 mod support;
 
 mod abort;
-mod cases;
 mod crowd;
 mod doorway;
 mod explain;
