@@ -23,7 +23,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Process, Secret, Snapshot};
 use crate::{
-    draft::{Draft, ProcessDraft, Text, filled},
+    draft::{ConnectionsDraft, Draft, ProcessDraft, Text, filled},
     listener::Address,
     pool::PoolIndex,
     problem::{Located, Problem, Severity, Span},
@@ -58,6 +58,8 @@ pub fn compile(
         .collect();
     let room = files::Room::new(draft, &filled_pools, &listener_drafts, registry.workers(), &mut problems);
     process.connections = room.connections;
+    let connections = draft.process.connections.as_ref().map(|setting| setting.value);
+    let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
     let pools: Vec<_> =
         filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
@@ -84,7 +86,7 @@ pub fn compile(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok((Snapshot { generation, listeners, pools, process }, problems))
+    Ok((Snapshot { generation, listeners, pools, process, connections_given }, problems))
 }
 
 /// The names of all pools, for whoever refers to one.

@@ -88,7 +88,7 @@ impl Diff {
         let pools = |snapshot: &Snapshot| {
             snapshot.pools.iter().map(|pool| (pool.name.clone(), pool.clone())).collect::<BTreeMap<_, _>>()
         };
-        let (settings, next_start) = compare::process(&old.process, &new.process);
+        let (settings, next_start) = compare::process(old, new);
         Self {
             binds: binds(old, new),
             listeners: changes(&listeners(old), &listeners(new), |a, b| {
