@@ -61,6 +61,15 @@ fn about(page: &mut Page, snapshot: &Snapshot, beside: &Beside<'_>) {
     page.family("weir_config_reloads", Counter, "Reloads since the start by what became of them.");
     page.sample("_total", &[("result", "taken")], beside.reloads.reloads);
     page.sample("_total", &[("result", "refused")], beside.reloads.refused);
+    let lines = &snapshot.logging.status;
+    page.family("weir_access_log_written", Counter, "Lines of the access log handed to its target.");
+    page.sample("_total", &[], lines.written.load(Ordering::Relaxed));
+    page.family(
+        "weir_access_log_dropped",
+        Counter,
+        "Lines of the access log lost because its target failed or was too slow.",
+    );
+    page.sample("_total", &[], lines.dropped.load(Ordering::Relaxed));
 }
 
 fn listeners(page: &mut Page, listeners: &[Arc<Listener>], causes: &[&str]) {

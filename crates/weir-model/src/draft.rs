@@ -6,6 +6,7 @@
 
 mod fill;
 mod listener;
+mod log;
 mod pool;
 mod route;
 
@@ -13,6 +14,7 @@ pub(crate) use fill::filled;
 pub use listener::{
     ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, TimeoutsDraft,
 };
+pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
     BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
 };
@@ -99,4 +101,6 @@ pub struct ProcessDraft {
     pub shutdown_announce: Setting<Millis>,
     /// See [`crate::snapshot::Process::shutdown_drain`].
     pub shutdown_drain: Setting<Millis>,
+    /// What is logged.
+    pub logs: LogsDraft,
 }

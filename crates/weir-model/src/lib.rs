@@ -16,6 +16,10 @@ pub mod listener;
 pub mod pool;
 pub mod route;
 
+// What is written: texts with variables, and where they go.
+pub mod log;
+pub mod template;
+
 // Decisions made while traffic flows.
 pub mod balance;
 pub mod health;

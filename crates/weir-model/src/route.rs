@@ -18,6 +18,7 @@ use std::{net::IpAddr, sync::Arc};
 pub use condition::{Condition, Matcher};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
+pub use fields::{cookie, parameter};
 pub use host::HostMatch;
 pub use path::PathMatch;
 pub use retry::{Retry, RetryMethods, RetryOn};
@@ -27,6 +28,7 @@ pub use text::TextMatch;
 use crate::{
     pool::PoolIndex,
     status::{RouteCounters, RouteStatus},
+    template::{Escape, Template},
     time::Millis,
 };
 
@@ -66,6 +68,8 @@ pub struct Route {
     pub timeout: Millis,
     /// What is tried again.
     pub retry: Retry,
+    /// True if anything that it writes holds a variable.
+    pub has_variables: bool,
     /// Its counters, one for each arm of a split and one for any other action; they survive reloads.
     pub status: Vec<Arc<RouteStatus>>,
 }
@@ -163,9 +167,21 @@ pub struct Respond {
     /// 200 to 599.
     pub status: u16,
     /// The body; empty unless given.
-    pub body: Arc<[u8]>,
+    pub body: Body,
     /// Header fields beside Content-Length and Date.
-    pub headers: Vec<(Arc<str>, Arc<str>)>,
+    pub headers: Vec<(Arc<str>, Template)>,
+}
+
+/// The body of a fixed response.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    /// What it says.
+    pub text: Template,
+    /// How values in it are escaped; follows from the Content-Type.
+    pub escape: Escape,
+    /// A Content-Type that is said because the file gives none: a body with values from a request must not be guessed
+    /// to be HTML.
+    pub content_type: Option<&'static str>,
 }
 
 #[cfg(test)]

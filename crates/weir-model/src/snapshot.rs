@@ -16,7 +16,9 @@ pub use secret::Secret;
 
 use crate::{
     listener::{Address, Listener},
+    log::{AccessLog, ProcessLog},
     pool::{Backend, Pool, PoolIndex},
+    status::AccessLogStatus,
     time::Millis,
 };
 
@@ -33,6 +35,8 @@ pub struct Snapshot {
     pub process: Process,
     /// True if the file gives [`Process::connections`]; otherwise that follows from how many files the process may open.
     pub connections_given: bool,
+    /// What is logged.
+    pub logging: Logging,
 }
 
 impl Snapshot {
@@ -41,6 +45,19 @@ impl Snapshot {
         let index = self.pools.binary_search_by(|pool| (*pool.name).cmp(name)).ok()?;
         Some((index, &self.pools[index]))
     }
+}
+
+/// What is logged, and what answers say about themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Logging {
+    /// One line per exchange and connection, if wanted.
+    pub access: Option<Arc<AccessLog>>,
+    /// The process's own log.
+    pub process: ProcessLog,
+    /// Whether answers say which route and backend they come from, and why they failed.
+    pub debug_headers: bool,
+    /// What has become of the lines of the access log; survives reloads.
+    pub status: Arc<AccessLogStatus>,
 }
 
 /// Process-wide settings.

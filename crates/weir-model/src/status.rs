@@ -53,6 +53,16 @@ impl Health {
     }
 }
 
+/// What has become of the lines of the access log.
+#[derive(Debug, Default)]
+pub struct AccessLogStatus {
+    /// Lines lost because the target could not take them, or was too slow. Only lines that were meant to be logged
+    /// count.
+    pub dropped: AtomicU64,
+    /// Lines handed to the target.
+    pub written: AtomicU64,
+}
+
 /// Connections of the whole process, over all listeners.
 #[derive(Debug)]
 pub struct ProcessStatus {

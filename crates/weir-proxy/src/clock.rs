@@ -47,6 +47,26 @@ pub fn read() -> Moment {
     Moment(START.get_or_init(Instant::now).elapsed().as_millis() as u64)
 }
 
+thread_local! {
+    /// The second that the offset was measured in, and microseconds from the start of the process to 1970.
+    static OFFSET: Cell<(u64, u64)> = const { Cell::new((u64::MAX, 0)) };
+}
+
+/// The time of day in microseconds since 1970 at a moment given in microseconds since the start of the process. The two
+/// clocks are compared once a second.
+pub fn wall_at(micros: u64) -> u64 {
+    let (second, offset) = OFFSET.get();
+    let now = MICROS.get() / 1_000_000;
+    if second == now {
+        return offset + micros;
+    }
+    let (seconds, fraction) = wall();
+    let since = START.get_or_init(Instant::now).elapsed().as_micros() as u64;
+    let offset = (seconds * 1_000_000 + u64::from(fraction)).saturating_sub(since);
+    OFFSET.set((now, offset));
+    offset + micros
+}
+
 /// The time of day: seconds and microseconds since 1970.
 pub fn wall() -> (u64, u32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

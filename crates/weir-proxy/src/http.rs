@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use kept::Kept;
 use request::RequestHead;
 
 // 1. What a message is.
@@ -22,6 +23,8 @@ mod target;
 mod deliver;
 mod exchange;
 mod forward;
+mod kept;
+mod record;
 mod retry;
 mod serve;
 mod tunnel;
@@ -52,6 +55,7 @@ pub(crate) use {
 pub(crate) struct Room {
     requests: Shelf<Box<RequestHead>>,
     responses: Shelf<Box<ResponseHead>>,
+    kept: Shelf<Box<Kept>>,
     /// Heads as they are sent.
     texts: Shelf<Vec<u8>>,
 }

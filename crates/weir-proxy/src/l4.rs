@@ -3,7 +3,8 @@
 use std::{rc::Rc, sync::Arc};
 
 use weir_model::{
-    pool::PoolIndex,
+    log::AccessLog,
+    pool::{Pool, PoolIndex},
     route::{Action, Route},
     status::BackendStatus,
     time::{Millis, Moment},
@@ -15,7 +16,7 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError},
     relay::{Carried, relay},
-    telemetry::Failure,
+    telemetry::{Attempt, Failure, Outcome, Record, write_line},
     upstream::{Permit, Upstream, connect},
     view::{Held, View},
 };
@@ -31,6 +32,35 @@ struct Passed {
     arm: usize,
     pool: Option<Arc<str>>,
     backend: Option<Arc<str>>,
+    /// For the access log, if there is one.
+    noted: Option<Box<Noted>>,
+}
+
+impl Passed {
+    /// Notes what came of the last attempt.
+    fn note(&mut self, connected: &Result<Upstream, ProxyError>) {
+        let Some(attempt) = self.noted.as_mut().and_then(|noted| noted.attempts.last_mut()) else { return };
+        let now = clock::micros();
+        match connected {
+            Ok(_) => (attempt.connected, attempt.outcome) = (now, Outcome::Answered(0)),
+            Err(error) => (attempt.ended, attempt.outcome) = (now, Outcome::Failed(error.cause)),
+        }
+    }
+}
+
+/// What the access log shows of a connection beyond that.
+struct Noted {
+    log: Arc<AccessLog>,
+    pool: Option<Arc<Pool>>,
+    attempts: Vec<Attempt>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl Noted {
+    fn new(log: Arc<AccessLog>) -> Box<Self> {
+        Box::new(Self { log, pool: None, attempts: Vec::new(), bytes_in: 0, bytes_out: 0 })
+    }
 }
 
 /// A connection to a backend, counted as long as this lives. It does not hold on to the snapshot it was made under.
@@ -45,11 +75,12 @@ pub(crate) async fn serve(conn: Conn) {
     let started = clock::micros();
     let (view, listener) = conn.scene();
     let (idle, send_idle) = (listener.timeouts.idle, listener.timeouts.send_idle);
+    let noted = listener.access_log.clone().map(Noted::new);
     let mut passed =
-        Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None };
+        Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None, noted };
     let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
     let end = match joined {
-        Ok(joined) => carry(&conn, idle, send_idle, joined).await,
+        Ok(joined) => carry(&conn, (idle, send_idle), joined, &mut passed).await,
         Err(error) => Err(error),
     };
     if let Some(route) = &passed.route {
@@ -64,6 +95,9 @@ pub(crate) async fn serve(conn: Conn) {
         counters.codes.count(0);
         counters.rejected.count(error.cause as usize);
     }
+    if passed.noted.is_some() {
+        log(&conn, &mut passed, started, end.as_ref().err());
+    }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
     conn.stream.abort();
@@ -77,6 +111,47 @@ pub(crate) async fn serve(conn: Conn) {
         request: b"",
         status: 0,
     });
+}
+
+/// Writes the line of this connection. Whatever failed is logged, however small the sample.
+#[inline(never)]
+fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError>) {
+    let (Some(noted), Some(lines)) = (&mut passed.noted, &conn.worker.access) else { return };
+    let log = noted.log.clone();
+    if error.is_none() && !log.sample.is_all() && !log.sample.takes(conn.worker.draw()) {
+        return;
+    }
+    let now = clock::micros();
+    if let Some(attempt) = noted.attempts.last_mut().filter(|attempt| attempt.ended == 0) {
+        attempt.ended = now;
+    }
+    let (counters, peer) = (conn.own_counters(), conn.address_text());
+    let record = Record {
+        began: clock::wall_at(started),
+        listener: &passed.listener,
+        client: peer,
+        peer,
+        peer_port: conn.peer.port(),
+        request: None,
+        request_id: b"",
+        route: passed.route.as_ref().map_or("", |route| &route.name),
+        pool: noted.pool.as_deref(),
+        backend: noted.attempts.last().map(|attempt| attempt.backend),
+        response: None,
+        status: 0,
+        error,
+        attempts: &noted.attempts,
+        head_time: 0,
+        duration: now.saturating_sub(started),
+        bytes_in: noted.bytes_in,
+        bytes_out: noted.bytes_out,
+        body_bytes_out: noted.bytes_out,
+        open: (
+            counters.accepted.value().saturating_sub(counters.closed.value()),
+            conn.worker.open.get() as u64,
+        ),
+    };
+    lines.add(&log, |out| write_line(&log.format, &record, out));
 }
 
 /// Finds the route, and connects to a backend of its pool; to another one if the first cannot be connected.
@@ -103,6 +178,10 @@ async fn join(
     let pool: Rc<PoolState> = view.pools[index].clone();
     drop((view, listener));
     passed.pool = Some(pool.pool.name.clone());
+    if let Some(noted) = &mut passed.noted {
+        noted.pool = Some(pool.pool.clone());
+    }
+    let begun = clock::micros();
     let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
     let mut last = ProxyError::new(Cause::NoHealthyBackend);
@@ -121,7 +200,14 @@ async fn join(
         let in_flight = InFlight::new(chosen.status.clone());
         let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
-        match connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await {
+        if let Some(noted) = &mut passed.noted {
+            // The slot was waited for once, before the first attempt.
+            let begun = if noted.attempts.is_empty() { begun } else { asked };
+            noted.attempts.push(Attempt { admitted: asked, ..Attempt::new(backend, begun) });
+        }
+        let connected = connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await;
+        passed.note(&connected);
+        match connected {
             Ok(upstream) => {
                 counters.codes.count(0);
                 counters.latency.record(clock::micros().saturating_sub(asked));
@@ -138,12 +224,20 @@ async fn join(
     Err(last)
 }
 
-async fn carry(conn: &Conn, idle: Millis, send_idle: Millis, joined: Joined) -> Result<(), ProxyError> {
+async fn carry(
+    conn: &Conn,
+    (idle, send_idle): (Millis, Millis),
+    joined: Joined,
+    passed: &mut Passed,
+) -> Result<(), ProxyError> {
     let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
     let Carried { to_backend, to_client, end } =
         relay(conn, backend, idle, send_idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);
+    if let Some(noted) = &mut passed.noted {
+        (noted.bytes_in, noted.bytes_out) = (to_backend, to_client);
+    }
     end.inspect_err(|_| backend.abort())
 }

@@ -13,8 +13,9 @@ use std::{
 
 use weir_model::{
     listener::Listener,
+    log::AccessLog,
     pool::Pool,
-    snapshot::{BindKey, Snapshot},
+    snapshot::{BindKey, Logging, Snapshot},
     time::Millis,
 };
 
@@ -41,6 +42,10 @@ pub(crate) type Held = Rc<HeldListener>;
 #[derive(Debug)]
 pub(crate) struct HeldListener {
     listener: Arc<Listener>,
+    /// The access log, if there is one.
+    pub(crate) access_log: Option<Arc<AccessLog>>,
+    /// Whether answers say where they come from.
+    pub(crate) debug_headers: bool,
     /// By route.
     alone: RefCell<BTreeMap<Option<usize>, Rc<Self>>>,
 }
@@ -55,13 +60,22 @@ impl Deref for HeldListener {
 }
 
 impl HeldListener {
-    fn new(listener: Arc<Listener>) -> Rc<Self> {
-        Rc::new(Self { listener, alone: RefCell::default() })
+    fn new(listener: Arc<Listener>, logging: &Logging) -> Rc<Self> {
+        let access_log = logging.access.clone();
+        let debug_headers = logging.debug_headers;
+        Rc::new(Self { listener, access_log, debug_headers, alone: RefCell::default() })
     }
 
     /// The same listener with this route only, which has the index 0.
     pub(crate) fn alone(&self, route: Option<usize>) -> Rc<Self> {
-        let new = || Self::new(Arc::new(self.listener.alone(route)));
+        let new = || {
+            Rc::new(Self {
+                listener: Arc::new(self.listener.alone(route)),
+                access_log: self.access_log.clone(),
+                debug_headers: self.debug_headers,
+                alone: RefCell::default(),
+            })
+        };
         self.alone.borrow_mut().entry(route).or_insert_with(new).clone()
     }
 }
@@ -85,8 +99,8 @@ impl View {
     }
 
     fn new(snapshot: &Snapshot, state: impl FnMut(&Arc<Pool>) -> Rc<PoolState>) -> Rc<Self> {
-        let held: Vec<_> =
-            snapshot.listeners.iter().map(|listener| HeldListener::new(listener.clone())).collect();
+        let held = |listener: &Arc<Listener>| HeldListener::new(listener.clone(), &snapshot.logging);
+        let held: Vec<_> = snapshot.listeners.iter().map(held).collect();
         let owners = snapshot.binds().map(|(key, place)| (key, held[place.listener].clone())).collect();
         let pools = snapshot.pools.iter().map(state).collect();
         let drain = snapshot.process.shutdown_drain;

@@ -30,7 +30,7 @@ use crate::{
     clock,
     http::Room,
     listener::{self, Entrance, Order, Reserve},
-    telemetry::{Journal, Voice},
+    telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Voice},
     timer::{TICK, Ticker, Wheel},
     view::View,
 };
@@ -63,6 +63,8 @@ pub struct Setup {
     pub phase: watch::Receiver<Phase>,
     /// Where failures are reported.
     pub voice: Voice,
+    /// Where lines of the access log go; none if the process is about to end.
+    pub access: Option<AccessQueue>,
     /// Connections of all workers together.
     pub process: Arc<ProcessStatus>,
     /// When it last turned its timer wheel, in milliseconds since the start of the process: proof of life.
@@ -91,6 +93,8 @@ pub(crate) struct Worker {
     outside: RefCell<Vec<Waker>>,
     pub(crate) reserve: Reserve,
     pub(crate) journal: Journal,
+    pub(crate) access: Option<AccessBuffer>,
+    pub(crate) identities: Identities,
     /// Room for heads.
     pub(crate) room: Room,
 }
@@ -116,6 +120,8 @@ impl Worker {
             outside: RefCell::default(),
             reserve: Reserve::default(),
             journal: Journal::new(setup.voice.clone()),
+            access: setup.access.clone().map(AccessBuffer::new),
+            identities: Identities::default(),
             room: Room::default(),
         })
     }
@@ -272,6 +278,9 @@ async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
         clock::refresh();
         beat.store(clock::now().0, Ordering::Relaxed);
         worker.wheel.advance();
+        if let Some(access) = &worker.access {
+            access.flush();
+        }
         // Connections of other workers may have ended.
         worker.let_in();
         count += 1;

@@ -39,7 +39,7 @@ use weir_proxy::{
 
 pub use crate::log::Sink;
 use crate::{
-    log::{LogWriter, timestamp},
+    log::{AccessWriter, LogWriter, Opened, timestamp},
     terminal,
 };
 use control::Control;
@@ -58,8 +58,9 @@ pub struct App {
     reloader: Option<Reloader>,
     reloading: Option<JoinHandle<()>>,
     voice: Voice,
+    access: Arc<AccessWriter>,
     // Last: it writes what the others still have to say.
-    _log: LogWriter,
+    _log: Arc<LogWriter>,
 }
 
 impl fmt::Debug for App {
@@ -112,7 +113,8 @@ impl App {
         let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
-        let log = LogWriter::start(lines, log).context("the log writer could not be started")?;
+        let log = LogWriter::start(lines, log, snapshot.logging.process);
+        let log = Arc::new(log.context("the log writer could not be started")?);
         // The writer ends with the last voice: where something fails below, the voice has to be dropped first.
         let voice = first_voice;
         if report.counts().1 > 0 {
@@ -120,6 +122,9 @@ impl App {
         }
 
         let count = registry.workers();
+        let logging = &snapshot.logging;
+        let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
+        let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
         let opened = listeners::prepare(&snapshot, &[], count)?.listen()?;
         let name =
             source.as_ref().map_or_else(|| "text".to_owned(), |source| source.path.display().to_string());
@@ -130,7 +135,7 @@ impl App {
         let (reloader, asks) = Reloader::new(ledger.clone());
         let control =
             Control::start(cell.clone(), voice.clone(), phase.subscribe(), beats.clone(), reloader.clone())?;
-        let (workers, orders) = Workers::start(&cell, count, &phase, &voice, &beats)?;
+        let (workers, orders) = Workers::start(&cell, count, &phase, (&voice, &access), &beats)?;
         let bound = Arc::new(RwLock::new(orders.open(opened)));
         let reloading = Reloading {
             path: source.as_ref().map(|source| source.path.to_owned()),
@@ -143,6 +148,8 @@ impl App {
             phase: phase.subscribe(),
             ledger,
             voice: voice.clone(),
+            access: access.clone(),
+            log: log.clone(),
         };
         let reloading = Some(reloading.start(asks)?);
         let app = Self {
@@ -154,6 +161,7 @@ impl App {
             reloader: Some(reloader),
             reloading,
             voice,
+            access,
             _log: log,
         };
         for (listener, address) in app.addresses() {
@@ -228,6 +236,11 @@ impl App {
         self.cell.load()
     }
 
+    /// Opens the file of the access log again, for whoever has renamed it (SIGHUP after a rotation).
+    pub fn reopen_logs(&self) {
+        self.access.reopen();
+    }
+
     /// Client connections that are open.
     pub fn open_connections(&self) -> u64 {
         self.cell.load().listeners.iter().map(|listener| listener.status.open()).sum()
@@ -260,6 +273,7 @@ impl App {
         self.close_own_sockets();
         self.phase.send_replace(Phase::Stopped);
         self.workers.join();
+        self.access.finish();
         self.control.join();
         // It ends with the last one who could ask: the control thread held the other reloader.
         if let Some(reloading) = self.reloading.take() {

@@ -1,7 +1,12 @@
 //! Instructions of weir per request, by valgrind: exact whatever else the machine does, so two versions of weir can
-//! be told apart by less than a percent. Two runs that differ in requests only; start and end cancel out.
+//! be told apart by less than a percent; and what each format of the access log adds. Two runs that differ in requests
+//! only; start and end cancel out.
 
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -16,31 +21,68 @@ const CONNECTIONS: usize = 64;
 const FEW: usize = 64 * 20;
 const MANY: usize = 64 * 120;
 
+/// Formats of the access log; the first row is without one.
+const LOGS: [(&str, Option<&str>); 6] = [
+    ("weir http", None),
+    ("with json", Some("json")),
+    ("with common", Some("common")),
+    ("with combined", Some("combined")),
+    ("with httplog", Some("httplog")),
+    (
+        "with a template",
+        Some("$client_address [$time_clf] \"$request\" $status $bytes_out $duration $backend"),
+    ),
+];
+
 /// Counts them.
 pub(crate) fn run(options: &Options) -> Result<Value> {
     let _backend = contestant::backend()?;
-    let (few, many) = (count(options, FEW)?, count(options, MANY)?);
-    let each = many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
-    let row = Row(vec!["weir http".to_owned(), format!("{each:.0}")]);
-    let title = format!("instructions in user space per request, {CONNECTIONS} connections");
-    print_table(&title, &["", "instructions"], std::iter::once(row));
-    Ok(json!({
-        "connections": CONNECTIONS,
-        "instructions_per_request": each,
-        "runs": [{ "requests": FEW, "instructions": few }, { "requests": MANY, "instructions": many }],
-    }))
+    let folder = process::folder("instructions")?;
+    let mut rows = Vec::new();
+    for (name, format) in LOGS {
+        let file = configuration(&folder, format)?;
+        let (few, many) = (count(options, &folder, &file, FEW)?, count(options, &folder, &file, MANY)?);
+        rows.push((name, few, many));
+    }
+    let each = |few: u64, many: u64| many.saturating_sub(few) as f64 / (MANY - FEW) as f64;
+    let plain = rows.first().map_or(0.0, |(_, few, many)| each(*few, *many));
+    let shown = rows.iter().map(|(name, few, many)| {
+        let instructions = each(*few, *many);
+        let more = format!("{:+.1} %", (instructions / plain - 1.0) * 100.0);
+        Row(vec![(*name).to_owned(), format!("{instructions:.0}"), more])
+    });
+    let title = format!("instructions in user space per request, {CONNECTIONS} connections, all threads");
+    print_table(&title, &["", "instructions", ""], shown);
+    let runs = rows.iter().map(|(name, few, many)| {
+        json!({
+            "name": name,
+            "instructions_per_request": each(*few, *many),
+            "runs": [{ "requests": FEW, "instructions": few }, { "requests": MANY, "instructions": many }],
+        })
+    });
+    Ok(json!({ "connections": CONNECTIONS, "contestants": runs.collect::<Vec<_>>() }))
+}
+
+/// The file that weir runs with, with an access log in this format if there is one.
+fn configuration(folder: &Path, format: Option<&str>) -> Result<PathBuf> {
+    let mut text = fs::read_to_string(crate::repository().join("bench/weir-instructions.yaml"))?;
+    if let Some(format) = format {
+        text += &format!("access_log: {{ path: access.log, format: '{format}' }}\n");
+    }
+    let file = folder.join("weir.yaml");
+    fs::write(&file, text)?;
+    Ok(file)
 }
 
 /// Instructions of a whole run of weir that serves so many requests.
-fn count(options: &Options, requests: usize) -> Result<u64> {
+fn count(options: &Options, folder: &Path, file: &Path, requests: usize) -> Result<u64> {
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(&options.weir)
         .args(["run", "-c"])
-        .arg(crate::repository().join("bench/weir-instructions.yaml"));
-    let folder = process::folder("instructions")?;
-    let running = Running::start(&mut command, &folder).context("on Debian: apt-get install valgrind")?;
+        .arg(file);
+    let running = Running::start(&mut command, folder).context("on Debian: apt-get install valgrind")?;
     let served = running
         .ready(|| probe::exchange(contestant::instructions_address(), 1))
         .and_then(|_| serve(requests));

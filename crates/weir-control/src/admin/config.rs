@@ -34,6 +34,13 @@ pub(super) fn of(snapshot: &Snapshot) -> Value {
             "announce": time(process.shutdown_announce),
             "drain": time(process.shutdown_drain),
         },
+        "access_log": snapshot.logging.access.as_ref().map(|log| json!({
+            "path": log.target.to_string(),
+            "format": log.format.to_string(),
+            "sample": log.sample.to_string(),
+        })),
+        "log": { "level": word(snapshot.logging.process.level), "format": word(snapshot.logging.process.format) },
+        "debug_headers": snapshot.logging.debug_headers,
     })
 }
 
@@ -138,7 +145,7 @@ fn route(route: &Route, snapshot: &Snapshot) -> Value {
         }),
         Action::Respond(respond) => json!({
             "status": respond.status,
-            "body": String::from_utf8_lossy(&respond.body),
+            "body": respond.body.text.source(),
             "headers": fields(respond.headers.iter().map(|(name, value)| (name.to_string(), value.to_string()))),
         }),
     };

@@ -9,6 +9,7 @@ mod fields;
 mod file;
 pub(super) mod keys;
 mod listener;
+mod log;
 mod pool;
 mod process;
 mod retry;
@@ -62,6 +63,7 @@ fn whole(reader: &mut Reader, root: &Node, draft: &mut Draft) -> Vec<Text> {
         route::shared(reader, &fields, draft);
         defaults::defaults(reader, &fields, &mut draft.defaults);
         process::process(reader, &fields, &mut draft.process);
+        log::logs(reader, &fields, &mut draft.process.logs);
         let (included, broken) = reader.watched(|reader| fields.some_texts(reader, "include"));
         // A misspelt `pools` leaves every pool unread: then no name can be called unknown.
         let strange = fields.strange;

@@ -55,6 +55,7 @@ fn form(form: &Form) -> String {
         Form::DelayOrNone => "duration, 0 or `none`".into(),
         Form::Size => "size or `none`".into(),
         Form::ByteRate => "size per second or `none`".into(),
+        Form::Share => "percentage".into(),
         Form::ShareOrNone => "percentage or `none`".into(),
         Form::Words(words) => listed(words),
         Form::Empty => "nothing".into(),

@@ -6,6 +6,7 @@ use weir_model::{
     route::{Action, HeaderEdits, RequestFacts as _, Retry, RetryMethods, Route},
     secret,
     snapshot::Snapshot,
+    template::Template,
     time::Millis,
 };
 
@@ -27,10 +28,13 @@ pub(super) fn of_request(
             effects.push(format!("the client is answered {} and sent to {location}", redirect.code));
         }
         Action::Respond(respond) => {
-            let length = respond.body.len();
-            effects.push(format!("the client is answered {} with a body of {length} bytes", respond.status));
+            let body = match respond.body.text.as_literal() {
+                Some(text) => format!("a body of {} bytes", text.len()),
+                None => format!("the body `{}`", respond.body.text),
+            };
+            effects.push(format!("the client is answered {} with {body}", respond.status));
             for (name, value) in &respond.headers {
-                effects.push(format!("response header {name}: {} is set", secret::shown(name, value)));
+                effects.push(format!("response header {name}: {} is set", secret::shown(name, said(value))));
             }
         }
         Action::Pool(_) | Action::Split(_) => {
@@ -111,11 +115,16 @@ fn edits(effects: &mut Vec<String>, message: &str, edits: &HeaderEdits) {
         effects.push(format!("{message} header {name} is removed"));
     }
     for (name, value) in &edits.set {
-        effects.push(format!("{message} header {name} is set to {}", secret::shown(name, value)));
+        effects.push(format!("{message} header {name} is set to {}", secret::shown(name, said(value))));
     }
     for (name, value) in &edits.add {
-        effects.push(format!("{message} header {name} is added: {}", secret::shown(name, value)));
+        effects.push(format!("{message} header {name} is added: {}", secret::shown(name, said(value))));
     }
+}
+
+/// A value as it is sent, or with its variables as the file has it.
+fn said(value: &Template) -> &str {
+    value.as_literal().unwrap_or(value.source())
 }
 
 /// When it is tried again, as its route says.

@@ -79,6 +79,8 @@ fn every_promised_name_is_there_in_both_formats() {
             ("weir_config_generation", "gauge"),
             ("weir_config_last_reload_success", "gauge"),
             ("weir_build_info", "gauge"),
+            ("weir_access_log_written", "counter"),
+            ("weir_access_log_dropped", "counter"),
             ("process_cpu_seconds", "counter"),
             ("process_resident_memory_bytes", "gauge"),
             ("process_open_fds", "gauge"),
@@ -110,6 +112,7 @@ fn counters_of_all_workers_are_summed_under_the_right_labels() {
     }
     snapshot.pools[0].backends[0].status.set_health(Health::Up, "", Moment(1));
     snapshot.pools[0].backends[0].status.count_check(true);
+    snapshot.logging.status.dropped.store(7, std::sync::atomic::Ordering::Relaxed);
     let samples = read(&page(&snapshot, Format::OpenMetrics), Format::OpenMetrics);
     for (series, value) in [
         (r#"weir_requests_total{listener="web",route="odd \"name\" \\ here",pool="",code="204"}"#, 2.0),
@@ -126,6 +129,8 @@ fn counters_of_all_workers_are_summed_under_the_right_labels() {
         (r#"weir_backend_up{pool="app",backend="10.0.0.2:80"}"#, 0.0),
         (r#"weir_backend_up{pool="two",backend="10.0.0.3:80"}"#, 1.0),
         (r#"weir_health_checks_total{pool="app",backend="10.0.0.1:80",result="passed"}"#, 1.0),
+        ("weir_access_log_dropped_total", 7.0),
+        ("weir_access_log_written_total", 0.0),
         ("weir_config_generation", 4.0),
         ("weir_config_last_reload_success", 1.0),
         (r#"weir_build_info{version="1.2.3"}"#, 1.0),

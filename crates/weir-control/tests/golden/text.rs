@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use weir_model::{
     health::{HealthCheck, Probe},
     listener::{Listener, Normalize},
+    log::ProcessLog,
     pool::Pool,
     route::{Action, Condition, HeaderEdits, Matcher, Retry, RewritePath, Route},
-    snapshot::Snapshot,
+    snapshot::{Logging, Snapshot},
     time::Millis,
 };
 
 /// The whole snapshot.
 pub(crate) fn of(snapshot: &Snapshot) -> String {
     let mut out = format!("{:?}\n", snapshot.process);
+    logging(&mut out, &snapshot.logging);
     snapshot.listeners.iter().for_each(|each| listener(&mut out, each, snapshot));
     snapshot.pools.iter().for_each(|each| pool(&mut out, each));
     out
@@ -21,6 +23,21 @@ pub(crate) fn of(snapshot: &Snapshot) -> String {
 
 macro_rules! line {
     ($out:expr, $($format:tt)+) => { writeln!($out, $($format)+).unwrap() };
+}
+
+/// What differs from the defaults.
+fn logging(out: &mut String, logging: &Logging) {
+    if let Some(access) = &logging.access {
+        // Paths are relative to the file that names them, which is elsewhere on every machine.
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/good/");
+        line!(out, "{}", format!("{access:?}").replace(folder, ""));
+    }
+    if logging.process != ProcessLog::default() {
+        line!(out, "{:?}", logging.process);
+    }
+    if logging.debug_headers {
+        line!(out, "debug headers");
+    }
 }
 
 fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
@@ -78,10 +95,15 @@ fn route(out: &mut String, route: &Route, snapshot: &Snapshot) {
         ),
         Action::Respond(respond) => line!(
             out,
-            "    respond {} {:?} {:?}",
+            "    respond {} {:?} {:?}{}",
             respond.status,
-            String::from_utf8_lossy(&respond.body),
-            respond.headers
+            respond.body.text,
+            respond.headers,
+            if respond.body.text.as_literal().is_some() {
+                String::new()
+            } else {
+                format!(" escaped {:?}, says {:?}", respond.body.escape, respond.body.content_type)
+            }
         ),
     }
     if let Some(rewrite) = &route.rewrite {

@@ -2,13 +2,15 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use crate::template::Template;
+
 /// Edits of a message's header fields. Names are lower case; `set` replaces, `add` appends, `remove` drops.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderEdits {
     /// Written once, in place of every field of that name.
-    pub set: Vec<(Arc<str>, Arc<str>)>,
+    pub set: Vec<(Arc<str>, Template)>,
     /// Written after the fields that came.
-    pub add: Vec<(Arc<str>, Arc<str>)>,
+    pub add: Vec<(Arc<str>, Template)>,
     /// Left out.
     pub remove: Vec<Arc<str>>,
 }

@@ -17,6 +17,16 @@ pub(super) fn cookies(field: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The value of a cookie in one Cookie field.
+pub fn cookie<'f>(field: &'f [u8], name: &[u8]) -> Option<&'f [u8]> {
+    cookies(field).find(|(own, _)| *own == name).map(|(_, value)| value)
+}
+
+/// The value of a parameter of a query, still encoded.
+pub fn parameter<'q>(query: &'q [u8], name: &[u8]) -> Option<&'q [u8]> {
+    parameters(query).find(|(own, _)| decodes_to(own, name)).map(|(_, value)| value)
+}
+
 /// True if the encoded text means `plain`: `%2F` is a slash and `+` a space, as forms write them. A broken escape
 /// stands for itself.
 pub(super) fn decodes_to(encoded: &[u8], plain: &[u8]) -> bool {

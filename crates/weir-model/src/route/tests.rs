@@ -70,6 +70,7 @@ fn table(conditions: Vec<Vec<Condition>>) -> RouteTable {
             timeout: crate::time::Millis::NONE,
             retry: crate::route::Retry::default(),
             response_headers: HeaderEdits::default(),
+            has_variables: false,
         })
     });
     RouteTable::new(routes.collect())

@@ -9,6 +9,7 @@ mod condition;
 mod files;
 mod header;
 mod listener;
+mod log;
 mod name;
 mod overlap;
 mod pool;
@@ -51,6 +52,7 @@ pub fn compile(
     let mut process = process(&draft.process, &mut problems);
     problems.extend(open_admin(&draft.process, &process));
     registry.decide_workers(process.workers);
+    let logging = log::logging(&draft.process.logs, registry, &mut problems);
     // What was written decides whether a key means anything where it stands; what counts is that with defaults.
     let filled_pools: Vec<_> = pool_drafts
         .values()
@@ -86,7 +88,7 @@ pub fn compile(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok((Snapshot { generation, listeners, pools, process, connections_given }, problems))
+    Ok((Snapshot { generation, listeners, pools, process, connections_given, logging }, problems))
 }
 
 /// The names of all pools, for whoever refers to one.

@@ -5,7 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::{BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded};
+use super::{
+    AccessLogStatus, BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded,
+};
 use crate::{limit::RetryBudget, pool::Endpoint, snapshot::Snapshot};
 
 /// Every status object by name. Owned by whoever compiles snapshots; the data path reaches the objects through
@@ -20,6 +22,7 @@ pub struct Registry {
     pools: BTreeMap<String, Arc<PoolStatus>>,
     /// Where a backend is belongs to what it is: another machine of the same name starts afresh.
     backends: BTreeMap<(String, String), (Endpoint, Arc<BackendStatus>)>,
+    access_log: Option<Arc<AccessLogStatus>>,
 }
 
 impl Registry {
@@ -32,6 +35,7 @@ impl Registry {
             routes: BTreeMap::new(),
             pools: BTreeMap::new(),
             backends: BTreeMap::new(),
+            access_log: None,
         }
     }
 
@@ -45,6 +49,11 @@ impl Registry {
     /// How many workers there are.
     pub const fn workers(&self) -> usize {
         self.workers
+    }
+
+    /// The status of the access log.
+    pub fn access_log(&mut self) -> Arc<AccessLogStatus> {
+        self.access_log.get_or_insert_default().clone()
     }
 
     /// The status of a listener.

@@ -2,11 +2,12 @@
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
-use weir_model::time::Moment;
+use weir_model::{route::HeaderEdits, time::Moment};
 
 use super::{
     exchange::{Ended, Exchange},
     forward::{Answer, Link},
+    kept::{Kept, ResponseFields},
     pump::{COPIED, Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
@@ -19,6 +20,7 @@ use crate::{
     choose::PoolState,
     clock,
     error::{Cause, ProxyError},
+    telemetry::Record,
 };
 
 impl Exchange<'_> {
@@ -41,12 +43,14 @@ impl Exchange<'_> {
         let close =
             !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();
         let (framing, body) = self.framing(&response, close);
+        self.note_answer(&response, link.answer.part(0..length));
         let mut download = self.stage_head(link, &response, length, framing);
         self.status = response.status;
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
         let outcome = self.carry(input, pool, upload, link, &mut download).await;
         self.conn.counters(&self.listener).bytes_out.add(download.written);
+        self.note_sent(download.written, download.taken);
         self.conn.worker.room.give_text(download.into_head());
         match outcome {
             Ok(()) => {
@@ -103,10 +107,43 @@ impl Exchange<'_> {
         let mut lead = self.conn.worker.room.texts.take();
         lead.clear();
         let head = link.answer.part(0..length);
-        let none = weir_model::route::HeaderEdits::default();
+        let none = HeaderEdits::default();
         let edits = self.route().map_or(&none, |route| &route.response_headers);
-        write_response(&mut lead, head, response, edits, framing);
+        match (self.route(), &self.kept) {
+            (Some(route), Some(kept)) if route.has_variables => {
+                self.write_with_values(&mut lead, head, response, (kept, edits), framing);
+            }
+            _ => write_response(&mut lead, head, response, edits, framing, None),
+        }
+        if self.listener.debug_headers {
+            self.write_debug_fields(&mut lead);
+        }
+        lead.extend_from_slice(b"\r\n");
         lead
+    }
+
+    #[cold]
+    fn write_with_values(
+        &self,
+        out: &mut Vec<u8>,
+        head: &[u8],
+        response: &ResponseHead,
+        (kept, edits): (&Kept, &HeaderEdits),
+        framing: Framing,
+    ) {
+        let fields = ResponseFields { response, head };
+        self.known(kept, &kept.request, |known| {
+            let known = Record { response: Some(&fields), status: response.status, ..known };
+            write_response(out, head, response, edits, framing, Some(&known));
+        });
+    }
+
+    /// Notes of the answer what the log will show.
+    #[inline]
+    pub(super) fn note_answer(&mut self, response: &ResponseHead, head: &[u8]) {
+        if let (Some(kept), Some(log)) = (&mut self.kept, &self.listener.access_log) {
+            kept.note_answer(&log.response_fields, response, head);
+        }
     }
 
     /// Moves the body to the client, and the rest of the request to the backend meanwhile.

@@ -10,6 +10,7 @@ use weir_model::{
 
 use super::{
     chunked::ChunkDecoder,
+    kept::Kept,
     lines::Span,
     names::{Name, members},
     reply,
@@ -23,8 +24,8 @@ use crate::{
     choose::PoolState,
     clock,
     conn::Conn,
-    error::{Cause, ProxyError, Side},
-    telemetry::Failure,
+    error::{Cause, ProxyError},
+    telemetry::Record,
     view::{Held, View},
 };
 
@@ -45,10 +46,10 @@ pub(crate) struct Exchange<'c> {
     /// Microseconds of work until the request was on its way to a backend; 0 until then.
     pub(crate) spent: u64,
     /// Its method and target, for the record; stays in the input until the head is used.
-    request_line: Vec<u8>,
+    pub(super) request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
     /// Which arm of a split it goes to; 0 for every other action.
-    arm: usize,
+    pub(super) arm: usize,
     pub(crate) backend: Option<usize>,
     /// Both sides have agreed on another protocol: what is left to do is to carry bytes.
     pub(crate) tunnel: Option<Box<Tunnel>>,
@@ -60,6 +61,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) half_closed: bool,
     /// What the client was told; 0 until then.
     pub(crate) status: u16,
+    /// What is kept of the request, if the log or values in the response ask for it.
+    pub(super) kept: Option<Box<Kept>>,
 }
 
 /// What has to be known of a request after its head has been sent on.
@@ -102,6 +105,7 @@ enum Plan {
 pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     let (view, listener) = conn.scene();
     let room = &conn.worker.room;
+    let begun = clock::micros();
     let mut request = room.requests.take();
     let head = read_head(conn, &listener, input, &mut request).await;
     if matches!(head, Err(NoHead::Closed)) {
@@ -126,11 +130,19 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         until: Moment::NEVER,
         half_closed: false,
         status: 0,
+        kept: None,
     };
+    if exchange.listener.access_log.is_some() {
+        let bytes = head.as_ref().map_or(input.filled(), |length| input.part(0..*length));
+        exchange.keep(bytes, head.is_ok(), begun);
+    }
     let plan = match head {
         Ok(length) => {
-            let plan = exchange.decide(&view, input, length, &mut request);
+            let plan = exchange.decide(&view, input, length, &mut request, begun);
             input.consume(length);
+            if let Some(kept) = &mut exchange.kept {
+                std::mem::swap(&mut kept.request, &mut request);
+            }
             exchange.came = length as u64;
             plan
         }
@@ -171,6 +183,7 @@ impl<'c> Exchange<'c> {
         input: &Buffer,
         length: usize,
         request: &mut RequestHead,
+        begun: u64,
     ) -> Result<Plan, ProxyError> {
         let head = input.part(0..length);
         let judged = request.judge(head, &self.listener);
@@ -187,15 +200,23 @@ impl<'c> Exchange<'c> {
         let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
+            if let Some(kept) = &mut self.kept {
+                let wanted = self.listener.access_log.as_ref().is_some_and(|log| log.shows_request_id);
+                kept.sound = true;
+                kept.identify(self.conn, request, (source, trusted), wanted);
+            }
             if !self.listener.access.is_open() && !self.listener.access.admits(source) {
                 return Err(Cause::ClientDenied.into());
             }
             let facts = Facts { head: request, bytes: head, source };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
-            Ok((route, trusted))
+            Ok((route, source, trusted))
         });
-        let (number, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
-        let route = &*self.listener.routes.routes()[number];
+        let (number, source, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
+        self.route = Some(number);
+        self.request_line.clear();
+        let listener = self.listener.clone();
+        let route = &*listener.routes.routes()[number];
         self.asked.repeatable = match &route.retry.methods {
             RetryMethods::Idempotent => request.idempotent,
             RetryMethods::All => true,
@@ -212,80 +233,49 @@ impl<'c> Exchange<'c> {
             }
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
-        self.text.clear();
-        if let Plan::Forward(_) = plan {
-            let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
-            let client =
-                Client { address: self.conn.address_text().as_bytes(), local: local.as_bytes(), trusted };
-            let expect = request.expects_continue && body.is_empty();
-            write_request(&mut self.text, head, request, route, client, expect);
-        } else {
-            reply::write_answer(&mut self.text, head, request, route);
+        if let Plan::Forward(pool) = &plan {
+            self.pool = Some(pool.clone());
         }
-        self.route = Some(number);
-        self.request_line.clear();
+        let expect = request.expects_continue && body.is_empty();
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        if route.has_variables {
+            self.keep_for_values(head, request, (source, trusted), begun);
+            if let Some(kept) = self.kept.take() {
+                self.known(&kept, request, |known| {
+                    self.write(&mut text, &plan, (head, request), route, (trusted, expect), Some(&known));
+                });
+                self.kept = Some(kept);
+            }
+        } else {
+            self.write(&mut text, &plan, (head, request), route, (trusted, expect), None);
+        }
+        self.text = text;
         Ok(plan)
+    }
+
+    /// Writes what the backend will get, or the fields of our own answer.
+    fn write(
+        &self,
+        out: &mut Vec<u8>,
+        plan: &Plan,
+        (head, request): (&[u8], &RequestHead),
+        route: &Route,
+        (trusted, expect): (bool, bool),
+        known: Option<&Record<'_>>,
+    ) {
+        if let Plan::Answer = plan {
+            return reply::write_answer(out, head, request, route, known);
+        }
+        let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
+        let address = self.conn.address_text().as_bytes();
+        let client = Client { address, local: local.as_bytes(), trusted, known };
+        write_request(out, head, request, route, client, expect);
     }
 
     /// The route that took the request.
     pub(crate) fn route(&self) -> Option<&Route> {
         self.route.map(|number| &*self.listener.routes.routes()[number])
-    }
-
-    /// Leaves the one record of this exchange.
-    fn record(mut self, ended: Ended) -> After {
-        let worker = &self.conn.worker;
-        let waited = clock::micros().saturating_sub(self.started);
-        // What was done since the last wake-up is the end of the answer.
-        let overhead = self.spent + clock::since_wake_up();
-        let counters = self.conn.counters(&self.listener);
-        counters.overhead.record(overhead);
-        counters.bytes_in.add(self.came);
-        match self.route() {
-            Some(route) => {
-                let counters = route.status[self.arm].shards.of(worker.index);
-                counters.codes.count(self.status);
-                counters.duration.record(waited);
-                if let Some(error) = &ended.error {
-                    counters.failures.count(error.cause as usize);
-                }
-            }
-            None => {
-                let counters = self.conn.counters(&self.listener);
-                counters.codes.count(self.status);
-                if let Some(error) = &ended.error {
-                    counters.rejected.count(error.cause as usize);
-                }
-            }
-        }
-        if let Some(error) = &ended.error {
-            self.report(error);
-        }
-        worker.room.give_text(std::mem::take(&mut self.text));
-        ended.after
-    }
-
-    #[cold]
-    fn report(&self, error: &ProxyError) {
-        let pool = self.pool.as_ref().map(|state| &state.pool);
-        let backend = pool.zip(self.backend).map(|(pool, index)| &pool.backends[index]);
-        let worker = &self.conn.worker;
-        if let Some(backend) = backend.filter(|_| error.cause.side() == Side::Backend) {
-            backend.status.set_last_error(&error.to_string());
-        }
-        // The request line of an exchange that got as far as a backend stands in what was sent there.
-        let sent = self.text.as_slice();
-        let line = if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
-        worker.journal.fail(Failure {
-            error,
-            client: self.conn.peer,
-            listener: &self.listener.name,
-            route: self.route().map_or("", |route| &route.name),
-            pool: pool.map_or("", |pool| &pool.name),
-            backend: backend.map_or("", |backend| &backend.name),
-            request: &line,
-            status: self.status,
-        });
     }
 }
 
@@ -295,7 +285,7 @@ fn local(conn: &Conn) -> String {
 }
 
 /// The first line of a head.
-fn first_line(head: &[u8]) -> Vec<u8> {
+pub(super) fn first_line(head: &[u8]) -> Vec<u8> {
     head[..memchr::memchr(b'\r', head).unwrap_or(head.len())].to_vec()
 }
 

@@ -25,6 +25,7 @@ use crate::{
     choose::{InFlight, PoolState},
     clock,
     error::{Cause, ProxyError, Side},
+    telemetry::Outcome,
     upstream::{Permit, Upstream, connect},
 };
 
@@ -56,7 +57,6 @@ pub(crate) struct Answer {
 impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
     pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
-        self.pool = Some(pool.clone());
         pool.pool.status.retry_budget.count_request(clock::now());
         let permit = match pool.gate.admit(&pool.pool) {
             Ok(permit) => permit,
@@ -112,6 +112,9 @@ impl Exchange<'_> {
             }
             let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
             let asked = clock::micros();
+            if let Some(kept) = &mut self.kept {
+                kept.attempt(backend);
+            }
             let mut link = None;
             self.start_attempt();
             let failed = match self.ask(input, pool, backend, upload, &mut link, tried.stale).await {
@@ -119,13 +122,24 @@ impl Exchange<'_> {
                     let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
                     counters.codes.count(answer.response.status);
                     counters.latency.record(clock::micros().saturating_sub(asked));
+                    if let Some(attempt) = self.attempt() {
+                        attempt.answered = clock::micros();
+                        attempt.outcome = Outcome::Answered(answer.response.status);
+                    }
                     if !self.rejects(&answer, upload, pool, backend, &tried) {
                         return self.deliver(input, pool, upload, &mut link, answer).await;
+                    }
+                    if let Some(attempt) = self.attempt() {
+                        attempt.ended = clock::micros();
                     }
                     tried.stale = false;
                     self.passed_over(answer)
                 }
                 Err((failed, reused)) => {
+                    if let Some(attempt) = self.attempt() {
+                        attempt.ended = clock::micros();
+                        attempt.outcome = Outcome::Failed(failed.error.cause);
+                    }
                     tried.stale = reused && failed.is_silent() && !tried.stale;
                     failed
                 }
@@ -193,14 +207,13 @@ impl Exchange<'_> {
         fresh: bool,
     ) -> Result<Answer, (Failed, bool)> {
         let (conn, until) = (self.conn, self.until);
-        let unsent = |error: ProxyError| {
-            let late = matches!(error.cause, Cause::BackendConnectTimeout | Cause::PoolQueueTimeout);
-            let error = if late && clock::now() >= until { self.late().into() } else { error };
-            (Failed { error, heard: false, unsent: true }, false)
-        };
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;
-        let permit = pool.gate.connection(&pool.pool, &conn.timer, until).await.map_err(unsent)?;
+        let permit = pool.gate.connection(&pool.pool, &conn.timer, until).await;
+        let permit = permit.map_err(|error| self.unsent(error))?;
+        if let Some(attempt) = self.attempt() {
+            attempt.admitted = clock::micros();
+        }
         let kept = if fresh { None } else { pool.idle.take(&pool.pool, backend, certain) };
         let reused = kept.is_some();
         let upstream = match kept {
@@ -208,15 +221,25 @@ impl Exchange<'_> {
             None => {
                 let backend = &pool.pool.backends[backend];
                 let connected = connect(&conn.worker, &conn.timer, &pool.pool, backend, until);
-                Box::pin(connected).await.map_err(unsent)?
+                Box::pin(connected).await.map_err(|error| self.unsent(error))?
             }
         };
+        if let Some(attempt) = self.attempt() {
+            (attempt.connected, attempt.reused) = (clock::micros(), reused);
+        }
         let answer = conn.worker.spare.buffer();
         let link = link.insert(Link { upstream, answer, heard: false, _permit: permit });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err((Failed { error, heard: link.heard, unsent: false }, reused)),
         }
+    }
+
+    /// A failure before anything was sent, on a connection that had not been used before.
+    fn unsent(&self, error: ProxyError) -> (Failed, bool) {
+        let late = matches!(error.cause, Cause::BackendConnectTimeout | Cause::PoolQueueTimeout);
+        let error = if late && clock::now() >= self.until { self.late().into() } else { error };
+        (Failed { error, heard: false, unsent: true }, false)
     }
 
     /// Waits for the head of the final response, passing interim ones on.
@@ -356,7 +379,8 @@ impl Exchange<'_> {
         out.clear();
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
         let head = link.answer.part(0..length);
-        write_response(&mut out, head, response, &HeaderEdits::default(), framing);
+        write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
+        out.extend_from_slice(b"\r\n");
         let conn = self.conn;
         let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&out)).await;
         conn.worker.room.give_text(out);

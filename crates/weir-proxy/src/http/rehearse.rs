@@ -57,19 +57,19 @@ impl Rehearsal {
         self.request.idempotent
     }
 
-    /// The head that a backend gets if this route takes it.
+    /// The head that a backend gets if this route takes it, but for fields whose values name facts of an exchange.
     pub fn forwarded(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
         let address = self.peer.to_canonical().to_string();
-        let client = Client { address: address.as_bytes(), local: b"", trusted: self.trusted };
+        let client = Client { address: address.as_bytes(), local: b"", trusted: self.trusted, known: None };
         write_request(&mut out, &self.bytes, &self.request, route, client, self.request.expects_continue);
         out
     }
 
-    /// The fields of the answer that this route gives by itself.
+    /// The fields of the answer that this route gives by itself, but for those too.
     pub fn answered(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
-        reply::write_answer(&mut out, &self.bytes, &self.request, route);
+        reply::write_answer(&mut out, &self.bytes, &self.request, route, None);
         out
     }
 }

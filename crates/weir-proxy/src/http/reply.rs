@@ -1,19 +1,20 @@
 //! Answers that weir gives itself: refusals, redirects, fixed responses.
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     time::{Duration, UNIX_EPOCH},
 };
 
-use weir_model::route::{Action, Redirect, Route};
+use weir_model::route::{Action, Redirect, Respond, Route};
 
 use super::{
     exchange::{Ended, Exchange},
     request::{BodyLength, RequestHead},
     serve::After,
-    write::write_length,
+    write::{field, write_fields, write_length},
 };
-use crate::{buffer::Buffer, clock, error::ProxyError};
+use crate::{buffer::Buffer, clock, error::ProxyError, telemetry::Record};
 
 /// The reason phrase of a status.
 pub(crate) const fn reason(status: u16) -> &'static str {
@@ -79,24 +80,32 @@ fn write_status(out: &mut Vec<u8>, status: u16) {
 }
 
 /// Writes what the route answers by itself, without the fields about the connection and the body.
-pub(crate) fn write_answer(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, route: &Route) {
-    let mut put = |name: &str, value: &[u8]| {
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value);
-        out.extend_from_slice(b"\r\n");
+pub(crate) fn write_answer(
+    out: &mut Vec<u8>,
+    head: &[u8],
+    request: &RequestHead,
+    route: &Route,
+    known: Option<&Record<'_>>,
+) {
+    let status = match &route.action {
+        Action::Redirect(redirect) => redirect.code,
+        Action::Respond(respond) => respond.status,
+        Action::Pool(_) | Action::Split(_) => 0,
     };
+    let known = known.map(|known| Record { status, ..*known });
+    let known = known.as_ref();
     match &route.action {
-        Action::Redirect(redirect) => put("Location", &location(redirect, head, request)),
+        Action::Redirect(redirect) => field(out, b"Location", &location(redirect, head, request)),
         Action::Respond(respond) => {
-            respond.headers.iter().for_each(|(name, value)| put(name, value.as_bytes()));
+            write_fields(out, respond.headers.iter(), known);
+            if let Some(content_type) = respond.body.content_type {
+                field(out, b"Content-Type", content_type.as_bytes());
+            }
         }
         Action::Pool(_) | Action::Split(_) => {}
     }
     let edits = &route.response_headers;
-    for (name, value) in edits.set.iter().chain(&edits.add) {
-        put(name, value.as_bytes());
-    }
+    write_fields(out, edits.set.iter().chain(&edits.add), known);
 }
 
 /// Where a redirect leads: what it does not say is kept from the request.
@@ -128,16 +137,33 @@ fn location(redirect: &Redirect, head: &[u8], request: &RequestHead) -> Vec<u8> 
 impl Exchange<'_> {
     /// Answers as the route says.
     pub(crate) async fn answer(&mut self, input: &mut Buffer) -> Ended {
-        let (status, body) = match self.route().map(|route| &route.action) {
-            Some(Action::Redirect(redirect)) => (redirect.code, None),
-            Some(Action::Respond(respond)) => (respond.status, Some(respond.body.clone())),
-            _ => (500, None),
+        let listener = self.listener.clone();
+        let route = self.route.map(|number| &listener.routes.routes()[number]);
+        let (status, body) = match route.map(|route| &route.action) {
+            Some(Action::Redirect(redirect)) => (redirect.code, Cow::default()),
+            Some(Action::Respond(respond)) => (respond.status, self.body(respond)),
+            _ => (500, Cow::default()),
         };
         let after = self.after_own_answer(input);
         let fields = std::mem::take(&mut self.text);
-        let sent = self.send(status, &fields, body.as_deref().unwrap_or_default(), after).await;
+        let sent = self.send(status, &fields, &body, after).await;
         self.text = fields;
         sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+    }
+
+    /// The body of a fixed response, with its values.
+    fn body<'r>(&self, respond: &'r Respond) -> Cow<'r, [u8]> {
+        if let Some(text) = respond.body.text.as_literal() {
+            return Cow::Borrowed(text.as_bytes());
+        }
+        let mut body = Vec::new();
+        if let Some(kept) = &self.kept {
+            self.known(kept, &kept.request, |known| {
+                let known = Record { status: respond.status, ..known };
+                respond.body.text.render(&known, respond.body.escape, "", &mut body);
+            });
+        }
+        Cow::Owned(body)
     }
 
     /// Tells the client what went wrong, if it can still be told. `unread` says what becomes of a connection whose
@@ -157,6 +183,9 @@ impl Exchange<'_> {
         let mut fields = format!("Content-Type: {content_type}\r\n").into_bytes();
         if status == 405 {
             fields.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, DELETE, OPTIONS, PATCH\r\n");
+        }
+        if self.listener.debug_headers {
+            field(&mut fields, b"weir-error", error.cause.code().as_bytes());
         }
         // Whether the client got it or not, the error to record is the one it was about.
         let sent = self.send(status, &fields, body, after).await;
@@ -193,15 +222,18 @@ impl Exchange<'_> {
         if status != 204 {
             write_length(out, body.len() as u64);
         }
+        if self.listener.debug_headers {
+            self.write_debug_fields(out);
+        }
         if after != After::Keep {
             out.extend_from_slice(b"Connection: close\r\n");
         } else if self.asked.http10 {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         out.extend_from_slice(b"\r\n");
-        if !self.asked.head && status != 204 && status != 304 {
-            out.extend_from_slice(body);
-        }
+        let content = if self.asked.head || status == 204 || status == 304 { &b""[..] } else { body };
+        out.extend_from_slice(content);
+        self.note_sent(out.len() as u64, content.len() as u64);
         self.status = status;
         let conn = self.conn;
         conn.counters(&self.listener).bytes_out.add(out.len() as u64);

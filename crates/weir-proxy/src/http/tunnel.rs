@@ -46,12 +46,14 @@ impl Exchange<'_> {
             return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
         };
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
+        self.note_answer(&response, link.answer.part(0..length));
         let lead = self.write_head(&link, &response, length, framing);
         link.answer.consume(length);
         self.conn.worker.room.responses.give(response);
         self.status = 101;
         let conn = self.conn;
         let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
+        self.note_sent(lead.len() as u64, 0);
         conn.worker.room.give_text(lead);
         match sent {
             Ok(Ok(())) => {}
@@ -67,6 +69,9 @@ impl Exchange<'_> {
         self.route = self.route.map(|_| 0);
         self.pool = Some(pool.alone(backend));
         self.backend = Some(0);
+        if let Some(kept) = &mut self.kept {
+            kept.only_last_attempt();
+        }
         Ended::well(After::Close)
     }
 
@@ -81,6 +86,10 @@ impl Exchange<'_> {
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);
         counters.bytes_out.add(to_client);
+        self.note_sent(to_client, to_client);
+        if let Some(kept) = &mut self.kept {
+            kept.tunnelled += to_backend;
+        }
         match end {
             Ok(()) => Ended::well(After::Close),
             Err(error) => {

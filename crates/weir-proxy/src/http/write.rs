@@ -1,6 +1,11 @@
 //! Writes the heads that we send: each in one piece, neighbours that pass unchanged in one copy.
 
-use weir_model::route::{HeaderEdits, Route};
+use std::sync::Arc;
+
+use weir_model::{
+    route::{HeaderEdits, Route},
+    template::{Escape, Template},
+};
 
 use super::{
     lines::{Line, Span},
@@ -8,9 +13,10 @@ use super::{
     request::{BodyLength, RequestHead},
     response::ResponseHead,
 };
+use crate::telemetry::Record;
 
 /// Who sent a request, and whether it may say so itself.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     /// The address that connected, as text.
     pub(crate) address: &'a [u8],
@@ -18,9 +24,11 @@ pub(crate) struct Client<'a> {
     pub(crate) local: &'a [u8],
     /// Whether its X-Forwarded fields are believed.
     pub(crate) trusted: bool,
+    /// What values of the exchange are taken from; none if none is written.
+    pub(crate) known: Option<&'a Record<'a>>,
 }
 
-fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+pub(crate) fn field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -74,7 +82,7 @@ pub(crate) fn write_request(
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         field(out, b"Upgrade", upgrade.of(head));
     }
-    write_edits(out, edits);
+    write_fields(out, edits.set.iter().chain(&edits.add), client.known);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -118,9 +126,35 @@ fn write_forwarded(
     }
 }
 
-fn write_edits(out: &mut Vec<u8>, edits: &HeaderEdits) {
-    for (name, value) in edits.set.iter().chain(&edits.add) {
-        field(out, name.as_bytes(), value.as_bytes());
+/// Writes fields whose values may name facts of the exchange. One whose value is empty then is left out.
+pub(crate) fn write_fields<'e>(
+    out: &mut Vec<u8>,
+    fields: impl Iterator<Item = &'e (Arc<str>, Template)>,
+    known: Option<&Record<'_>>,
+) {
+    for (name, value) in fields {
+        match (value.as_literal(), known) {
+            (Some(text), _) => field(out, name.as_bytes(), text.as_bytes()),
+            (None, Some(known)) => write_value(out, name, value, known),
+            // Whatever has a variable is written with what is known.
+            (None, None) => {}
+        }
+    }
+}
+
+#[cold]
+fn write_value(out: &mut Vec<u8>, name: &str, value: &Template, known: &Record<'_>) {
+    let begin = out.len();
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    let start = out.len();
+    value.render(known, Escape::Header, "", out);
+    let length = out[start..].trim_ascii_end().len();
+    if out[start..].trim_ascii().is_empty() {
+        out.truncate(begin);
+    } else {
+        out.truncate(start + length);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -140,13 +174,14 @@ pub(crate) struct Framing {
     pub(crate) say_keep_alive: bool,
 }
 
-/// Writes the response that the client gets.
+/// Writes the response that the client gets, but for the empty line.
 pub(crate) fn write_response(
     out: &mut Vec<u8>,
     head: &[u8],
     response: &ResponseHead,
     edits: &HeaderEdits,
     framing: Framing,
+    known: Option<&Record<'_>>,
 ) {
     out.extend_from_slice(b"HTTP/1.1 ");
     out.extend_from_slice(itoa::Buffer::new().format(response.status).as_bytes());
@@ -174,7 +209,6 @@ pub(crate) fn write_response(
         out.extend_from_slice(b"Connection: keep-alive\r\n");
     }
     if response.status >= 200 || response.status == 101 {
-        write_edits(out, edits);
+        write_fields(out, edits.set.iter().chain(&edits.add), known);
     }
-    out.extend_from_slice(b"\r\n");
 }

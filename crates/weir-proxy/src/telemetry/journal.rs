@@ -37,8 +37,10 @@ pub struct LogLine {
     pub at: (u64, u32),
     /// How much it matters.
     pub level: Level,
-    /// The text, without line ends.
+    /// The text for people.
     pub text: String,
+    /// The same for machines, by name, where there is more to it than the text; `message` then is the text.
+    pub fields: Vec<(&'static str, String)>,
 }
 
 /// Says things to the process log; any thread may hold one.
@@ -51,7 +53,12 @@ pub struct Voice {
 impl Voice {
     /// Says something once. A full queue drops it and counts that.
     pub fn say(&self, level: Level, text: String) {
-        if self.queue.try_send(LogLine { at: clock::wall(), level, text }).is_err() {
+        self.say_with(level, text, Vec::new());
+    }
+
+    /// The same, with the facts by name.
+    fn say_with(&self, level: Level, text: String, fields: Vec<(&'static str, String)>) {
+        if self.queue.try_send(LogLine { at: clock::wall(), level, text, fields }).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -128,30 +135,34 @@ impl Journal {
     #[cold]
     pub(crate) fn fail(&self, failure: Failure<'_>) {
         let Some(held_back) = self.admit(failure.error.cause) else { return };
+        let sentence = failure.error.to_string();
+        let shown = &failure.request[..failure.request.len().min(200)];
+        let facts = [
+            ("cause", failure.error.cause.code().to_owned()),
+            ("client", failure.client.to_string()),
+            ("listener", failure.listener.to_owned()),
+            ("route", failure.route.to_owned()),
+            ("pool", failure.pool.to_owned()),
+            ("backend", failure.backend.to_owned()),
+            ("status", if failure.status > 0 { failure.status.to_string() } else { String::new() }),
+            ("request", String::from_utf8_lossy(shown).into_owned()),
+            ("held_back", if held_back > 0 { held_back.to_string() } else { String::new() }),
+        ];
         let mut text = String::with_capacity(200);
-        let cause = failure.error.cause.code();
-        let _ = write!(text, "failed cause={cause} client={}", failure.client);
-        for (name, value) in [
-            ("listener", failure.listener),
-            ("route", failure.route),
-            ("pool", failure.pool),
-            ("backend", failure.backend),
-        ] {
-            if !value.is_empty() {
-                let _ = write!(text, " {name}={value}");
-            }
+        text.push_str("failed");
+        for (name, value) in facts.iter().filter(|(_, value)| !value.is_empty()) {
+            let _ = match *name {
+                "held_back" => Ok(()),
+                "request" => write!(text, " request=\"{}\"", shown.escape_ascii()),
+                _ => write!(text, " {name}={value}"),
+            };
         }
-        if failure.status > 0 {
-            let _ = write!(text, " status={}", failure.status);
-        }
-        if !failure.request.is_empty() {
-            let shown = &failure.request[..failure.request.len().min(200)];
-            let _ = write!(text, " request=\"{}\"", shown.escape_ascii());
-        }
-        let _ = write!(text, ": {}", failure.error);
+        let _ = write!(text, ": {sentence}");
         if held_back > 0 {
             let _ = write!(text, " [{held_back} more of this cause were not shown]");
         }
-        self.say(Level::Warn, text);
+        let message = std::iter::once(("message", sentence));
+        let fields = message.chain(facts).filter(|(_, value)| !value.is_empty()).collect();
+        self.voice.say_with(Level::Warn, text, fields);
     }
 }

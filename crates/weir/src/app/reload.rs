@@ -23,7 +23,7 @@ use weir_control::{
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, plan},
 };
 use weir_model::{
-    snapshot::{Snapshot, SnapshotCell, diff},
+    snapshot::{Logging, Snapshot, SnapshotCell, diff},
     status::Registry,
     time::{Millis, Moment},
 };
@@ -34,7 +34,7 @@ use weir_proxy::{
 };
 
 use super::listeners::{self, Bound, Orders};
-use crate::log::timestamp;
+use crate::log::{AccessWriter, LogWriter, Opened, timestamp};
 
 /// How often watched files are looked at.
 const GLANCE: Duration = Duration::from_millis(250);
@@ -61,6 +61,8 @@ pub(super) struct Reloading {
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) ledger: Ledger,
     pub(super) voice: Voice,
+    pub(super) access: Arc<AccessWriter>,
+    pub(super) log: Arc<LogWriter>,
 }
 
 impl Reloading {
@@ -149,7 +151,12 @@ impl Reloading {
         let workers = self.orders.0.len();
         let opened = listeners::prepare(&snapshot, &bound, workers).and_then(listeners::Prepared::listen);
         let opened = opened.map_err(because)?;
+        let target = self.target(&running.logging, &snapshot.logging).map_err(because)?;
 
+        if let Some(target) = target {
+            self.access.change(target);
+        }
+        self.log.change(snapshot.logging.process);
         let generation = snapshot.generation;
         registry.keep_only(&snapshot);
         self.registry = registry;
@@ -184,6 +191,16 @@ impl Reloading {
         let (summary, changes) = (plan::line(&diff), plan::json(&diff));
         let took_ms = started.elapsed().as_secs_f64() * 1000.0;
         Ok(Outcome { generation, summary, changes, warnings, took_ms })
+    }
+
+    /// The target that the access log changes to, opened; inner none is none any more.
+    fn target(&self, old: &Logging, new: &Logging) -> Result<Option<Option<Opened>>> {
+        let of = |logging: &Logging| logging.access.as_ref().map(|log| log.target.clone());
+        let (old, new) = (of(old), of(new));
+        if old == new {
+            return Ok(None);
+        }
+        new.map(|target| Opened::open(&target)).transpose().map(Some)
     }
 
     /// Reads the text that was given, or else the files.

@@ -24,6 +24,7 @@ use weir_proxy::{
 };
 
 use super::listeners::Orders;
+use crate::log::AccessWriter;
 
 /// How long a worker may be silent before it counts as stuck.
 const SILENCE: Millis = Millis::secs(3);
@@ -56,7 +57,7 @@ impl Workers {
         cell: &Arc<SnapshotCell>,
         count: usize,
         phase: &watch::Sender<Phase>,
-        voice: &Voice,
+        (voice, access): (&Voice, &AccessWriter),
         beats: &Beats,
     ) -> Result<(Self, Orders)> {
         let mut workers = Self { threads: Vec::new(), voice: voice.clone() };
@@ -73,6 +74,7 @@ impl Workers {
                 orders,
                 phase: phase.subscribe(),
                 voice: voice.clone(),
+                access: access.queue(),
                 process: process.clone(),
                 beat: beats.0[index].clone(),
             };

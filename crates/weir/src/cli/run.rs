@@ -37,6 +37,8 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         let asked = reloads.count();
         if asked != served {
             served = asked;
+            // Whatever becomes of the new configuration: whoever has renamed the file of the access log wants it back.
+            app.reopen_logs();
             app.ask_for_reload();
         }
         thread::sleep(Duration::from_millis(50));

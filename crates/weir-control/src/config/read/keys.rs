@@ -15,7 +15,8 @@ pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
 pub(super) use pool::{BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, TCP_PROBE};
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
-    ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN, WORKERS,
+    ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
+    WORKERS,
 };
 pub(super) use route::{
     ARM, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
@@ -105,7 +106,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 29] = [
+static ALL: [&Keys; 31] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -133,6 +134,8 @@ static ALL: [&Keys; 29] = [
     &ADMIN,
     &LIMITS,
     &WORKERS,
+    &ACCESS_LOG,
+    &LOG,
     &SHUTDOWN,
     &DEFAULTS,
 ];

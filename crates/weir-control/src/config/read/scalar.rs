@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use weir_model::{
     draft::{ConnectionsDraft, Text},
     problem::{Located, Problem},
+    template::is_variable,
     time::Millis,
 };
 
@@ -21,22 +22,11 @@ impl Reader {
         Some(Located::new(raw.replace("$$", "$"), node.span))
     }
 
-    /// A text in which `$` will name a fact of the request: header values and bodies.
+    /// A text in which `$` names a fact of the exchange: header values, bodies and log lines. Its dollars stay as they
+    /// are, for the template to read; `${…}` means the environment unless it holds the name of a variable.
     pub(super) fn template(&mut self, node: &Node) -> Option<Text> {
-        let raw = self.raw_text(node, |_| false)?;
-        let rest = raw.replace("$$", "");
-        let Some((_, after)) = rest.split_once('$') else {
-            return Some(Located::new(raw.replace("$$", "$"), node.span));
-        };
-        let word: String = after.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let problem = if word.is_empty() {
-            Problem::error(node.span, "`$` begins a variable here", "write `$$` for a dollar")
-        } else {
-            let problem = Problem::not_yet(node.span, format!("the variable `${word}`"));
-            Problem { remedy: "remove it, or write `$$` for a dollar".into(), ..problem }
-        };
-        self.problems.push(problem);
-        None
+        let raw = self.raw_text(node, is_variable)?;
+        Some(Located::new(raw.into_owned(), node.span))
     }
 
     /// The replacement of an expression: `$1` and `${1}` name groups, and `$$` stays for the expression to read.

@@ -135,6 +135,7 @@ fn sample(keys: &Keys) -> Value {
         "HTTP_PROBE" => json!({ "path": "/" }),
         "BALANCE" => json!({ "policy": "random" }),
         "ADMIN" => json!({ "bind": "127.0.0.1:9900" }),
+        "ACCESS_LOG" => json!({ "path": "-" }),
         _ => json!({}),
     }
 }

@@ -7,7 +7,8 @@ use crate::{
     draft::{ActionDraft, ArmDraft, RedirectDraft, RespondDraft, RouteDraft, Text},
     listener::Protocol,
     problem::{Problem, Span},
-    route::{Action, Condition, Redirect, Respond, Split},
+    route::{Action, Body, Condition, Redirect, Respond, Split},
+    template::{Escape, Place, Template},
 };
 
 /// The one action; an action that is wrong becomes an empty response, which is never served because compiling fails.
@@ -18,7 +19,7 @@ pub(super) fn action(
     pools: &PoolNames<'_>,
     problems: &mut Vec<Problem>,
 ) -> Action {
-    let nothing = || Action::Respond(Respond { status: 503, body: Arc::default(), headers: Vec::new() });
+    let nothing = || Action::Respond(Respond { status: 503, body: Body::default(), headers: Vec::new() });
     let Some(first) = draft.actions.first() else {
         if !draft.broken {
             let remedy = "add one of `pool`, `split`, `redirect`, `respond`";
@@ -41,7 +42,7 @@ pub(super) fn action(
         ActionDraft::Pool(name) => pools.find(name, problems).map_or_else(nothing, Action::Pool),
         ActionDraft::Split(arms) => Action::Split(split(arms, first.span, draft.broken, pools, problems)),
         ActionDraft::Redirect(draft) => Action::Redirect(redirect(draft, first.span, conditions, problems)),
-        ActionDraft::Respond(draft) => Action::Respond(respond(draft, problems)),
+        ActionDraft::Respond(respond) => Action::Respond(self::respond(respond, draft, problems)),
     }
 }
 
@@ -108,7 +109,7 @@ fn redirect(
     }
 }
 
-fn respond(draft: &RespondDraft, problems: &mut Vec<Problem>) -> Respond {
+fn respond(draft: &RespondDraft, route: &RouteDraft, problems: &mut Vec<Problem>) -> Respond {
     let status =
         within(&draft.status, 200..=599, "the status", problems).and_then(|code| u16::try_from(code).ok());
     let status = status.unwrap_or(200);
@@ -116,11 +117,33 @@ fn respond(draft: &RespondDraft, problems: &mut Vec<Problem>) -> Respond {
         let cause = format!("a response with status {status} has no body");
         problems.push(Problem::error(body.span, cause, "leave `body` out, or use another status"));
     }
+    let text = draft.body.as_ref().and_then(|body| kept(Template::parse(body, Place::Answer), problems));
     Respond {
         status,
-        body: draft.body.as_ref().map_or_else(Arc::default, |body| body.value.as_bytes().into()),
-        headers: header::fields(&draft.headers, header::Message::Response, problems),
+        body: body(text.unwrap_or_default(), draft, route),
+        headers: header::fields(&draft.headers, header::Message::Response, Place::Answer, problems),
     }
+}
+
+/// A body with the escaping that its Content-Type asks for. What is not known to be harmless is treated as HTML.
+fn body(text: Template, draft: &RespondDraft, route: &RouteDraft) -> Body {
+    if text.as_literal().is_some() {
+        return Body { text, ..Body::default() };
+    }
+    let edits = route.response_headers.as_ref().map(|edits| &edits.value);
+    let edits = edits.into_iter().flat_map(|edits| edits.set.iter().chain(&edits.add));
+    let mut types = draft.headers.iter().chain(edits);
+    let content_type = types.find(|(name, _)| name.value.eq_ignore_ascii_case("content-type"));
+    let Some((_, content_type)) = content_type else {
+        return Body { text, escape: Escape::None, content_type: Some("text/plain; charset=utf-8") };
+    };
+    let content_type = content_type.value.to_ascii_lowercase();
+    let escape = match content_type.split(';').next().unwrap_or_default().trim() {
+        "text/plain" => Escape::None,
+        json if json.ends_with("/json") || json.ends_with("+json") => Escape::Json,
+        _ => Escape::Html,
+    };
+    Body { text, escape, content_type: None }
 }
 
 fn plain_host(text: &Text) -> Result<Arc<str>, Problem> {

@@ -6,6 +6,7 @@ use crate::{
     draft::{EditsDraft, Text},
     problem::{Located, Problem},
     route::HeaderEdits,
+    template::{Place, Template},
 };
 
 /// Whose header fields are edited.
@@ -64,18 +65,33 @@ pub(super) fn writable_name(text: &Text, message: Message) -> Result<Arc<str>, P
     }
 }
 
-/// Pairs of name and value.
+/// Pairs of name and value; the values may name facts of the exchange that are known in `place`.
 pub(super) fn fields(
     pairs: &[(Text, Text)],
     message: Message,
+    place: Place,
     problems: &mut Vec<Problem>,
-) -> Vec<(Arc<str>, Arc<str>)> {
+) -> Vec<(Arc<str>, Template)> {
     let pairs = pairs.iter().filter_map(|(name, text)| {
         let name = super::kept(writable_name(name, message), problems);
-        let value = super::kept(value(text), problems);
-        Some((name?, value?))
+        let value = value(text).and_then(|_| Template::parse(text, place));
+        Some((name?, super::kept(value, problems)?))
     });
     pairs.collect()
+}
+
+/// Pairs of name and value of a probe, which knows no exchange.
+pub(super) fn probe_fields(pairs: &[(Text, Text)], problems: &mut Vec<Problem>) -> Vec<(Arc<str>, Arc<str>)> {
+    let literal = |pair: &(Text, Text)| {
+        let (name, value) = fields(std::slice::from_ref(pair), Message::Probe, Place::Log, problems).pop()?;
+        let literal = value.as_literal().map(|text| (name, text.into()));
+        if literal.is_none() {
+            let cause = "a probe carries no request that a variable could speak of";
+            problems.push(Problem::error(pair.1.span, cause, "write the value out, with `$$` for a dollar"));
+        }
+        literal
+    };
+    pairs.iter().filter_map(literal).collect()
 }
 
 /// Edits of a message.
@@ -89,9 +105,10 @@ pub(super) fn edits(
     };
     let remove = draft.remove.iter().filter_map(|text| super::kept(writable_name(text, message), problems));
     let remove: Vec<Arc<str>> = remove.collect();
+    let place = if message == Message::Request { Place::Request } else { Place::Response };
     let edits = HeaderEdits {
-        set: fields(&draft.set, message, problems),
-        add: fields(&draft.add, message, problems),
+        set: fields(&draft.set, message, place, problems),
+        add: fields(&draft.add, message, place, problems),
         remove,
     };
     for text in &draft.remove {

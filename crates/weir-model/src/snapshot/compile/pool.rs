@@ -159,7 +159,7 @@ fn http_probe(draft: &HttpProbeDraft, broken: bool, problems: &mut Vec<Problem>)
         path: path.unwrap_or_else(|| "/".into()),
         host: draft.host.as_ref().and_then(|host| kept(header::value(host), problems)),
         method,
-        headers: header::fields(&draft.headers, header::Message::Probe, problems),
+        headers: header::probe_fields(&draft.headers, problems),
         expect: if expect.is_empty() { vec![(200, 299)] } else { expect },
         body: draft.body.as_ref().map(|body| body.value.as_str().into()),
     }

@@ -9,7 +9,7 @@ use crate::{
     draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text, filled},
     listener::Protocol,
     problem::{Located, Problem, Span},
-    route::{Condition, Route},
+    route::{Action, Condition, HeaderEdits, Route},
     status::Registry,
     time::Millis,
 };
@@ -57,20 +57,17 @@ pub(super) fn routes(
         }
         let status =
             targets.into_iter().map(|pool| registry.route(&listener.name.value, &name, pool)).collect();
+        let request_headers =
+            header::edits(draft.request_headers.as_ref(), header::Message::Request, problems);
+        let response_headers =
+            header::edits(draft.response_headers.as_ref(), header::Message::Response, problems);
         routes.push(Route {
             name: name.into(),
+            has_variables: has_variables(&action, &[&request_headers, &response_headers]),
             action,
             rewrite: rewrite(draft, &conditions, problems),
-            request_headers: header::edits(
-                draft.request_headers.as_ref(),
-                header::Message::Request,
-                problems,
-            ),
-            response_headers: header::edits(
-                draft.response_headers.as_ref(),
-                header::Message::Response,
-                problems,
-            ),
+            request_headers,
+            response_headers,
             timeout: value(&draft.timeout, Millis::NONE),
             retry: retry(draft.retry.as_ref(), problems),
             conditions,
@@ -107,6 +104,17 @@ fn refuse_meaningless(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec
 fn forwards(draft: &RouteDraft) -> bool {
     let first = draft.actions.first();
     first.is_none_or(|action| matches!(action.value, ActionDraft::Pool(_) | ActionDraft::Split(_)))
+}
+
+/// True if anything that is written holds a variable.
+fn has_variables(action: &Action, edits: &[&HeaderEdits]) -> bool {
+    let edited = edits.iter().flat_map(|edits| edits.set.iter().chain(&edits.add));
+    let (answered, body) = match action {
+        Action::Respond(respond) => (&respond.headers[..], Some(&respond.body.text)),
+        _ => (&[][..], None),
+    };
+    let mut texts = edited.chain(answered).map(|(_, value)| value).chain(body);
+    texts.any(|text| text.as_literal().is_none())
 }
 
 /// The names that the file gives, which generated ones must stay clear of.

@@ -7,7 +7,7 @@ use crate::{
     listener::Listener,
     pool::{Backend, Pool, PoolIndex},
     route::{Action, Route},
-    snapshot::{Process, Snapshot},
+    snapshot::{Logging, Process, Snapshot},
 };
 
 /// The keys whose fields differ. What follows `besides` is not compared here.
@@ -61,7 +61,7 @@ pub(super) fn route((old, from): (&Route, &Snapshot), (new, to): (&Route, &Snaps
         response_headers => "response_headers",
         timeout => "timeout",
         retry => "retry",
-    } besides { name, action, status });
+    } besides { name, action, has_variables, status });
     // Pools are named by their place, which moves when others come and go.
     let pool = |a: PoolIndex, b: PoolIndex| from.pools[a].name == to.pools[b].name;
     let same = match (&old.action, &new.action) {
@@ -130,6 +130,15 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
         admin => "admin.bind",
     } besides { shutdown_announce, shutdown_drain, admin_token, connections });
     (at_once, next_start)
+}
+
+/// Keys about logs.
+pub(super) fn logging(old: &Logging, new: &Logging) -> Vec<&'static str> {
+    differences!(old, new, Logging {
+        access => "access_log",
+        process => "log",
+        debug_headers => "debug_headers",
+    } besides { status })
 }
 
 /// Puts back what a running process cannot change: its threads, and the socket that it answers operators on.

@@ -25,6 +25,8 @@ pub(in crate::config) enum Form {
     Size,
     /// Bytes per second above zero, or `none`.
     ByteRate,
+    /// A percentage.
+    Share,
     /// A percentage, or `none`.
     ShareOrNone,
     /// One of these words.

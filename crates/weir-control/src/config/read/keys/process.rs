@@ -1,8 +1,8 @@
 //! The keys of the process, and the top of a file.
 
 use super::{
-    Default::{Is, Nothing},
-    Form::{AnyOf, Delay, DelayOrNone, Flag, List, Map, Named, NumberOr, Some, Text},
+    Default::{Is, Nothing, Required},
+    Form::{AnyOf, Delay, DelayOrNone, Flag, List, Map, Named, NumberOr, Share, Some, Text, Words},
     Keys, keys,
     listener::LISTENER,
     pool::POOL,
@@ -27,10 +27,15 @@ keys! {
             "Threads of the data path, 1 to 1024; `auto` is one per core.";
         "limits" = Map(&LIMITS), Nothing, "What the process as a whole may hold.";
         "shutdown" = Map(&SHUTDOWN), Nothing, "How the process ends after SIGTERM.";
+        "access_log" = AnyOf(&[Text, Map(&ACCESS_LOG)]), Nothing,
+            "One line for each exchange and each TCP connection; no such log unless it is given. A text is its `path`.";
+        "log" = Map(&LOG), Nothing, "The process's own log, on standard error. Failed exchanges are always in it.";
+        "debug_headers" = Flag, Is("false"),
+            "Whether answers tell clients their route, pool and backend, and weir's own answers what went wrong.";
         "include" = Some(&Text), Nothing,
             "Further files, by name or pattern such as `conf.d/*.yaml`, relative to this one. Each file is read once; a \
              pattern without a match is a warning, files that include each other an error.";
-    } later ["zone", "upgrade", "access_log", "log", "tracing", "alerts", "ha", "gslb", "state", "debug_headers"];
+    } later ["zone", "upgrade", "tracing", "alerts", "ha", "gslb", "state"];
     ADMIN = "`admin`" {
         "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`, or `unix:/run/weir-admin.sock`.";
         "token_file" = Text, Nothing,
@@ -45,6 +50,18 @@ keys! {
     WORKERS = "the long form of `workers`" {
         "count" = NumberOr(&["auto"]), Is("auto"), "How many, 1 to 1024; `auto` is one per core.";
         "pin" = Flag, Is("false"), "Whether each of them stays on its core.";
+    };
+    ACCESS_LOG = "`access_log`" {
+        "path" = Text, Required,
+            "A file, relative to the one that names it, `-` for standard output, or `syslog:` with the path of a socket or \
+             `udp://HOST:PORT`.";
+        "format" = Text, Is("json"),
+            "`json`, `common`, `combined`, `httplog`, or a template with `$variables`.";
+        "sample" = Share, Is("100%"), "The share of exchanges that is logged, failed ones always.";
+    };
+    LOG = "`log`" {
+        "level" = Words(&["info", "warn"]), Is("info"), "The least that is said.";
+        "format" = Words(&["text", "json"]), Is("text"), "How a line looks.";
     };
     SHUTDOWN = "`shutdown`" {
         "announce" = Delay, Is("5s"), "How long `/readyz` fails while everything is still served.";

@@ -1,0 +1,242 @@
+//! Every failure that can be brought about stands in the log with its cause and its sentence, refused requests included.
+
+use std::{collections::BTreeSet, io::Write as _, net::SocketAddr, sync::atomic::Ordering};
+
+use serde_json::Value;
+use weir_proxy::error::Cause;
+use weir_testkit::{Answer, BlackHole, FakeBackend, RawClient, Refusing};
+
+use crate::support::Logged;
+
+/// What went wrong, as the log tells it.
+fn told(objects: &[Value], all: &mut BTreeSet<&'static str>) {
+    for object in objects {
+        let Some(code) = object["cause"].as_str() else { continue };
+        let cause = Cause::ALL.iter().find(|cause| cause.code() == code);
+        let cause = cause.unwrap_or_else(|| panic!("{code} is no cause"));
+        let sentence = object["sentence"].as_str().unwrap();
+        assert!(sentence.starts_with(cause.sentence()), "{code}: {sentence}");
+        all.insert(cause.code());
+    }
+}
+
+/// Sends requests that are refused for what they are.
+fn refused_requests(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::echo();
+    let keys = "    limits: { header_bytes: 2KiB, headers: 10, body: 1KiB }\n    timeouts: { header: 200ms, body_idle: \
+                200ms }\n";
+    let weir = Logged::start("http", &[backend.address()], "json", "", keys);
+    let host = "Host: a.test\r\n";
+    let requests = [
+        "nonsense\r\n\r\n".to_owned(),
+        format!("GET / HTTP/1.1\r\n{host}bad field\r\n\r\n"),
+        format!("GET / HTTP/1.1\n{host}\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: x\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: gzip\r\n\r\n"),
+        format!("POST / HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+        "GET / HTTP/1.1\r\n\r\n".to_owned(),
+        format!("GET nowhere HTTP/1.1\r\n{host}\r\n"),
+        format!("GET https://a.test/ HTTP/1.1\r\n{host}\r\n"),
+        format!("GET /{} HTTP/1.1\r\n{host}\r\n", "x".repeat(3000)),
+        format!("GET / HTTP/1.1\r\n{host}X: {}\r\n\r\n", "x".repeat(3000)),
+        format!("GET / HTTP/1.1\r\n{host}{}\r\n", "X: y\r\n".repeat(20)),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 5000\r\n\r\n"),
+        format!("GET / HTTP/2.0\r\n{host}\r\n"),
+        format!("TRACE / HTTP/1.1\r\n{host}\r\n"),
+        format!("GET / HTTP/1.1\r\n{host}Expect: everything\r\n\r\n"),
+        "GET / HT".to_owned(),
+        format!("POST / HTTP/1.1\r\n{host}Content-Length: 10\r\n\r\nabc"),
+    ];
+    for request in &requests {
+        let mut client = RawClient::connect(weir.address());
+        client.send(request).read_to_end();
+    }
+    // One that goes away in the middle of its head.
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHos").finish().read_to_end();
+    let objects = weir.objects();
+    assert_eq!(objects.len(), requests.len() + 1, "{objects:#?}");
+    assert!(objects.iter().all(|object| object["cause"].is_string()), "{objects:#?}");
+    // Requests without a route or a backend: what came stands in the log all the same.
+    assert!(objects.iter().any(|object| object["target"] == "nonsense" && object["status"] == 400));
+    told(&objects, all);
+}
+
+/// Asks one request of backends that fail in some way.
+fn ask(backends: &[SocketAddr], more: &str) -> Vec<Value> {
+    let times = "    connect_timeout: 300ms\n    response_timeout: 300ms\n    stream_idle: 300ms\n";
+    let weir = Logged::http(backends, "json", &format!("{times}{more}"));
+    let request = "POST / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    RawClient::connect(weir.address()).send(request).read_to_end();
+    weir_testkit::wait_until("it is over", || weir.app.open_connections() == 0);
+    weir.objects()
+}
+
+fn failing_backends(all: &mut BTreeSet<&'static str>) {
+    let huge = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let answers = [
+        Answer::bytes("nonsense\r\n\r\n"),
+        Answer::bytes(huge),
+        Answer::bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").then_close(),
+        Answer::bytes("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc").then_hang(),
+        Answer::bytes("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+        Answer::bytes("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"),
+        Answer::bytes("").then_reset(),
+        Answer::close(),
+        Answer::hang(),
+    ];
+    for answer in answers {
+        let backend = FakeBackend::answering(answer);
+        told(&ask(&[backend.address()], ""), all);
+    }
+    told(&ask(&[Refusing::new().address()], ""), all);
+    // Nothing connects to everybody: the kernel says so at once.
+    told(&ask(&["255.255.255.255:80".parse().unwrap()], ""), all);
+    let hole = BlackHole::new();
+    told(&ask(&[hole.address()], ""), all);
+    let backend = FakeBackend::answering(Answer::hang());
+    told(&ask(&[backend.address()], "    health: { http: /healthz, interval: 1h, initial: unknown }\n"), all);
+}
+
+/// Limits of the pool, met while a first request is under way.
+fn full_pools(all: &mut BTreeSet<&'static str>) {
+    let limits = [
+        "requests: 1",
+        "connections: 1, queue_timeout: 100ms",
+        "connections: 1, pending: 1, queue_timeout: 1m",
+    ];
+    for limits in limits {
+        let backend = FakeBackend::answering(Answer::hang());
+        let weir = Logged::http(&[backend.address()], "json", &format!("    limits: {{ {limits} }}\n"));
+        let begin = |target: &str| {
+            let mut client = RawClient::connect(weir.address());
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+            client
+        };
+        let _first = begin("/first");
+        weir_testkit::wait_until("it is under way", || !backend.requests().is_empty());
+        let waiting = limits.contains("pending").then(|| begin("/waiting"));
+        let pool = weir.app.snapshot().pools[0].status.clone();
+        let queued = u32::from(waiting.is_some());
+        weir_testkit::wait_until("it waits", || pool.pending.load(Ordering::Relaxed) == queued);
+        assert_eq!(begin("/last").final_response("GET").status(), 503, "{limits}");
+        told(&weir.objects(), all);
+    }
+}
+
+/// A listener that admits nobody, a route with little patience, and one that tries again.
+fn rules_of_the_file(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::answering(Answer::hang());
+    let keys = "    deny: [127.0.0.0/8]\n";
+    let weir = Logged::start("http", &[backend.address()], "json", "", keys);
+    assert_eq!(RawClient::connect(weir.address()).get("/").status(), 403);
+    let objects = weir.objects();
+    assert_eq!((&objects[0]["target"], &objects[0]["client_address"]), (&"/".into(), &"127.0.0.1".into()));
+    told(&objects, all);
+
+    let failing = FakeBackend::answering(Answer::bytes("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"));
+    let text = format!(
+        "workers: 1\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    routes:\n      \
+         - {{ match: {{ path: /late }}, timeout: 200ms, pool: app }}\n      \
+         - {{ match: {{ path: /try }}, retry: {{ per_try: 200ms, retries: 0 }}, pool: app }}\n      \
+         - {{ retry: {{ retry_on: [503] }}, pool: failing }}\n\
+         pools:\n  app: {{ backends: ['{0}'] }}\n  failing: {{ backends: ['{1}', {{ address: '{1}', name: b }}] }}\n",
+        backend.address(),
+        failing.address()
+    );
+    let weir = Logged::from_text(&text, "format: json");
+    let statuses =
+        ["/late", "/try", "/again"].map(|path| RawClient::connect(weir.address()).get(path).status());
+    assert_eq!(statuses, [504, 504, 503]);
+    let objects = weir.objects();
+    let attempts: Vec<_> =
+        objects[2]["attempts"].as_array().unwrap().iter().map(|attempt| attempt["status"].clone()).collect();
+    assert_eq!(attempts, [503, 503], "{}", objects[2]);
+    told(&objects, all);
+}
+
+fn connections_of_a_bind_that_went(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::custom(|mut connection| drop(connection.read_to_end()));
+    let weir = Logged::start("tcp", &[backend.address()], "json", "shutdown: { drain: 100ms }\n", "");
+    let mut client = RawClient::connect(weir.address());
+    weir_testkit::wait_until("it is carried", || backend.open() == 1);
+    weir.app.reload_text(&weir.text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
+    client.read_to_end();
+    told(&weir.objects(), all);
+}
+
+fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
+    let text = "workers: 1\nlisteners: { web: { bind: '127.0.0.1:0', protocol: http, routes: [\n  \
+                { match: { path: /a }, respond: { status: 204 } }] } }\n";
+    let weir = Logged::from_text(text, "format: json");
+    assert_eq!(RawClient::connect(weir.address()).get("/b").status(), 404);
+    told(&weir.objects(), all);
+
+    // One that takes nothing of its answer, and one that is silent in a tunnel.
+    let mut long = Vec::new();
+    write!(long, "HTTP/1.1 200 OK\r\nContent-Length: 50000000\r\n\r\n").unwrap();
+    long.resize(long.len() + 50_000_000, b'x');
+    let backend = FakeBackend::answering(Answer::bytes(long));
+    let keys = "    timeouts: { send_idle: 200ms }\n";
+    let weir = Logged::start("http", &[backend.address()], "json", "", keys);
+    let mut client = RawClient::connect_narrow(weir.address(), 4096);
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(client.response_head().unwrap().status(), 200);
+    weir_testkit::wait_until("it is cut off", || weir.app.open_connections() == 0);
+    told(&weir.objects(), all);
+
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n";
+    let backend = FakeBackend::answering(Answer::bytes(switch));
+    let keys = "    timeouts: { tunnel: 200ms }\n";
+    let weir = Logged::start("http", &[backend.address()], "json", "", keys);
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+    client.read_to_end();
+    let objects = weir.objects();
+    assert_eq!((&objects[0]["status"], &objects[0]["attempts"][0]["status"]), (&101.into(), &101.into()));
+    told(&objects, all);
+
+    let backend = FakeBackend::custom(|mut connection| drop(connection.read_to_end()));
+    let weir = Logged::start("tcp", &[backend.address()], "json", "", "    timeouts: { idle: 200ms }\n");
+    RawClient::connect(weir.address()).read_to_end();
+    told(&weir.objects(), all);
+}
+
+#[test]
+fn every_cause_stands_in_the_log_with_its_sentence() {
+    let mut all = BTreeSet::new();
+    refused_requests(&mut all);
+    failing_backends(&mut all);
+    full_pools(&mut all);
+    rules_of_the_file(&mut all);
+    routes_and_clients(&mut all);
+    connections_of_a_bind_that_went(&mut all);
+    // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.
+    let elsewhere = ["out_of_resources", "backend_unresolved", "client_body_too_slow", "backend_status"];
+    let missing: Vec<_> = Cause::ALL
+        .iter()
+        .map(|cause| cause.code())
+        .filter(|code| !all.contains(code) && !elsewhere.contains(code))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?} were not seen");
+}
+
+#[test]
+fn failures_are_logged_however_small_the_sample() {
+    let backend = FakeBackend::echo();
+    let text = format!(
+        "workers: 1\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    routes:\n      \
+         - {{ match: {{ path: /ok }}, pool: app }}\npools: {{ app: {{ backends: ['{}'] }} }}\n",
+        backend.address()
+    );
+    let weir = Logged::from_text(&text, "sample: 0%");
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..10 {
+        assert_eq!(client.get("/ok").status(), 200);
+        assert_eq!(client.get("/none").status(), 404);
+    }
+    let objects = weir.objects();
+    assert_eq!(objects.len(), 10);
+    assert!(objects.iter().all(|object| object["cause"] == "no_route"));
+}

@@ -1,0 +1,10 @@
+//! Logs of the whole balancer in process: what stands in them, and that traffic never waits for them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
+
+mod causes;
+mod formats;
+mod load;
+mod support;
+mod targets;
+mod values;
