@@ -1,4 +1,5 @@
-//! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP.
+//! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
+//! Prometheus as an observer.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
@@ -8,6 +9,7 @@ mod databases;
 mod demo;
 mod idle;
 mod kill;
+mod prometheus;
 mod reload;
 mod shutdown;
 mod site;
@@ -24,7 +26,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 11] = [
+const TESTS: [(&str, Test); 13] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -34,6 +36,8 @@ const TESTS: [(&str, Test); 11] = [
     ("backend_killed_tcp", kill::tcp),
     ("shutdown_drains", shutdown::drains),
     ("fifty_reloads", reload::fifty),
+    ("metrics_parsers", prometheus::parsers),
+    ("prometheus_scrapes", prometheus::scrapes),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

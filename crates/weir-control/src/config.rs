@@ -10,7 +10,9 @@
 mod files;
 mod load;
 mod read;
+mod reference;
 mod render;
+mod schema;
 mod surroundings;
 mod yaml;
 
@@ -24,7 +26,9 @@ use weir_model::{
 
 pub use files::{File, Files};
 pub use load::{load, load_in};
+pub use reference::reference;
 pub use render::{Style, visible};
+pub use schema::schema;
 pub use surroundings::Surroundings;
 
 /// What was read, and what is wrong with how it is written.

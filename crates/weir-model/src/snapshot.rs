@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub pools: Vec<Arc<Pool>>,
     /// Settings of the process.
     pub process: Process,
+    /// True if the file gives [`Process::connections`]; otherwise that follows from how many files the process may open.
+    pub connections_given: bool,
     /// What is logged.
     pub logging: Logging,
 }

@@ -186,7 +186,12 @@ async fn join(
     let mut tried = Vec::new();
     let mut last = ProxyError::new(Cause::NoHealthyBackend);
     while tried.len() < MOST_ATTEMPTS {
-        let Some(backend) = pool.choose(&conn.worker, &tried) else { break };
+        let mut choice = pool.choose(&conn.worker, &tried);
+        if choice.is_none() && tried.is_empty() {
+            pool.gate.first_check(&pool.pool, &conn.timer, Moment::NEVER).await;
+            choice = pool.choose(&conn.worker, &tried);
+        }
+        let Some(backend) = choice else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
         if !tried.is_empty() {

@@ -141,6 +141,7 @@ impl App {
             path: source.as_ref().map(|source| source.path.to_owned()),
             watch: source.and_then(|source| source.watch),
             cell: cell.clone(),
+            replaced: Vec::new(),
             registry,
             bound: bound.clone(),
             orders,

@@ -7,6 +7,7 @@ mod explain;
 mod reload;
 mod remote;
 mod run;
+mod schema;
 mod status;
 
 use std::{
@@ -47,6 +48,9 @@ enum Command {
     /// Say everything that is wrong with a configuration; exit 1 if there is an error
     #[command(after_help = check::EXAMPLES)]
     Check(check::CheckArgs),
+    /// Print the JSON Schema of the configuration, for editors
+    #[command(after_help = schema::EXAMPLES)]
+    Schema,
     /// Say which route takes a request, which backend gets it, and why; nothing is sent
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
@@ -94,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(&args),
         Command::Check(args) => Ok(check::check(&args)),
+        Command::Schema => schema::schema(),
         Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),

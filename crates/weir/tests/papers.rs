@@ -1,10 +1,10 @@
-//! Every configuration that a paper shows is one that weir takes.
+//! Every configuration that a paper shows, and every example, is one that weir takes.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
 
 use std::{fs, path::Path};
 
-use weir_control::config::{self, Style};
+use weir_control::config::{self, Style, Surroundings};
 use weir_model::status::Registry;
 
 /// The blocks of a paper that are marked as YAML.
@@ -29,4 +29,22 @@ fn configurations_in_papers_are_valid() {
         }
     }
     assert!(count >= 3, "only {count} configurations were found");
+}
+
+#[test]
+fn examples_are_valid() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let is_example =
+        |path: &std::path::PathBuf| path.is_dir() || path.extension().is_some_and(|end| end == "yaml");
+    let entries = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().path());
+    let mut count = 0;
+    for path in entries.filter(is_example) {
+        // In no particular surroundings: an example asks for nothing that not every machine has.
+        let loaded = config::load_in(&path, &Surroundings::default());
+        let compiled = loaded.and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)));
+        let report = compiled.map_or_else(|refusal| refusal, |compiled| compiled.report);
+        assert_eq!(report.counts(), (0, 0), "{}", report.render(Style::Plain));
+        count += 1;
+    }
+    assert!(count >= 9, "only {count} examples were found");
 }

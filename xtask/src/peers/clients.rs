@@ -35,7 +35,7 @@ pub(super) fn http(program: &Path, name: &str, backends: &[SocketAddr]) -> Resul
 }
 
 /// Runs curl; what it prints. `input` is a file for its standard input.
-fn curl(arguments: &[&str], input: Option<&Path>) -> Result<String> {
+pub(super) fn curl(arguments: &[&str], input: Option<&Path>) -> Result<String> {
     let mut command = Command::new("curl");
     command.args(["-sS", "--max-time", "60"]).args(arguments);
     if let Some(input) = input {

@@ -1,6 +1,9 @@
 //! The texts that problems point into, and everything else that was read.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// One file.
 #[derive(Clone, Debug)]
@@ -50,7 +53,7 @@ fn line_places(text: &str) -> impl Iterator<Item = (usize, usize)> {
 #[derive(Clone, Debug, Default)]
 pub struct Files {
     files: Vec<File>,
-    watched: Vec<PathBuf>,
+    watched: BTreeSet<PathBuf>,
 }
 
 impl Files {
@@ -67,13 +70,12 @@ impl Files {
 
     /// Remembers a file or folder whose change may change what was read.
     pub(super) fn watch(&mut self, path: &Path) {
-        if !self.watched.iter().any(|known| known == path) {
-            self.watched.push(path.to_owned());
-        }
+        self.watched.insert(path.to_owned());
     }
 
-    /// Every file and folder whose change may change what was read: the configuration, the folders that it was gathered
-    /// from, and what it names (pages, tokens), whether they could be read or not.
+    /// Every file and folder whose change may change what was read: the configuration, the folders that patterns of
+    /// `include` look into, and what it names (pages, tokens), whether they could be read or not. A folder that was
+    /// given as a whole is not among them.
     pub fn watched(&self) -> impl Iterator<Item = &Path> {
         self.watched.iter().map(PathBuf::as_path)
     }

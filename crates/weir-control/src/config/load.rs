@@ -35,10 +35,7 @@ pub fn load_in(path: &Path, surroundings: &Surroundings) -> Result<Loaded, Refus
     let mut loading = Loading::new(surroundings);
     let metadata = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     let paths = if metadata.is_dir() { listed(path)? } else { vec![path.to_owned()] };
-    if metadata.is_dir() {
-        loading.loaded.files.watch(path);
-        loading.alone = paths.len() == 1;
-    }
+    loading.alone = paths.len() == 1;
     for path in paths {
         loading.file(&path).map_err(|error| unreadable(&path, &error))?;
     }

@@ -7,7 +7,7 @@ mod defaults;
 mod environment;
 mod fields;
 mod file;
-mod keys;
+pub(super) mod keys;
 mod listener;
 mod log;
 mod pool;

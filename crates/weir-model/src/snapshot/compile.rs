@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Process, Secret, Snapshot};
 use crate::{
-    draft::{Draft, ProcessDraft, Text, filled},
+    draft::{ConnectionsDraft, Draft, ProcessDraft, Text, filled},
     pool::PoolIndex,
     problem::{Located, Problem, Severity, Span},
     status::Registry,
@@ -58,6 +58,8 @@ pub fn compile(
         .collect();
     let room = files::Room::new(draft, &filled_pools, &listener_drafts, registry.workers(), &mut problems);
     process.connections = room.connections;
+    let connections = draft.process.connections.as_ref().map(|setting| setting.value);
+    let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
     let pools: Vec<_> =
         filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
@@ -76,7 +78,7 @@ pub fn compile(
 
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
-    usage::pools(draft, &listeners, &pool_drafts, &mut problems);
+    usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
 
     problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));
     // A shared route or a default that is wrong is wrong once, however often it is used.
@@ -84,7 +86,7 @@ pub fn compile(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok((Snapshot { generation, listeners, pools, process, logging }, problems))
+    Ok((Snapshot { generation, listeners, pools, process, connections_given, logging }, problems))
 }
 
 /// The names of all pools, for whoever refers to one.

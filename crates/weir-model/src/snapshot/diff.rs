@@ -88,7 +88,7 @@ impl Diff {
         let pools = |snapshot: &Snapshot| {
             snapshot.pools.iter().map(|pool| (pool.name.clone(), pool.clone())).collect::<BTreeMap<_, _>>()
         };
-        let (mut settings, next_start) = compare::process(&old.process, &new.process);
+        let (mut settings, next_start) = compare::process(old, new);
         settings.extend(compare::logging(&old.logging, &new.logging));
         Self {
             binds: binds(old, new),

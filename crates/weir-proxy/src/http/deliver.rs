@@ -36,7 +36,7 @@ impl Exchange<'_> {
         if answer.response.status == 101
             && let Some(link) = slot.take()
         {
-            return self.switch(pool, link, answer).await;
+            return Box::pin(self.switch(pool, link, answer)).await;
         }
         let Some(link) = slot else { return Ended::well(After::Reset) };
         let Answer { response, length } = answer;

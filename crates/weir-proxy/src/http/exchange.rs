@@ -161,17 +161,17 @@ impl<'c> Exchange<'c> {
             Ok(Plan::Forward(pool)) => {
                 let ended = self.forward(input, pool).await;
                 match self.tunnel.take() {
-                    Some(tunnel) => self.carry_tunnel(input, tunnel).await,
+                    Some(tunnel) => Box::pin(self.carry_tunnel(input, tunnel)).await,
                     None => ended,
                 }
             }
-            Ok(Plan::Answer) => self.answer(input).await,
+            Ok(Plan::Answer) => Box::pin(self.answer(input)).await,
             // A well-formed request that nobody wants leaves the connection as it was.
             Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
                 let after = self.after_own_answer(input);
-                self.refuse(error, after).await
+                Box::pin(self.refuse(error, after)).await
             }
-            Err(error) => self.refuse(error, After::Linger).await,
+            Err(error) => Box::pin(self.refuse(error, After::Linger)).await,
         }
     }
 

@@ -60,7 +60,7 @@ impl Exchange<'_> {
         pool.pool.status.retry_budget.count_request(clock::now());
         let permit = match pool.gate.admit(&pool.pool) {
             Ok(permit) => permit,
-            Err(error) => return self.give_up(input, error, true).await,
+            Err(error) => return Box::pin(self.give_up(input, error, true)).await,
         };
         let body = self.asked.body;
         let lead = std::mem::take(&mut self.text);
@@ -88,20 +88,28 @@ impl Exchange<'_> {
         if self.asked.expects_continue && !input.is_empty() {
             // The body is here already: the backend need not be asked whether it is wanted.
             let told = conn.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
-            if let Ok(Err(error)) = conn.timer.limit(self.listener.timeouts.send_idle, told).await {
+            let told = Box::pin(conn.timer.limit(self.listener.timeouts.send_idle, told));
+            if let Ok(Err(error)) = told.await {
                 return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
             }
         }
         let mut last = None;
         loop {
-            let choice = pool.choose(&conn.worker, &tried.backends);
+            let mut choice = pool.choose(&conn.worker, &tried.backends);
+            if choice.is_none() && tried.backends.is_empty() {
+                Box::pin(pool.gate.first_check(&pool.pool, &conn.timer, self.deadline)).await;
+                choice = pool.choose(&conn.worker, &tried.backends);
+            }
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
             let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
             let Some(backend) = choice else {
                 let error = last.unwrap_or(ProxyError::new(Cause::NoHealthyBackend));
-                return self.give_up(input, error, true).await;
+                return Box::pin(self.give_up(input, error, true)).await;
             };
             self.backend = Some(backend);
+            if let Some(error) = &last {
+                self.count_retry(pool, error, tried.stale);
+            }
             let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
             let asked = clock::micros();
             if let Some(kept) = &mut self.kept {
@@ -137,27 +145,35 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
-                return self.give_up(input, failed.error, failed.unsent).await;
+                return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
-            let status = &pool.pool.backends[backend].status;
-            status.shards.of(conn.worker.index).errors.add(1);
-            status.set_last_error(&failed.error.to_string());
             tried.backends.push(backend);
             let again = failed.error.cause == Cause::BackendStatus
                 || self.may_retry(&failed, upload, &pool.pool.status, &tried);
+            if !(again && tried.stale) {
+                // A kept connection that went stale and is made anew is no failure of its backend.
+                let status = &pool.pool.backends[backend].status;
+                status.shards.of(conn.worker.index).errors.add(1);
+                status.set_last_error(&failed.error.to_string());
+            }
             if !again {
-                return self.give_up(input, failed.error, failed.unsent).await;
+                return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
-            let retries = pool.pool.status.retries.of(conn.worker.index);
-            if tried.stale {
-                retries.stale.add(1);
-            } else {
-                tried.again += 1;
-                retries.causes.count(failed.error.cause as usize);
-            }
+            tried.again += u32::from(!tried.stale);
             upload.pump.restart();
             upload.cut = false;
             last = Some(failed.error);
+        }
+    }
+
+    /// Counts another attempt by what had failed before it.
+    #[cold]
+    fn count_retry(&self, pool: &PoolState, error: &ProxyError, stale: bool) {
+        let retries = pool.pool.status.retries.of(self.conn.worker.index);
+        if stale {
+            retries.stale.add(1);
+        } else {
+            retries.causes.count(error.cause as usize);
         }
     }
 
@@ -202,9 +218,11 @@ impl Exchange<'_> {
         let reused = kept.is_some();
         let upstream = match kept {
             Some(upstream) => upstream,
-            None => connect(&conn.worker, &conn.timer, &pool.pool, &pool.pool.backends[backend], until)
-                .await
-                .map_err(|error| self.unsent(error))?,
+            None => {
+                let backend = &pool.pool.backends[backend];
+                let connected = connect(&conn.worker, &conn.timer, &pool.pool, backend, until);
+                Box::pin(connected).await.map_err(|error| self.unsent(error))?
+            }
         };
         if let Some(attempt) = self.attempt() {
             (attempt.connected, attempt.reused) = (clock::micros(), reused);
@@ -250,7 +268,7 @@ impl Exchange<'_> {
                     return Ok(Answer { response: judged, length });
                 }
                 interim += 1;
-                self.pass_interim(link, &judged, length, interim).await?;
+                Box::pin(self.pass_interim(link, &judged, length, interim)).await?;
                 self.conn.worker.room.responses.give(judged);
                 link.answer.consume(length);
                 (scanned, tried) = (0, false);

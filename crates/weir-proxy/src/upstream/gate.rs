@@ -10,7 +10,11 @@ use std::{
     task::{Poll, Waker},
 };
 
-use weir_model::{pool::Pool, status::PoolStatus, time::Moment};
+use weir_model::{
+    pool::{Backend, Pool},
+    status::{Health, PoolStatus, State},
+    time::Moment,
+};
 
 use crate::{
     clock,
@@ -87,6 +91,11 @@ impl Gate {
         if let Some(permit) = take(pool, Slot::Connection, limit) {
             return Ok(Some(permit));
         }
+        Box::pin(self.queue(pool, timer, until)).await.map(Some)
+    }
+
+    async fn queue(&self, pool: &Pool, timer: &Timer, until: Moment) -> Result<Permit, ProxyError> {
+        let limit = pool.limits.connections;
         let Some(_queued) = take(pool, Slot::Pending, pool.limits.pending) else {
             return Err(Cause::PoolQueueFull.into());
         };
@@ -98,7 +107,33 @@ impl Gate {
             }
         });
         let permit = timer.limit(pool.limits.queue_timeout.min(until.since(clock::now())), free).await;
-        permit.map(Some).map_err(|_| Cause::PoolQueueTimeout.into())
+        permit.map_err(|_| Cause::PoolQueueTimeout.into())
+    }
+
+    /// Where nothing is known of some backend yet and no other one may be chosen, as at the start or when a reload has
+    /// replaced all of them: waits in the same queue for the first check to decide, for queue_timeout and not beyond
+    /// `until`.
+    #[cold]
+    pub(crate) async fn first_check(&self, pool: &Pool, timer: &Timer, until: Moment) {
+        let is_open = || {
+            let unknown = |backend: &Backend| {
+                backend.status.health() == Health::Unknown && backend.state_now() == State::Active
+            };
+            pool.backends.iter().any(unknown) && !pool.backends.iter().any(Backend::is_eligible)
+        };
+        if !is_open() {
+            return;
+        }
+        let Some(_queued) = take(pool, Slot::Pending, pool.limits.pending) else { return };
+        let decided = poll_fn(|cx| {
+            if !is_open() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        });
+        // Whether it was decided in time is seen by whoever chooses again.
+        let _ = timer.limit(pool.limits.queue_timeout.min(until.since(clock::now())), decided).await;
     }
 
     /// Lets the queue look again.

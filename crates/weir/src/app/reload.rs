@@ -23,8 +23,9 @@ use weir_control::{
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, plan},
 };
 use weir_model::{
-    snapshot::{Logging, SnapshotCell, diff},
+    snapshot::{Logging, Snapshot, SnapshotCell, diff},
     status::Registry,
+    time::{Millis, Moment},
 };
 use weir_proxy::{
     clock,
@@ -39,6 +40,8 @@ use crate::log::{AccessWriter, LogWriter, Opened, timestamp};
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long to wait for an ask where nothing is watched; it ends early when nobody can ask any more.
 const LONG: Duration = Duration::from_secs(3600);
+/// How long after a reload no worker uses the snapshot before it any more, except for what is under way.
+const SETTLED: Millis = Millis::secs(1);
 /// Problems that the log shows one by one.
 const SHOWN: usize = 20;
 
@@ -49,6 +52,9 @@ pub(super) struct Reloading {
     /// The files, if they are watched.
     pub(super) watch: Option<Watch>,
     pub(super) cell: Arc<SnapshotCell>,
+    /// Snapshots that were replaced, and when. A large one takes a while to be freed, which must not be left to the worker
+    /// that lets go of it last.
+    pub(super) replaced: Vec<(Arc<Snapshot>, Moment)>,
     pub(super) registry: Registry,
     pub(super) bound: Arc<RwLock<Vec<Bound>>>,
     pub(super) orders: Orders,
@@ -68,19 +74,29 @@ impl Reloading {
     }
 
     fn run(mut self, asks: &Asks) {
-        let patience = if self.watch.is_some() { GLANCE } else { LONG };
         loop {
-            match asks.next(patience) {
+            let idle = self.watch.is_none() && self.replaced.is_empty();
+            match asks.next(if idle { LONG } else { GLANCE }) {
                 Asked::Never => return,
                 Asked::Nothing => {
+                    self.free_replaced();
                     if self.watch.as_mut().is_some_and(|watch| watch.has_changed(clock::read())) {
                         self.voice.say(Level::Info, "reload: the files have changed".to_owned());
                         _ = self.reload(None);
                     }
                 }
-                Asked::Now(asks) => self.answer(asks),
+                Asked::Now(asks) => {
+                    self.free_replaced();
+                    self.answer(asks);
+                }
             }
         }
+    }
+
+    /// Frees what workers have let go of by now: they notice a new snapshot within a tick.
+    fn free_replaced(&mut self) {
+        let now = clock::read();
+        self.replaced.retain(|(_, since)| now.since(*since) < SETTLED);
     }
 
     /// Those that want the files are all served by one reload: it begins after each of them has asked.
@@ -149,6 +165,7 @@ impl Reloading {
             .map(|(key, place)| (key, snapshot.listeners[place.listener].tcp.clone()))
             .collect();
         self.cell.publish(snapshot);
+        self.replaced.push((running, clock::read()));
         bound.extend(self.orders.open(opened));
         let (kept, gone): (Vec<_>, Vec<_>) =
             bound.drain(..).partition(|bound| wanted.contains_key(&bound.key));

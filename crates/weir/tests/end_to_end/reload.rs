@@ -85,6 +85,27 @@ fn a_pool_that_changed_keeps_what_stayed() {
 }
 
 #[test]
+fn requests_wait_for_the_first_check_where_every_backend_is_new() {
+    let (one, two) = (answering("one"), answering("two"));
+    let checked = |backend: &FakeBackend| {
+        format!(
+            "app: {{ backends: ['{}'], health: {{ http: / }}, limits: {{ queue_timeout: 20s }} }}",
+            backend.address()
+        )
+    };
+    let listeners = [WEB, "tcp: { bind: '127.0.0.1:0', protocol: tcp, pool: app }"];
+    let weir = Weir::from_text(&file(&listeners, &[&checked(&one)]));
+    // Also at the start.
+    let mut client = RawClient::connect(weir.address());
+    assert_eq!(client.get("/").text(), "one");
+    for (backend, name) in [(&two, "two"), (&one, "one"), (&two, "two")] {
+        weir.app().reload_text(&file(&listeners, &[&checked(backend)])).unwrap();
+        assert_eq!(client.get("/").text(), name);
+        assert_eq!(RawClient::connect(weir.app().address("tcp")).get("/").text(), name);
+    }
+}
+
+#[test]
 fn a_name_that_comes_back_starts_afresh() {
     let backend = answering("ok");
     let app = pool("app", &[backend.address()]);

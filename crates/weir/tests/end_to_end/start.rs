@@ -43,3 +43,34 @@ fn a_second_weir_does_not_share_the_port_of_the_first() {
     let error = refusal(file(&address));
     assert!(error.contains("`web`") && error.contains(&address), "{error}");
 }
+
+#[test]
+fn who_comes_while_it_drains_is_refused_at_once() {
+    let (begun, has_begun) = mpsc::channel();
+    let (finish, may_finish) = mpsc::channel::<()>();
+    let may_finish = std::sync::Mutex::new(may_finish);
+    let backend = weir_testkit::FakeBackend::custom(move |mut connection| {
+        connection.read_head();
+        begun.send(()).unwrap();
+        let _ = may_finish.lock().unwrap().recv_timeout(PATIENCE);
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone");
+    });
+    let text = format!(
+        "listeners: {{ web: {{ bind: '127.0.0.41:0', protocol: http, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\nshutdown: {{ announce: 0s, drain: 20s }}\n",
+        backend.address()
+    );
+    let app = App::from_text(&text).unwrap();
+    let address = app.address("web");
+    let mut client = weir_testkit::RawClient::connect(address);
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    let stopping = thread::spawn(move || app.shutdown(&|| false));
+    // Not accepted and left alone until the drain is over: refused, so that a client can turn to somebody else.
+    weir_testkit::wait_until("new connections are refused", || {
+        std::net::TcpStream::connect(address).is_err()
+    });
+    finish.send(()).unwrap();
+    assert_eq!(client.final_response("GET").text(), "done");
+    assert_eq!(stopping.join().unwrap(), 0);
+}

@@ -9,7 +9,7 @@ use super::overlap::pools_of;
 use crate::{
     draft::{Draft, PoolDraft},
     listener::{Listener, Protocol},
-    pool::PoolIndex,
+    pool::{Backend, Endpoint, Pool, PoolIndex},
     problem::{Problem, Severity, Span},
 };
 
@@ -18,6 +18,7 @@ pub(super) fn pools(
     draft: &Draft,
     listeners: &[Arc<Listener>],
     pool_drafts: &BTreeMap<&str, &PoolDraft>,
+    pools: &[Arc<Pool>],
     problems: &mut Vec<Problem>,
 ) {
     let used_by = |protocol: Protocol| -> BTreeSet<PoolIndex> {
@@ -40,6 +41,17 @@ pub(super) fn pools(
             (false, true) => refuse_http_keys(name, pool, problems),
             _ => {}
         }
+        refuse_port_of_sockets(pool, &pools[index], problems);
+    }
+}
+
+/// A port to check, where no backend has ports.
+fn refuse_port_of_sockets(draft: &PoolDraft, pool: &Pool, problems: &mut Vec<Problem>) {
+    let is_socket = |backend: &Backend| matches!(backend.endpoint, Endpoint::Unix(_));
+    let port = draft.health.as_ref().and_then(|health| health.port.as_ref());
+    if let Some(port) = port.filter(|_| !pool.backends.is_empty() && pool.backends.iter().all(is_socket)) {
+        let cause = "`port` has no meaning for backends on unix sockets";
+        problems.push(Problem::error(port.span, cause, "remove it"));
     }
 }
 

@@ -32,11 +32,17 @@ pub(super) fn listener(
         limits => "limits",
         trusted_proxies => "trusted_proxies",
         access => "allow or deny",
-        max_connections => "max_connections",
         normalize => "normalize",
         tcp => "tcp",
         errors => "errors",
-    } besides { name, routes, status });
+    } besides { name, max_connections, routes, status });
+    // One that has no number of its own has that of the process, which need not come from the file.
+    let limit = |listener: &Listener, snapshot: &Snapshot| {
+        Some(listener.max_connections).filter(|own| *own != snapshot.process.connections)
+    };
+    if limit(old, from) != limit(new, to) {
+        keys.push("max_connections");
+    }
     let (before, after) = (old.routes.routes(), new.routes.routes());
     let same = before.len() == after.len()
         && before.iter().zip(after).all(|(a, b)| a.name == b.name && route((a, from), (b, to)).is_empty());
@@ -108,13 +114,16 @@ pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
 }
 
 /// Keys of the process: those that take effect at once, and those that wait for its next start.
-pub(super) fn process(old: &Process, new: &Process) -> (Vec<&'static str>, Vec<&'static str>) {
-    let at_once = differences!(old, new, Process {
+pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec<&'static str>) {
+    let (old, new) = (&from.process, &to.process);
+    let mut at_once = differences!(old, new, Process {
         shutdown_announce => "shutdown.announce",
         shutdown_drain => "shutdown.drain",
         admin_token => "admin.token_file",
-        connections => "limits.connections",
-    } besides { workers, pin, admin });
+    } besides { connections, workers, pin, admin });
+    if old.connections != new.connections && (from.connections_given || to.connections_given) {
+        at_once.push("limits.connections");
+    }
     let next_start = differences!(old, new, Process {
         workers => "workers",
         pin => "workers.pin",

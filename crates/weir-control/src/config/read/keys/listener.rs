@@ -1,0 +1,71 @@
+//! The keys of listeners.
+
+use super::{
+    Default::{Is, Nothing, Required},
+    Form::{ByteRate, List, Map, Named, Number, NumberOr, OneOrMore, Size, Some, Text, Timeout, Words},
+    Keys, keys,
+    route::ROUTE,
+};
+
+keys! {
+    LISTENER = "a listener" {
+        "bind" = OneOrMore(&Text), Required,
+            "Addresses to listen on: `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every address of both families, or \
+             `unix:/run/weir.sock`.";
+        "protocol" = Words(&["http", "tcp"]), Nothing,
+            "What is spoken: `http` is HTTP/1.1 with upgrades, `tcp` is bytes of any protocol. It has to be given, here or in `defaults`.";
+        "trusted_proxies" = Some(&Text), Is("[]"),
+            "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
+        "allow" = Some(&Text), Nothing,
+            "Networks whose clients are served, by the address after `trusted_proxies` was applied; without this key, all.";
+        "deny" = Some(&Text), Is("[]"), "Networks whose clients are not served, whatever `allow` says.";
+        "max_connections" = NumberOr(&["auto", "none"]), Is("auto"),
+            "Client connections at once; more wait in the accept queue. `auto` and `none` leave it to `limits.connections`.";
+        "timeouts" = Map(&TIMEOUTS), Nothing, "How long to wait for clients.";
+        "limits" = Map(&LISTENER_LIMITS), Nothing, "What one client may send. http only.";
+        "normalize" = Map(&NORMALIZE), Nothing,
+            "How paths are tidied, in the order encoded slashes, double slashes, dot segments. The same path is matched \
+             and forwarded. http only.";
+        "tcp" = Map(&TCP), Nothing, "Options of the sockets.";
+        "errors" = Named(&Text), Is("{}"),
+            "Files to answer with instead of weir's own words, by status: `\"503\": sorry.html`. At most 1 MiB each; \
+             the name ends in `.html`, `.txt`, `.json` or `.xml`. http only.";
+        "routes" = List(&Map(&ROUTE)), Is("[]"), "What becomes of requests and connections; the first match wins.";
+        "pool" = Text, Nothing, "The pool that takes what no route has taken.";
+    } later [
+        "sni", "http3", "accept_proxy_protocol", "tls", "kernel", "rate_limit", "forwarding", "interface", "xdp",
+        "tracking", "fragments", "clamp_mss", "manage_address", "protect", "nat_source",
+    ];
+    TIMEOUTS = "the `timeouts` of a listener" {
+        "header" = Timeout, Is("10s"), "For a whole request head. http only.";
+        "idle" = Timeout, Is("60s"),
+            "http: between two requests of a connection. tcp: without a byte either way, and the default is `10m`.";
+        "body_idle" = Timeout, Is("30s"),
+            "Bytes of a request are due and none comes, before the answer has begun. http only.";
+        "body_min_rate" = ByteRate, Is("100B/s"),
+            "The least rate of a request body, averaged over 30s, before the answer has begun. http only.";
+        "send_idle" = Timeout, Is("30s"), "The client takes nothing of what waits for it.";
+        "tunnel" = Timeout, Is("1h"), "Upgraded connections, without a byte either way. http only.";
+    } later ["handshake"];
+    LISTENER_LIMITS = "the `limits` of a listener" {
+        "header_bytes" = Size, Is("32KiB"), "Bytes of a whole request head, 1KiB to 1MiB.";
+        "headers" = Number(1, 1000), Is("100"), "Header fields of a request.";
+        "body" = Size, Is("none"), "Bytes of a request body.";
+    } later ["streams", "flows", "enforce"];
+    NORMALIZE = "the `normalize` of a listener" {
+        "dot_segments" = Words(&["resolve", "keep", "reject"]), Is("resolve"),
+            "`.` and `..` as segments, with their dots encoded or not: carried out, left, or answered with 400. Kept, they \
+             may lead a backend past the routes.";
+        "encoded_slash" = Words(&["keep", "decode", "reject"]), Is("keep"),
+            "`%2F`: left as part of its segment, turned into a slash, or answered with 400.";
+        "double_slash" = Words(&["keep", "merge"]), Is("keep"), "`//`: left, or turned into one slash.";
+    } later ["enforce"];
+    TCP = "the `tcp` of a listener" {
+        "keepalive" = Timeout, Is("60s"),
+            "A connection that is silent for this long is asked whether it is still there; 1s to 9h.";
+        "user_timeout" = Timeout, Is("30s"),
+            "Bytes that are sent and not acknowledged for this long end the connection; 1s to 9h, `none` is up to the system.";
+        "backlog" = Number(1, 65_535), Is("4096"),
+            "Connections that may wait to be accepted, for each worker; the system may cut it short.";
+    };
+}

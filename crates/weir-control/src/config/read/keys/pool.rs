@@ -1,0 +1,71 @@
+//! The keys of pools.
+
+use super::{
+    Default::{Is, Nothing, Required},
+    Form::{AnyOf, Empty, List, Map, Named, Number, NumberOr, OneOrMore, Period, Text, Timeout, Words},
+    Keys, keys,
+};
+
+/// Policies of balancing that work.
+const POLICIES: &[&str] = &["round_robin", "least_conn", "random", "two_choices"];
+
+keys! {
+    POOL = "a pool" {
+        "balance" = AnyOf(&[Words(POLICIES), Map(&BALANCE)]), Is("round_robin"),
+            "How a backend is chosen: in turn, the fewest requests or connections in flight, by lot, or the better of two \
+             drawn by lot. Weights count in all of them.";
+        "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Required,
+            "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
+             addresses.";
+        "health" = AnyOf(&[Map(&HEALTH), Words(&["none"])]), Nothing,
+            "How backends are checked; not at all unless given. `none` keeps a default away.";
+        "connect_timeout" = Timeout, Is("2s"), "To connect to a backend.";
+        "response_timeout" = Timeout, Is("60s"), "Until the response head. http only.";
+        "stream_idle" = Timeout, Is("5m"), "The backend is silent after its head. http only.";
+        "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
+        "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
+    } later [
+        "discover", "zone_aware", "outlier", "panic", "drain", "slow_start", "sticky", "protocol", "tls",
+        "send_proxy_protocol",
+    ];
+    BALANCE = "the long form of `balance`" {
+        "policy" = Words(POLICIES), Required, "The policy.";
+    } later ["key", "bounded_load"];
+    BACKEND = "a backend" {
+        "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
+        "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
+        "weight" = Number(0, 1_000_000), Is("1"), "Its share relative to the others; 0 takes nothing.";
+    } later ["zone", "backup", "max_connections", "state"];
+    HEALTH = "a health check" {
+        "http" = AnyOf(&[Text, Map(&HTTP_PROBE)]), Nothing, "It answers a request: a path, or a map.";
+        "tcp" = AnyOf(&[Map(&TCP_PROBE), Empty]), Nothing, "It accepts a connection: `tcp: {}`.";
+        "interval" = Period, Is("5s"), "Between two checks of one backend.";
+        "timeout" = Period, Is("2s"), "For one check as a whole.";
+        "fall" = Number(1, 1000), Is("3"), "Failures in a row until it is down.";
+        "rise" = Number(1, 1000), Is("2"), "Successes in a row until it is up again.";
+        "port" = Number(1, 65_535), Nothing, "Asked instead of the backend's own port.";
+        "initial" = Words(&["unknown", "up"]), Is("unknown"),
+            "What a backend counts as before its first check: `unknown` takes no traffic yet, and the first check decides.";
+    } later ["tls", "grpc", "udp", "interval_down", "via"];
+    HTTP_PROBE = "the `http` of a health check" {
+        "path" = Text, Required, "What is asked for, with a query if there is one.";
+        "host" = Text, Nothing, "The Host that is sent; the backend's own address unless given.";
+        "method" = Text, Is("GET"), "The method.";
+        "headers" = Named(&Text), Is("{}"), "Header fields by name.";
+        "expect" = OneOrMore(&Text), Is("200-299"), "Status codes and ranges that pass.";
+        "body" = Text, Nothing, "A text that the answer has to hold.";
+    };
+    TCP_PROBE = "the `tcp` of a health check" {};
+    KEEPALIVE = "the `keepalive` of a pool" {
+        "idle" = Timeout, Is("60s"), "An unused connection is closed after this.";
+        "max_idle" = NumberOr(&["none"]), Is("256"), "Unused connections kept for each backend, over all workers.";
+        "max_requests" = NumberOr(&["none"]), Is("none"), "Requests that one connection may carry.";
+        "max_age" = Timeout, Is("5m"), "A connection older than this is not used again.";
+    };
+    POOL_LIMITS = "the `limits` of a pool" {
+        "connections" = NumberOr(&["none"]), Is("none"), "Connections in use; more wait.";
+        "pending" = NumberOr(&["none"]), Is("1024"), "Requests and connections that wait; more are answered with 503 at once.";
+        "requests" = NumberOr(&["none"]), Is("none"), "Requests in flight; more are answered with 503 at once. http only.";
+        "queue_timeout" = Timeout, Is("1s"), "How long one may wait.";
+    } later ["enforce"];
+}

@@ -1,0 +1,150 @@
+//! The commands that ask a running process, as processes of their own.
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
+
+use std::{
+    env, fs,
+    path::PathBuf,
+    process::{self, Command},
+};
+
+use serde_json::Value;
+use weir::app::{App, Sink};
+use weir_testkit::{FakeBackend, RawClient};
+
+/// A folder with a configuration in it, for one test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("weir-commands-{name}-{}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, text: &str) {
+        fs::write(self.0.join("weir.yaml"), text).unwrap();
+    }
+
+    fn start(&self) -> App {
+        App::from_path(&self.0.join("weir.yaml"), Sink::none()).unwrap()
+    }
+
+    /// What a command says: its exit code, standard output and standard error.
+    fn weir(&self, arguments: &[&str]) -> (i32, String, String) {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_weir")).args(arguments).current_dir(&self.0).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A configuration whose admin API is a socket in the folder.
+fn text(folder: &Folder, backend: &FakeBackend) -> String {
+    format!(
+        "workers: 1
+admin: {{ bind: 'unix:{}' }}
+listeners: {{ web: {{ bind: 127.0.0.1:0, protocol: http, routes: [{{ name: shop, match: {{ host: shop.test }}, pool: app }}] }} }}
+pools: {{ app: {{ backends: [{{ address: '{}', name: one }}] }} }}
+",
+        folder.0.join("weir.sock").display(),
+        backend.address()
+    )
+}
+
+#[test]
+fn the_running_process_is_found_by_its_file() {
+    let (folder, backend) = (Folder::new("file"), FakeBackend::echo());
+    folder.write(&text(&folder, &backend));
+    let weir = folder.start();
+    assert_eq!(
+        RawClient::connect(weir.address("web"))
+            .send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+            .final_response("GET")
+            .status(),
+        200
+    );
+
+    let (code, said, _) = folder.weir(&["status"]);
+    assert!(code == 0 && said.contains("one") && said.contains("REASON"), "{said}");
+    let (code, said, _) = folder.weir(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &status["pools"][0]["backends"][0]["name"]), (0, &"one".into()));
+
+    let (code, said, _) = folder.weir(&["drain", "app", "one", "--wait"]);
+    assert_eq!((code, &*said), (0, "one of app may be stopped\n"));
+    let (_, said, _) =
+        folder.weir(&["explain", "--live", "http://shop.test/", "--listener", "web", "--json"]);
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&told["live"], &told["pick"]), (&true.into(), &Value::Null));
+    let (_, said, _) = folder.weir(&["explain", "http://shop.test/", "--json"]);
+    let told: Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((&told["live"], &told["pick"]), (&false.into(), &backend.address().to_string().into()));
+    assert_eq!(folder.weir(&["enable", "app", "one"]).0, 0);
+    assert_eq!(folder.weir(&["disable", "app", "one"]).0, 0);
+    assert!(folder.weir(&["status"]).1.contains("disabled"));
+
+    let (code, _, wrong) = folder.weir(&["drain", "app", "two"]);
+    assert_eq!(code, 1);
+    assert_eq!(wrong, "error: the pool `app` has no backend `two`\n  help: there are: `one`\n");
+}
+
+#[test]
+fn a_reload_says_what_came_of_it() {
+    let (folder, backend) = (Folder::new("reload"), FakeBackend::echo());
+    let good = text(&folder, &backend);
+    folder.write(&good);
+    let _weir = folder.start();
+    let (code, said, _) = folder.weir(&["reload"]);
+    assert!(code == 0 && said.starts_with("generation 2 "), "{said}");
+
+    // The file still says where the process is, though it cannot be used.
+    folder.write(&good.replace("pool: app }", "pool: nowhere }"));
+    let (code, said, wrong) = folder.weir(&["reload"]);
+    assert!(code == 1 && said.is_empty() && wrong.contains("there is no pool `nowhere`"), "{said}{wrong}");
+    let (code, said, _) = folder.weir(&["reload", "--json"]);
+    let refusal: Value = serde_json::from_str(&said).unwrap();
+    assert!(code == 1 && refusal["problems"][0]["line"] == 3, "{said}");
+
+    // It does not say so any more: then its own mistakes are shown.
+    folder.write("listeners: [\n");
+    let (code, _, wrong) = folder.weir(&["reload"]);
+    assert!(code == 1 && wrong.contains("weir.yaml:"), "{wrong}");
+    let socket = format!("unix:{}", folder.0.join("weir.sock").display());
+    assert!(folder.weir(&["status", "--admin", &socket]).1.contains("the last reload was refused"));
+}
+
+#[test]
+fn what_cannot_be_reached_says_so_in_two_lines() {
+    let (folder, backend) = (Folder::new("nobody"), FakeBackend::echo());
+    folder.write(&text(&folder, &backend));
+    for arguments in [
+        &["status"][..],
+        &["reload"],
+        &["drain", "app", "one"],
+        &["explain", "--live", "http://shop.test/"],
+        &["status", "--admin", "http://127.0.0.1:1"],
+        &["status", "--admin", "nonsense"],
+        &["explain", "nonsense"],
+        &["explain", "http://shop.test:1/"],
+    ] {
+        let (code, said, wrong) = folder.weir(arguments);
+        let lines: Vec<_> = wrong.lines().collect();
+        let two = matches!(lines[..], [cause, help] if cause.starts_with("error: ") && help.starts_with("  help: "));
+        assert!(code == 1 && said.is_empty() && two, "{arguments:?}: {code} {said} {wrong}");
+    }
+}
+
+#[test]
+fn every_command_shows_an_example() {
+    let folder = Folder::new("help");
+    for command in ["run", "demo", "check", "explain", "status", "reload", "drain", "enable", "disable"] {
+        let (code, said, _) = folder.weir(&[command, "--help"]);
+        assert!(code == 0 && said.contains(&format!("  weir {command}")), "{said}");
+    }
+}
