@@ -76,7 +76,7 @@ fn word(variant: impl std::fmt::Debug) -> String {
 }
 
 fn networks(networks: &Networks) -> Value {
-    texts(&networks.0)
+    texts(networks.as_slice())
 }
 
 fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {

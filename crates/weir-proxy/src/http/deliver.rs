@@ -109,9 +109,9 @@ impl Exchange<'_> {
         let head = link.answer.part(0..length);
         let none = HeaderEdits::default();
         let edits = self.route().map_or(&none, |route| &route.response_headers);
-        match (self.route(), &self.kept) {
-            (Some(route), Some(kept)) if route.has_variables => {
-                self.write_with_values(&mut lead, head, response, (kept, edits), framing);
+        match &self.kept {
+            Some(kept) if self.route().is_some_and(|route| route.has_variables) => {
+                self.write_head_with_values(&mut lead, head, response, (kept, edits), framing);
             }
             _ => write_response(&mut lead, head, response, edits, framing, None),
         }
@@ -123,7 +123,7 @@ impl Exchange<'_> {
     }
 
     #[cold]
-    fn write_with_values(
+    fn write_head_with_values(
         &self,
         out: &mut Vec<u8>,
         head: &[u8],

@@ -215,8 +215,7 @@ impl<'c> Exchange<'c> {
         let (number, source, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
         self.route = Some(number);
         self.request_line.clear();
-        let listener = self.listener.clone();
-        let route = &*listener.routes.routes()[number];
+        let route = &*self.listener.routes.routes()[number];
         self.asked.repeatable = match &route.retry.methods {
             RetryMethods::Idempotent => request.idempotent,
             RetryMethods::All => true,
@@ -237,46 +236,55 @@ impl<'c> Exchange<'c> {
             self.pool = Some(pool.clone());
         }
         let expect = request.expects_continue && body.is_empty();
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
         if route.has_variables {
             self.keep_for_values(head, request, (source, trusted), begun);
-            if let Some(kept) = self.kept.take() {
-                self.known(&kept, request, |known| {
-                    self.write(&mut text, &plan, (head, request), route, (trusted, expect), Some(&known));
-                });
-                self.kept = Some(kept);
-            }
+            self.write_with_values(&plan, (head, request), (trusted, expect));
         } else {
-            self.write(&mut text, &plan, (head, request), route, (trusted, expect), None);
+            self.text.clear();
+            write(&mut self.text, self.conn, &plan, (head, request), route, (trusted, expect), None);
         }
-        self.text = text;
         Ok(plan)
     }
 
-    /// Writes what the backend will get, or the fields of our own answer.
-    fn write(
-        &self,
-        out: &mut Vec<u8>,
+    /// Writes what names facts of the exchange.
+    #[cold]
+    fn write_with_values(
+        &mut self,
         plan: &Plan,
-        (head, request): (&[u8], &RequestHead),
-        route: &Route,
+        message: (&[u8], &RequestHead),
         (trusted, expect): (bool, bool),
-        known: Option<&Record<'_>>,
     ) {
-        if let Plan::Answer = plan {
-            return reply::write_answer(out, head, request, route, known);
-        }
-        let local = if request.authority == Span::default() { local(self.conn) } else { String::new() };
-        let address = self.conn.address_text().as_bytes();
-        let client = Client { address, local: local.as_bytes(), trusted, known };
-        write_request(out, head, request, route, client, expect);
+        let (Some(kept), Some(route)) = (&self.kept, self.route()) else { return };
+        let mut text = Vec::new();
+        self.known(kept, message.1, |known| {
+            write(&mut text, self.conn, plan, message, route, (trusted, expect), Some(&known));
+        });
+        self.text = text;
     }
 
     /// The route that took the request.
     pub(crate) fn route(&self) -> Option<&Route> {
         self.route.map(|number| &*self.listener.routes.routes()[number])
     }
+}
+
+/// Writes what the backend will get, or the fields of our own answer.
+#[inline]
+fn write(
+    out: &mut Vec<u8>,
+    conn: &Conn,
+    plan: &Plan,
+    (head, request): (&[u8], &RequestHead),
+    route: &Route,
+    (trusted, expect): (bool, bool),
+    known: Option<&Record<'_>>,
+) {
+    if let Plan::Answer = plan {
+        return reply::write_answer(out, head, request, route, known);
+    }
+    let local = if request.authority == Span::default() { local(conn) } else { String::new() };
+    let client = Client { address: conn.address_text().as_bytes(), local: local.as_bytes(), trusted, known };
+    write_request(out, head, request, route, client, expect);
 }
 
 /// The address that the client connected to.

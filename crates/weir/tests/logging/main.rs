@@ -5,6 +5,7 @@
 mod causes;
 mod formats;
 mod load;
+mod signals;
 mod support;
 mod targets;
 mod values;

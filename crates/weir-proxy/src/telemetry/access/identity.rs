@@ -36,18 +36,23 @@ pub(crate) fn is_plain(given: &[u8]) -> bool {
     !given.is_empty() && given.len() <= LONGEST && given.iter().all(plain)
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 fn put_uuid(millis: u64, first: u64, second: u64, out: &mut Vec<u8>) {
     let high = (millis << 16) | 0x7000 | (first & 0x0fff);
     let low = (second >> 2) | 1 << 63;
-    let groups: [(u64, u32, u32); 5] =
-        [(high, 32, 8), (high, 16, 4), (high, 0, 4), (low, 48, 4), (low, 0, 12)];
-    for (index, (number, shift, digits)) in groups.into_iter().enumerate() {
-        if index > 0 {
-            out.push(b'-');
+    let digits = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+    let mut text = [b'-'; 36];
+    let mut at = 0;
+    for (index, byte) in digits.into_iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            at += 1;
         }
-        let number = number >> shift;
-        out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[(number >> (digit * 4) & 15) as usize]));
+        text[at] = HEX[usize::from(byte >> 4)];
+        text[at + 1] = HEX[usize::from(byte & 15)];
+        at += 2;
     }
+    out.extend_from_slice(&text);
 }
 
 #[cfg(test)]

@@ -8,30 +8,33 @@ use super::{
 };
 use crate::telemetry::time;
 
-/// Appends `,"key":`.
-fn key(name: &'static str, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+/// `,"name":`, made while compiling: one copy per key.
+macro_rules! key {
+    ($name:literal) => {
+        concat!(",\"", $name, "\":")
+    };
 }
 
 /// Appends a text, unless it is empty.
-fn text(name: &'static str, value: &[u8], out: &mut Vec<u8>) {
+#[inline]
+fn text(key: &'static str, value: &[u8], out: &mut Vec<u8>) {
     if !value.is_empty() {
-        key(name, out);
+        out.extend_from_slice(key.as_bytes());
         out.push(b'"');
         Escape::Json.put(value, out);
         out.push(b'"');
     }
 }
 
-fn number(name: &'static str, value: u64, out: &mut Vec<u8>) {
-    key(name, out);
+#[inline]
+fn number(key: &'static str, value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
     put_number(value, out);
 }
 
-fn seconds(name: &'static str, micros: u64, out: &mut Vec<u8>) {
-    key(name, out);
+#[inline]
+fn seconds(key: &'static str, micros: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(key.as_bytes());
     put_seconds(micros, out);
 }
 
@@ -40,47 +43,47 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     time::put_rfc3339(record.began, out);
     out.push(b'"');
-    text("listener", record.listener.as_bytes(), out);
+    text(key!("listener"), record.listener.as_bytes(), out);
     client(record, out);
     if let Some(request) = &record.request {
         let (method, target, protocol) = request.parts();
-        text("request_id", record.request_id, out);
-        text("method", method, out);
-        text("host", request.host, out);
-        text("target", target, out);
-        text("protocol", protocol, out);
-        text("referer", request.field("referer"), out);
-        text("user_agent", request.field("user-agent"), out);
+        text(key!("request_id"), record.request_id, out);
+        text(key!("method"), method, out);
+        text(key!("host"), request.host, out);
+        text(key!("target"), target, out);
+        text(key!("protocol"), protocol, out);
+        text(key!("referer"), request.field("referer"), out);
+        text(key!("user_agent"), request.field("user-agent"), out);
     } else {
-        text("protocol", b"TCP", out);
+        text(key!("protocol"), b"TCP", out);
     }
-    text("route", record.route.as_bytes(), out);
-    text("pool", record.pool_name().as_bytes(), out);
-    text("backend", record.backend_name().as_bytes(), out);
+    text(key!("route"), record.route.as_bytes(), out);
+    text(key!("pool"), record.pool_name().as_bytes(), out);
+    text(key!("backend"), record.backend_name().as_bytes(), out);
     if record.status > 0 {
-        number("status", u64::from(record.status), out);
+        number(key!("status"), u64::from(record.status), out);
     }
     if let Some(error) = record.error {
-        text("cause", error.cause.code().as_bytes(), out);
-        text("sentence", error.to_string().as_bytes(), out);
+        text(key!("cause"), error.cause.code().as_bytes(), out);
+        text(key!("sentence"), error.to_string().as_bytes(), out);
     }
-    number("bytes_in", record.bytes_in, out);
-    number("bytes_out", record.bytes_out, out);
-    number("body_bytes_out", record.body_bytes_out, out);
+    number(key!("bytes_in"), record.bytes_in, out);
+    number(key!("bytes_out"), record.bytes_out, out);
+    number(key!("body_bytes_out"), record.body_bytes_out, out);
     if record.request.is_some() {
-        seconds("head_time", record.head_time, out);
+        seconds(key!("head_time"), record.head_time, out);
     }
-    seconds("duration", record.duration, out);
+    seconds(key!("duration"), record.duration, out);
     attempts(record, out);
     out.push(b'}');
 }
 
 fn client(record: &Record<'_>, out: &mut Vec<u8>) {
-    text("client_address", record.client.as_bytes(), out);
+    text(key!("client_address"), record.client.as_bytes(), out);
     if record.is_direct() {
-        number("client_port", u64::from(record.peer_port), out);
+        number(key!("client_port"), u64::from(record.peer_port), out);
     } else {
-        text("peer_address", record.peer.as_bytes(), out);
+        text(key!("peer_address"), record.peer.as_bytes(), out);
     }
 }
 
@@ -89,7 +92,7 @@ fn attempts(record: &Record<'_>, out: &mut Vec<u8>) {
     if record.attempts.is_empty() {
         return;
     }
-    key("attempts", out);
+    out.extend_from_slice(key!("attempts").as_bytes());
     for (index, each) in record.attempts.iter().enumerate() {
         out.push(if index == 0 { b'[' } else { b',' });
         attempt(record, each, out);
@@ -103,14 +106,14 @@ fn attempt(record: &Record<'_>, attempt: &Attempt, out: &mut Vec<u8>) {
     Escape::Json.put(backend.map_or("", |backend| &backend.name).as_bytes(), out);
     out.push(b'"');
     let times = [
-        ("queue_time", attempt.queue_time().filter(|time| *time > 0)),
-        ("connect_time", attempt.connect_time().filter(|_| !attempt.reused)),
-        ("response_time", attempt.response_time()),
-        ("duration", (attempt.ended > 0).then(|| attempt.ended.saturating_sub(attempt.began))),
+        (key!("queue_time"), attempt.queue_time().filter(|time| *time > 0)),
+        (key!("connect_time"), attempt.connect_time().filter(|_| !attempt.reused)),
+        (key!("response_time"), attempt.response_time()),
+        (key!("duration"), (attempt.ended > 0).then(|| attempt.ended.saturating_sub(attempt.began))),
     ];
-    for (name, time) in times {
+    for (key, time) in times {
         if let Some(time) = time {
-            seconds(name, time, out);
+            seconds(key, time, out);
         }
     }
     if attempt.reused {
@@ -119,8 +122,8 @@ fn attempt(record: &Record<'_>, attempt: &Attempt, out: &mut Vec<u8>) {
     match attempt.outcome {
         Outcome::None => {}
         Outcome::Answered(0) => out.extend_from_slice(b",\"connected\":true"),
-        Outcome::Answered(status) => number("status", u64::from(status), out),
-        Outcome::Failed(cause) => text("cause", cause.code().as_bytes(), out),
+        Outcome::Answered(status) => number(key!("status"), u64::from(status), out),
+        Outcome::Failed(cause) => text(key!("cause"), cause.code().as_bytes(), out),
     }
     out.push(b'}');
 }
