@@ -2,6 +2,7 @@
 
 mod access;
 mod journal;
+mod overhead;
 mod time;
 
 pub(crate) use access::{
@@ -10,4 +11,5 @@ pub(crate) use access::{
 pub use access::{AccessQueue, AccessReceiver, Batch, access_queue};
 pub(crate) use journal::{Failure, Journal};
 pub use journal::{Level, LogLine, Voice, journal};
+pub(crate) use overhead::{Overhead, Work};
 pub use time::timestamp;

@@ -30,7 +30,7 @@ use crate::{
     clock,
     http::Room,
     listener::{self, Entrance, Order, Reserve},
-    telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Voice},
+    telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Overhead, Voice},
     timer::{TICK, Ticker, Wheel},
     view::View,
 };
@@ -93,6 +93,7 @@ pub(crate) struct Worker {
     outside: RefCell<Vec<Waker>>,
     pub(crate) reserve: Reserve,
     pub(crate) journal: Journal,
+    pub(crate) overhead: Overhead,
     pub(crate) access: Option<AccessBuffer>,
     pub(crate) identities: Identities,
     /// Room for heads.
@@ -119,6 +120,7 @@ impl Worker {
             process: setup.process.clone(),
             outside: RefCell::default(),
             reserve: Reserve::default(),
+            overhead: Overhead::default(),
             journal: Journal::new(setup.voice.clone()),
             access: setup.access.clone().map(AccessBuffer::new),
             identities: Identities::default(),

@@ -48,3 +48,11 @@ fn examples_are_valid() {
     }
     assert!(count >= 9, "only {count} examples were found");
 }
+
+#[test]
+fn the_schema_is_printed() {
+    let printed = std::process::Command::new(env!("CARGO_BIN_EXE_weir")).arg("schema").output().unwrap();
+    assert!(printed.status.success());
+    let schema: serde_json::Value = serde_json::from_slice(&printed.stdout).unwrap();
+    assert_eq!(schema, config::schema());
+}

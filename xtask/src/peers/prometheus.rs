@@ -21,8 +21,10 @@ const EACH: usize = 2000;
 /// A weir with names that need escaping, one backend that is down, and its admin address.
 fn start(program: &Path, name: &str, backend: SocketAddr) -> Result<(Running, SocketAddr, SocketAddr)> {
     let (web, admin, nobody) = (free_address()?, free_address()?, free_address()?);
+    let log = log(name)?;
     let configuration = format!(
         r#"admin: {{ bind: "{admin}" }}
+access_log: {{ path: "{}", format: common }}
 listeners:
   web:
     bind: {web}
@@ -35,7 +37,8 @@ pools:
   app: {{ backends: ["{backend}"], health: {{ http: /, interval: 1s }} }}
   down: {{ backends: [{{ address: "{nobody}", name: "no\"body" }}] }}
 shutdown: {{ announce: 100ms, drain: 10s }}
-"#
+"#,
+        log.display()
     );
     let running = weir(program, name, &configuration)?;
     running.ready(|| {
@@ -43,6 +46,11 @@ shutdown: {{ announce: 100ms, drain: 10s }}
         Ok(())
     })?;
     Ok((running, web, admin))
+}
+
+/// Where a weir of this name writes its access log.
+fn log(name: &str) -> Result<PathBuf> {
+    Ok(folder(name)?.join("access.log"))
 }
 
 fn status(url: &str) -> Result<String> {
@@ -91,7 +99,7 @@ fn run(command: &mut Command) -> Result<String> {
     Ok(said.into_owned())
 }
 
-/// What Prometheus has scraped says exactly how many answers wrk got.
+/// What Prometheus has scraped says exactly how many answers wrk got, and how many lines the access log has.
 pub(super) fn scrapes(program: &Path) -> Result<String> {
     let (backend, address) = (free_address()?, free_address()?);
     let _site = site::nginx_site("scraped-nginx", backend)?;
@@ -111,8 +119,17 @@ pub(super) fn scrapes(program: &Path) -> Result<String> {
     ensure!(from_backend == expected, "{from_backend} of {expected} answers came from the backend");
     let waited = ask(address, r#"sum(weir_request_duration_seconds_count{route="app"})"#)?;
     ensure!(waited == expected, "{waited} of {expected} waits were measured");
+    // Every exchange is one line, those before wrk as well.
+    let all = ask(address, "sum(weir_requests_total)")?;
+    prometheus.ready(|| {
+        let lines = fs::read_to_string(log("scraped-weir")?)?.lines().count();
+        ensure!(lines as f64 == all, "{lines} lines of the access log for {all} requests");
+        Ok(())
+    })?;
     let scrapes = ask(address, "sum(scrape_samples_scraped)")?;
-    Ok(format!("{counted} answers counted by wrk, {counted} by Prometheus, from pages of {scrapes} samples"))
+    Ok(format!(
+        "{counted} answers counted by wrk, {counted} by Prometheus, {all} lines of the access log in all; from pages of {scrapes} samples"
+    ))
 }
 
 const ANSWERS: &str = r#"sum(weir_requests_total{listener="web",route="app",code="200"})"#;

@@ -30,6 +30,16 @@ pub(super) fn of(snapshot: &Snapshot) -> Value {
         })),
         "workers": { "count": process.workers.map_or_else(|| json!("auto"), |count| json!(count)), "pin": process.pin },
         "limits": { "connections": limit(process.connections) },
+        "access_log": snapshot.logging.access.as_ref().map(|log| json!({
+            "path": log.target.to_string(),
+            "format": log.format.to_string(),
+            "sample": log.sample.to_string(),
+        })),
+        "log": {
+            "level": word(snapshot.logging.process.level),
+            "format": word(snapshot.logging.process.format),
+        },
+        "debug_headers": snapshot.logging.debug_headers,
         "shutdown": {
             "announce": time(process.shutdown_announce),
             "drain": time(process.shutdown_drain),
@@ -66,7 +76,7 @@ fn word(variant: impl std::fmt::Debug) -> String {
 }
 
 fn networks(networks: &Networks) -> Value {
-    texts(&networks.0)
+    texts(networks.as_slice())
 }
 
 fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {

@@ -168,3 +168,21 @@ fn the_client_chooses_the_format() {
     }
     assert_eq!(of(&["text/plain;q=0.9, application/openmetrics-text; q=0.5"]), Format::Prometheus);
 }
+
+#[test]
+fn the_manual_lists_every_name() {
+    let manual = include_str!("../../../../docs/operating.md");
+    let text = page(&snapshot(), Format::Prometheus);
+    let names: BTreeSet<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    for name in &names {
+        assert!(manual.contains(&format!("`{name}`")), "{name} is not in docs/operating.md");
+    }
+    let (_, table) = manual.split_once("## Metrics").unwrap();
+    for name in table.split('`').filter(|word| word.starts_with("weir_") || word.starts_with("process_")) {
+        assert!(names.contains(name), "{name} is not on the page");
+    }
+}

@@ -48,10 +48,15 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     line!(out, "  {:?}", listener.timeouts);
     line!(out, "  {:?}", listener.limits);
     if !listener.trusted_proxies.is_empty() {
-        line!(out, "  trusted {:?}", listener.trusted_proxies.0);
+        line!(out, "  trusted {:?}", listener.trusted_proxies.as_slice());
     }
     if !listener.access.is_open() {
-        line!(out, "  allow {:?} deny {:?}", listener.access.allow.0, listener.access.deny.0);
+        line!(
+            out,
+            "  allow {:?} deny {:?}",
+            listener.access.allow.as_slice(),
+            listener.access.deny.as_slice()
+        );
     }
     line!(out, "  max_connections {} {:?}", count(listener.max_connections), listener.tcp);
     if listener.normalize != Normalize::default() {
@@ -148,7 +153,7 @@ fn matcher(matcher: &Matcher) -> String {
         Matcher::Header(name, texts) => format!("header {name} {}", any(texts)),
         Matcher::Query(name, texts) => format!("query {name} {}", any(texts)),
         Matcher::Cookie(name, texts) => format!("cookie {name} {}", any(texts)),
-        Matcher::Source(networks) => format!("source {}", any(&networks.0)),
+        Matcher::Source(networks) => format!("source {}", any(networks.as_slice())),
         Matcher::Not(conditions) => {
             format!("not ({})", conditions.iter().map(condition).collect::<Vec<_>>().join(" or "))
         }

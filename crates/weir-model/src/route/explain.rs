@@ -81,7 +81,7 @@ impl Matcher {
             Self::Cookie(name, texts) => why_text(&subject, secret::shown(name, &any_of(texts)), |each| {
                 condition::any_cookie(request, name, each)
             }),
-            Self::Source(networks) => differs(request.source().to_string(), any_of(&networks.0)),
+            Self::Source(networks) => differs(request.source().to_string(), any_of(networks.as_slice())),
             Self::Not(conditions) => {
                 let hit = conditions.iter().find(|condition| condition.holds(request));
                 format!("excluded by `not`: {}", hit.map(taken).unwrap_or_default())

@@ -192,7 +192,7 @@ fn headers_queries_and_cookies_are_compared_as_stated() {
 
 #[test]
 fn verdicts_name_the_first_matcher_that_failed() {
-    let networks = Networks(vec!["10.0.0.0/8".parse().unwrap()]);
+    let networks = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
     let canary = Matcher::Header("x-canary".into(), vec![TextMatch::Exact((*b"true").into())]);
     let path = Matcher::Path(vec![PathMatch::Prefix("/v1".into()), PathMatch::Exact("/x".into())]);
     let table = table(vec![
@@ -221,7 +221,7 @@ fn verdicts_name_the_first_matcher_that_failed() {
 
 #[test]
 fn a_connection_is_found_by_its_source() {
-    let networks = Networks(vec!["10.0.0.0/8".parse().unwrap()]);
+    let networks = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
     let table = table(vec![vec![condition([Matcher::Source(networks)])], vec![]]);
     assert_eq!(&*table.find_connection(IpAddr::from([10, 1, 2, 3])).unwrap().name, "0");
     assert_eq!(&*table.find_connection(IpAddr::from([192, 0, 2, 1])).unwrap().name, "1");

@@ -25,6 +25,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{Process, Secret, Snapshot};
 use crate::{
     draft::{ConnectionsDraft, Draft, ProcessDraft, Text, filled},
+    listener::Address,
     pool::PoolIndex,
     problem::{Located, Problem, Severity, Span},
     status::Registry,
@@ -49,6 +50,7 @@ pub fn compile(
     }
 
     let mut process = process(&draft.process, &mut problems);
+    problems.extend(open_admin(&draft.process, &process));
     registry.decide_workers(process.workers);
     let logging = log::logging(&draft.process.logs, registry, &mut problems);
     // What was written decides whether a key means anything where it stands; what counts is that with defaults.
@@ -170,6 +172,21 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
         shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
         shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
     }
+}
+
+/// Off loopback, strangers may ask; the API then answers nobody who cannot show a token.
+fn open_admin(draft: &ProcessDraft, process: &Process) -> Option<Problem> {
+    let address = process.admin.as_ref().and_then(Address::ip)?;
+    let text = draft.admin.as_ref().filter(|_| !address.ip().is_loopback() && draft.admin_token.is_none())?;
+    let cause = format!(
+        "`{}` is not on loopback and there is no token: only probes and metrics are answered",
+        text.value
+    );
+    Some(Problem::warning(
+        text.span,
+        cause,
+        "add `token_file: FILE`, or bind to `127.0.0.1` or a unix socket",
+    ))
 }
 
 /// What is wrong with a token, without showing it.

@@ -25,7 +25,7 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    telemetry::Record,
+    telemetry::{Record, Work},
     view::{Held, View},
 };
 
@@ -43,8 +43,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) started: u64,
     /// Bytes that the client sent: its head, and what was passed on of the body.
     pub(crate) came: u64,
-    /// Microseconds of work until the request was on its way to a backend; 0 until then.
-    pub(crate) spent: u64,
+    /// How long it has been worked on.
+    pub(crate) work: Work,
     /// Its method and target, for the record; stays in the input until the head is used.
     pub(super) request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
@@ -120,7 +120,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         asked: Asked::default(),
         started: clock::micros(),
         came: 0,
-        spent: 0,
+        work: conn.worker.overhead.begin(),
         request_line: Vec::new(),
         pool: None,
         arm: 0,

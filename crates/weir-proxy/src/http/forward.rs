@@ -318,10 +318,7 @@ impl Exchange<'_> {
                     Poll::Ready(Ok(_)) | Poll::Pending => {}
                 }
             }
-            if self.spent == 0 {
-                // The request is on its way: from here on the backend is waited for.
-                self.spent = clock::since_wake_up().max(1);
-            }
+            self.work.wait();
             let (mut deadline, mut cause) = self.deadline(upload, pool, begun);
             if self.until < deadline {
                 (deadline, cause) = (self.until, self.late());

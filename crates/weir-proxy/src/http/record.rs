@@ -21,10 +21,8 @@ impl Exchange<'_> {
         }
         let worker = &self.conn.worker;
         let waited = clock::micros().saturating_sub(self.started);
-        // What was done since the last wake-up is the end of the answer.
-        let overhead = self.spent + clock::since_wake_up();
         let counters = self.conn.counters(&self.listener);
-        counters.overhead.record(overhead);
+        counters.overhead.record(worker.overhead.end(&self.work));
         counters.bytes_in.add(self.came);
         match self.route() {
             Some(route) => {

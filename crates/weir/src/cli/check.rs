@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
 };
 
 use clap::Args;
@@ -52,7 +53,9 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
 }
 
 fn compile(path: &Path) -> Result<Compiled, Refusal> {
-    config::load(path).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)))
+    // As many workers as there would be: what they need of the file limit counts.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    config::load(path).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(cores)))
 }
 
 fn report(path: &Path, compiled: &Compiled) {

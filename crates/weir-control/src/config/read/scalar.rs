@@ -107,12 +107,10 @@ impl Reader {
 
     /// A number from 1, or none for `none`.
     pub(super) fn limit(&mut self, node: &Node) -> Option<Option<u32>> {
-        if self.plain(node, "a whole number or `none`")? == "none" {
-            return Some(None);
-        }
-        match self.number(node)? {
-            0 => self.zero(node, "a number of 1 or more", "`none`"),
-            number => Some(Some(number)),
+        match self.number_or(node, "none")? {
+            None => Some(None),
+            Some(0) => self.zero(node, "a number of 1 or more", "`none`"),
+            number => Some(number),
         }
     }
 
@@ -204,9 +202,14 @@ impl Reader {
 
     /// `auto`, `none` or a number of connections from 1.
     pub(super) fn connections(&mut self, node: &Node) -> Option<ConnectionsDraft> {
-        match &*self.plain(node, "`auto`, `none` or a whole number")? {
+        const WHAT: &str = "`auto`, `none` or a whole number";
+        match &*self.plain(node, WHAT)? {
             "auto" => Some(ConnectionsDraft::Auto),
-            _ => Some(self.limit(node)?.map_or(ConnectionsDraft::None, ConnectionsDraft::Count)),
+            "none" => Some(ConnectionsDraft::None),
+            text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(self.limit(node)?.map_or(ConnectionsDraft::None, ConnectionsDraft::Count))
+            }
+            _ => self.refuse(node, WHAT, ""),
         }
     }
 

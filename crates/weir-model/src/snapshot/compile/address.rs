@@ -126,7 +126,7 @@ pub(super) fn networks<'t>(
     texts: impl IntoIterator<Item = &'t Text>,
     problems: &mut Vec<Problem>,
 ) -> Networks {
-    Networks(texts.into_iter().filter_map(|text| super::kept(network(text), problems)).collect())
+    Networks::new(texts.into_iter().filter_map(|text| super::kept(network(text), problems)).collect())
 }
 
 fn network(text: &Text) -> Result<IpNet, Problem> {

@@ -75,7 +75,7 @@ fn detail(matcher: &Matcher) -> String {
                 _ => name.to_string(),
             }
         }
-        Matcher::Source(networks) => listed(&networks.0),
+        Matcher::Source(networks) => listed(networks.as_slice()),
         Matcher::Not(conditions) => format!("not({})", of(conditions)),
     }
 }

@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::Ipv4Addr,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
 };
 
@@ -51,12 +52,13 @@ pub(super) fn hairpins(
     problems: &mut Vec<Problem>,
 ) {
     let used: Vec<BTreeSet<PoolIndex>> = listeners.iter().map(|listener| pools_of(listener)).collect();
+    let doors = Doors::of(listeners);
     // Which listeners each pool leads to, with the address that does.
     let leads: Vec<Vec<(usize, &Text)>> = pool_drafts
         .values()
         .map(|pool| {
             let addresses = pool.backends.iter().map(|backend| &backend.address);
-            addresses.filter_map(|text| Some((own_listener(text, listeners)?, text))).collect()
+            addresses.filter_map(|text| Some((doors.behind(text)?, text))).collect()
         })
         .collect();
     for (pool, leads_to) in leads.iter().enumerate() {
@@ -113,25 +115,44 @@ pub(super) fn pools_of(listener: &Listener) -> BTreeSet<PoolIndex> {
     pools
 }
 
-/// The listener that a backend's address belongs to. Which addresses this machine has besides loopback is not known
-/// here; those are found at run time.
-fn own_listener(text: &Text, listeners: &[Arc<Listener>]) -> Option<usize> {
-    let backend = match address::endpoint(text).ok()? {
-        Endpoint::Address(address) => Address::Ip(address),
-        Endpoint::Name(host, port) if &*host == "localhost" => {
-            Address::Ip((Ipv4Addr::LOCALHOST, port).into())
-        }
-        Endpoint::Name(..) => return None,
-        Endpoint::Unix(path) => Address::Unix(path),
-    };
-    listeners.iter().position(|listener| listener.binds.iter().any(|bind| leads_to(&backend, &bind.address)))
+/// Listeners by what they are bound to, for whoever asks about very many backends.
+struct Doors<'l> {
+    by_port: BTreeMap<u16, Vec<(usize, &'l Address)>>,
+    by_path: BTreeMap<&'l Path, usize>,
 }
 
-/// True if who connects to the one arrives at the other.
-fn leads_to(backend: &Address, bind: &Address) -> bool {
-    let (Some(to), Some(at)) = (backend.ip(), bind.ip()) else {
-        return backend == bind;
-    };
-    let everywhere = at.ip().is_unspecified() && to.ip().is_loopback() && at.is_ipv4() == to.is_ipv4();
-    at.port() == to.port() && (at.ip() == to.ip() || everywhere)
+impl<'l> Doors<'l> {
+    fn of(listeners: &'l [Arc<Listener>]) -> Self {
+        let mut doors = Self { by_port: BTreeMap::new(), by_path: BTreeMap::new() };
+        for (index, listener) in listeners.iter().enumerate() {
+            for bind in &listener.binds {
+                match &bind.address {
+                    Address::Ip(at) => {
+                        doors.by_port.entry(at.port()).or_default().push((index, &bind.address));
+                    }
+                    Address::Unix(path) => _ = doors.by_path.entry(path).or_insert(index),
+                }
+            }
+        }
+        doors
+    }
+
+    /// The listener that a backend's address belongs to. Which addresses this machine has besides loopback is not known
+    /// here; those are found at run time.
+    fn behind(&self, text: &Text) -> Option<usize> {
+        let to: SocketAddr = match address::endpoint(text).ok()? {
+            Endpoint::Address(address) => address,
+            Endpoint::Name(host, port) if &*host == "localhost" => (Ipv4Addr::LOCALHOST, port).into(),
+            Endpoint::Name(..) => return None,
+            Endpoint::Unix(path) => return self.by_path.get(&*path).copied(),
+        };
+        let leads_here = |at: &Address| {
+            at.ip().is_some_and(|at| {
+                let everywhere =
+                    at.ip().is_unspecified() && to.ip().is_loopback() && at.is_ipv4() == to.is_ipv4();
+                at.ip() == to.ip() || everywhere
+            })
+        };
+        self.by_port.get(&to.port())?.iter().find(|(_, at)| leads_here(at)).map(|(index, _)| *index)
+    }
 }

@@ -64,7 +64,7 @@ fn matcher_covers(wide: &Matcher, narrow: &Matcher) -> bool {
             our_name == their_name && all_in(theirs, ours, |ours, theirs| ours.covers(theirs))
         }
         (Matcher::Source(ours), Matcher::Source(theirs)) => {
-            all_in(&theirs.0, &ours.0, |ours, theirs| ours.contains(theirs))
+            all_in(theirs.as_slice(), ours.as_slice(), |ours, theirs| ours.contains(theirs))
         }
         // "None of ours" is the wider one if each of ours is among theirs.
         (Matcher::Not(ours), Matcher::Not(theirs)) => all_in(ours, theirs, covers),

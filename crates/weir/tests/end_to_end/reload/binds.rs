@@ -170,3 +170,27 @@ fn one_address_may_become_all_and_back() {
         assert_eq!(RawClient::connect(port).get("/").text(), "ok");
     }
 }
+
+#[test]
+fn who_waits_in_the_queue_of_a_closed_address_is_served() {
+    let backend = answering("ok");
+    let pools = [pool("app", &[backend.address()])];
+    let pools: Vec<_> = pools.iter().map(String::as_str).collect();
+    let port = free_port("127.0.0.16");
+    let extra = format!("extra: {{ bind: '{port}', protocol: http, pool: app, max_connections: 1 }}");
+    let weir = Weir::from_text(&file(&[super::WEB, &extra], &pools));
+    let mut only = RawClient::connect(port);
+    assert_eq!(only.get("/").text(), "ok");
+    // Connected, as far as the kernel is concerned, but not accepted: there is no room for them.
+    let mut waiting: Vec<_> = (0..8).map(|_| RawClient::connect(port)).collect();
+    for client in &mut waiting {
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    }
+    assert_eq!(backend.requests().len(), 1);
+    weir.app().reload_text(&file(&[super::WEB], &pools)).unwrap();
+    for client in &mut waiting {
+        let answer = client.final_response("GET");
+        assert_eq!((answer.text(), answer.header("connection")), ("ok".into(), Some("close")));
+    }
+    assert_eq!(TcpStream::connect(port).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}

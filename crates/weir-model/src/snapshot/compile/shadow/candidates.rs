@@ -120,7 +120,9 @@ fn filed_under(matcher: &Matcher) -> Option<Vec<Key<'_>>> {
         Matcher::Header(name, texts) => Some(all_text_places(Of::Header(name), texts)),
         Matcher::Query(name, texts) => Some(all_text_places(Of::Query(name), texts)),
         Matcher::Cookie(name, texts) => Some(all_text_places(Of::Cookie(name), texts)),
-        Matcher::Source(networks) => Some(networks.0.iter().map(|network| source(*network)).collect()),
+        Matcher::Source(networks) => {
+            Some(networks.as_slice().iter().map(|network| source(*network)).collect())
+        }
         Matcher::Not(_) => None,
     }
 }
@@ -180,7 +182,7 @@ fn looked_for<'k>(matcher: &'k Matcher, look: &mut dyn FnMut(Key<'k>)) {
         Matcher::Query(name, texts) => texts_over(Of::Query(name), texts, look),
         Matcher::Cookie(name, texts) => texts_over(Of::Cookie(name), texts, look),
         Matcher::Source(networks) => {
-            networks.0.first().into_iter().for_each(|network| networks_over(network, look));
+            networks.as_slice().first().into_iter().for_each(|network| networks_over(network, look));
         }
         Matcher::Not(_) => {}
     }

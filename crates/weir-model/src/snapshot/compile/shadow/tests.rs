@@ -25,7 +25,7 @@ fn matcher() -> impl Strategy<Value = Matcher> {
         (name.clone(), texts()).prop_map(|(name, texts)| Matcher::Header(name, texts)),
         (name.clone(), texts()).prop_map(|(name, texts)| Matcher::Query(name, texts)),
         (name, texts()).prop_map(|(name, texts)| Matcher::Cookie(name, texts)),
-        prop::collection::vec(network(), 1..3).prop_map(|networks| Matcher::Source(Networks(networks))),
+        prop::collection::vec(network(), 1..3).prop_map(|networks| Matcher::Source(Networks::new(networks))),
         text().prop_map(|text| {
             Matcher::Not(vec![Condition { matchers: vec![Matcher::Header("x".into(), vec![text])] }])
         }),
@@ -99,7 +99,7 @@ fn what_many_routes_have_in_common_is_not_compared() {
         &|n| vec![Matcher::Header("x".into(), vec![TextMatch::Prefix(format!("{n}-").into_bytes().into())])],
         &|n| {
             let address = std::net::Ipv4Addr::from(u32::try_from(n).unwrap());
-            vec![Matcher::Source(Networks(vec![ipnet::IpNet::from(std::net::IpAddr::V4(address))]))]
+            vec![Matcher::Source(Networks::new(vec![ipnet::IpNet::from(std::net::IpAddr::V4(address))]))]
         },
     ];
     for (kind, matchers) in kinds.iter().enumerate() {
