@@ -80,7 +80,8 @@ impl fmt::Debug for Admin {
 /// If the socket cannot be used.
 pub async fn serve(door: Door, admin: Admin) -> std::io::Result<()> {
     let Door { socket, address } = door;
-    let room = Room { bound: address.into(), admin: admin.into() };
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Room { permits, bound: address.into(), admin: admin.into() };
     match socket {
         DoorSocket::Ip(socket) => {
             accept(&tokio::net::TcpListener::from_std(socket)?, room).await;
@@ -92,19 +93,22 @@ pub async fn serve(door: Door, admin: Admin) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Connections that have to be left for newcomers.
+const SPARE: usize = 32;
+
 /// What every connection needs.
 #[derive(Clone)]
 struct Room {
+    permits: Arc<Semaphore>,
     bound: Arc<Address>,
     admin: Arc<Admin>,
 }
 
 async fn accept(listening: &impl Listening, room: Room) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         // Above the limit new connections wait in the accept queue.
-        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok(permit) = room.permits.clone().acquire_owned().await else { return };
         match listening.next().await {
             Ok(stream) => _ = connections.spawn(connection(Wire::new(stream), permit, room.clone())),
             // Out of files, or a client that is already gone: neither goes away by asking again at once.
@@ -119,7 +123,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let (answer, head_only, close) = match wire.read().await {
+        let (answer, head_only, close) = match wire.read(|| room.permits.available_permits() < SPARE).await {
             Read::Request(request) => {
                 let answer = room.answer(&request).await.unwrap_or_else(|refusal| refusal);
                 (answer, request.method == "HEAD", !request.keep_alive)

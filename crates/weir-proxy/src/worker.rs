@@ -135,6 +135,12 @@ impl Worker {
         self.view.borrow().clone()
     }
 
+    /// True if something was published after this view.
+    #[inline]
+    pub(crate) fn is_behind(&self, view: &View) -> bool {
+        view.generation != self.cell.generation()
+    }
+
     /// Takes notice of what was published.
     #[inline]
     pub(crate) fn keep_up(&self) {

@@ -5,7 +5,10 @@ use weir_model::{
     listener::Listener,
     route::{RequestFacts, Route},
 };
-use weir_proxy::{Rehearsal, error::ProxyError};
+use weir_proxy::{
+    Rehearsal,
+    error::{Cause, ProxyError},
+};
 
 /// Judges with weir-proxy's code.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +27,13 @@ impl Rehearse for Path {
             .map_err(|error| refused(&error))
     }
 
-    fn connect(&self, _: &Listener, _: &Question) -> Result<(), Refused> {
-        Ok(())
+    fn connect(&self, listener: &Listener, question: &Question) -> Result<(), Refused> {
+        if listener.access.admits(question.source.ip()) {
+            return Ok(());
+        }
+        let denied = refused(&Cause::ClientDenied.into());
+        // Nothing is said on a connection of bytes.
+        Err(Refused { status: 0, ..denied })
     }
 }
 

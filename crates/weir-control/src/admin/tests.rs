@@ -382,3 +382,14 @@ async fn garbage_ends_one_connection_and_nothing_else() {
     }
     assert_eq!(running.ask("GET /livez HTTP/1.1\nhost: localhost").await.0, 200);
 }
+
+#[tokio::test]
+async fn connections_that_are_only_held_keep_nobody_out() {
+    let running = local();
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS + 20 {
+        held.push(TcpStream::connect(running.address).await.unwrap());
+    }
+    assert_eq!(running.ask("GET /livez HTTP/1.1\nhost: localhost").await.0, 200);
+    drop(held);
+}

@@ -103,7 +103,7 @@ enum Plan {
 
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
 pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
-    let (view, listener) = conn.scene();
+    let (mut view, mut listener) = conn.scene();
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
@@ -111,6 +111,10 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     if matches!(head, Err(NoHead::Closed)) {
         room.requests.give(request);
         return After::Close;
+    }
+    // Somebody may connect long before they ask, and what was there then may be gone.
+    if conn.worker.is_behind(&view) {
+        (view, listener) = conn.scene();
     }
     let mut exchange = Exchange {
         conn,

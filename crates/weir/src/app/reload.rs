@@ -149,9 +149,10 @@ impl Reloading {
         }
         let because = |error: anyhow::Error| Refusal::because(format!("{error:#}"), "nothing was changed");
         let workers = self.orders.0.len();
-        let opened = listeners::prepare(&snapshot, &bound, workers).and_then(listeners::Prepared::listen);
-        let opened = opened.map_err(because)?;
+        let prepared = listeners::prepare(&snapshot, &bound, workers).map_err(because)?;
         let target = self.target(&running.logging, &snapshot.logging).map_err(because)?;
+        // Last, because from here on clients can connect.
+        let opened = prepared.listen().map_err(because)?;
 
         if let Some(target) = target {
             self.access.change(target);

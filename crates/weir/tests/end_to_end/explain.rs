@@ -15,6 +15,8 @@ listeners:
     bind: 127.0.0.1:0
     protocol: http
     trusted_proxies: [127.0.0.0/8]
+    deny: [203.0.113.0/24]
+    normalize: { double_slash: merge }
     limits: { headers: 8 }
     routes:
       - { name: exact, match: { host: a.test, path: /exact }, respond: { headers: { X-Route: exact } } }
@@ -74,6 +76,7 @@ fn request(seed: &mut Seed) -> (String, Particulars) {
         "Cookie: a=b; session=basic",
         "X-Forwarded-For: 192.0.2.7",
         "X-Forwarded-For: 192.0.2.7, 198.51.100.1",
+        "X-Forwarded-For: 203.0.113.9",
         "X-Bad Name: 1",
         "Content-Length: 1, 1",
     ] {
@@ -129,9 +132,29 @@ fn what_is_explained_is_what_happens() {
     // All routes and all ways of being refused have had their turn.
     for outcome in [
         "exact", "under", "post", "regex", "header", "query", "cookie", "source", "not", "either", "itself",
-        "404", "400", "405",
+        "404", "400", "403", "405",
     ] {
         assert!(outcomes.contains_key(outcome), "{outcome} is missing in {outcomes:?}");
     }
     assert_eq!(resting.accepted(), 0);
+}
+
+#[test]
+fn a_client_that_is_denied_is_told_apart() {
+    let text = "listeners: { db: { bind: 127.0.0.1:0, protocol: tcp, deny: [192.0.2.0/24], pool: db } }
+pools: { db: { backends: [127.0.0.1:9] } }";
+    let app = App::from_text(text).unwrap();
+    let ask = |source: &str| {
+        let particulars = Particulars {
+            listener: Some("db".into()),
+            source: Some(source.to_owned()),
+            ..Particulars::default()
+        };
+        let question = Question::new("tcp://127.0.0.1:1", particulars).unwrap();
+        explain(&app.snapshot(), &question, &Path, Circumstances { live: true, draw: 0 }).unwrap()
+    };
+    assert_eq!(ask("198.51.100.1").action, "pool");
+    let denied = ask("192.0.2.7:5555");
+    assert_eq!(denied.action, "refused");
+    assert!(denied.effects[0].contains("client_denied"), "{denied:?}");
 }

@@ -85,6 +85,31 @@ fn a_pool_that_changed_keeps_what_stayed() {
 }
 
 #[test]
+fn who_connected_before_and_asks_after_gets_what_is_new() {
+    let (one, two) = (answering("one"), answering("two"));
+    let weir = Weir::from_text(&file(&[WEB], &[&pool("app", &[one.address()])]));
+    // Several, so that each worker has one; the first request on each comes after the reload, in two parts.
+    let mut clients: Vec<_> = (0..8).map(|_| RawClient::connect(weir.address())).collect();
+    for client in &mut clients[4..] {
+        client.send("GET / HTTP/1.1\r\n");
+    }
+    let accepted = || {
+        let snapshot = weir.app().snapshot();
+        snapshot.listeners[0].status.shards.sum(|shard| shard.accepted.value())
+    };
+    wait_until("all of them are accepted", || accepted() == 8);
+    weir.app().reload_text(&file(&[WEB], &[&pool("app", &[two.address()])])).unwrap();
+    drop(one);
+    for client in &mut clients[4..] {
+        client.send("Host: a.test\r\n\r\n");
+        assert_eq!(client.final_response("GET").text(), "two");
+    }
+    for client in &mut clients[..4] {
+        assert_eq!(client.get("/").text(), "two");
+    }
+}
+
+#[test]
 fn requests_wait_for_the_first_check_where_every_backend_is_new() {
     let (one, two) = (answering("one"), answering("two"));
     let checked = |backend: &FakeBackend| {

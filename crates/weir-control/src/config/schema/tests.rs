@@ -6,7 +6,7 @@ use std::{
 };
 
 use jsonschema::Validator;
-use weir_model::status::Registry;
+use weir_model::{problem::Severity, status::Registry};
 
 use super::*;
 use crate::config::{self, Style, Surroundings, yaml};
@@ -111,7 +111,7 @@ fn it_refuses_every_file_whose_form_is_wrong() {
         };
         // What the reader refuses is wrong in form; what compiling refuses need not be.
         let loaded = config::load_in(&path, &Surroundings::default()).unwrap();
-        if loaded.problems.iter().any(|problem| problem.severity == weir_model::problem::Severity::Error) {
+        if loaded.problems.iter().any(|problem| problem.severity == Severity::Error) {
             assert!(!validator.is_valid(&instance), "{} is accepted", path.display());
             count += 1;
         }
@@ -317,4 +317,63 @@ fn the_reference_example_shows_every_key() {
             assert!(found, "examples/reference does not show `{}` in {}", key.name, keys.what);
         }
     }
+}
+
+/// Calls `each` with the value once for every value inside of it, replaced by `other`.
+fn replaced(value: &Value, other: &Value, each: &mut dyn FnMut(Value)) {
+    match value {
+        Value::Object(entries) => {
+            for (key, inner) in entries {
+                replaced(inner, other, &mut |inner| {
+                    let mut entries = entries.clone();
+                    entries[key] = inner;
+                    each(Value::Object(entries));
+                });
+            }
+        }
+        Value::Array(items) => {
+            for (place, inner) in items.iter().enumerate() {
+                replaced(inner, other, &mut |inner| {
+                    let mut items = items.clone();
+                    items[place] = inner;
+                    each(Value::Array(items));
+                });
+            }
+        }
+        _ => {}
+    }
+    each(other.clone());
+}
+
+#[test]
+fn it_refuses_nothing_that_weir_takes() {
+    let validator = validator();
+    let others = json!([0, 70_000, true, "none", "5s", "a", [], {}]);
+    let (mut taken, mut refused) = (0, 0);
+    let everything = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("everything_");
+    for path in files(&root().join("tests/golden/good")).into_iter().filter(everything) {
+        let whole = instance(&path).unwrap();
+        for other in others.as_array().unwrap() {
+            replaced(&whole, other, &mut |document| {
+                // Where the file is, so that files which it names are found.
+                let loaded = config::from_text_in(
+                    &path.to_string_lossy(),
+                    &document.to_string(),
+                    &Surroundings::default(),
+                );
+                let readable = loaded.problems.iter().all(|problem| problem.severity != Severity::Error);
+                if readable && config::compile(loaded, 1, &mut Registry::new(1)).is_ok() {
+                    assert!(
+                        validator.is_valid(&document),
+                        "{} with {other} is refused:\n{document:#}",
+                        path.display()
+                    );
+                    taken += 1;
+                } else {
+                    refused += usize::from(!validator.is_valid(&document));
+                }
+            });
+        }
+    }
+    assert!(taken > 200 && refused > 200, "{taken} were taken, {refused} refused by both");
 }
