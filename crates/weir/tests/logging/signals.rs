@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     net::SocketAddr,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -12,7 +12,8 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use weir_testkit::{Answer, FakeBackend, RawClient, wait_until};
+use serde_json::Value;
+use weir_testkit::{Answer, FakeBackend, RawClient, Refusing, wait_until};
 
 use crate::support::path;
 
@@ -28,6 +29,7 @@ impl Program {
         let mut child = command
             .args(["run", "-c"])
             .arg(file)
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .stdin(Stdio::null())
             .spawn()
@@ -41,8 +43,9 @@ impl Program {
     /// The first address that it says it is bound to.
     fn address(&self) -> SocketAddr {
         let mut lines = self.said.iter();
-        let bound =
-            lines.find_map(|line| line.split_once("bound to ").map(|(_, address)| address.to_owned()));
+        let bound = lines.find_map(|line| {
+            line.split_once("bound to ").map(|(_, address)| address.trim_end_matches(['"', '}']).to_owned())
+        });
         bound.expect("it never said what it is bound to").parse().unwrap()
     }
 
@@ -113,4 +116,39 @@ fn rename_and_sighup_lose_nothing_and_repeat_nothing() {
         .collect();
     assert_eq!(lines.len(), expected.len());
     assert_eq!(lines.into_iter().collect::<BTreeSet<_>>(), expected);
+}
+
+#[test]
+fn standard_output_takes_the_access_log_and_standard_error_the_other() {
+    let (backend, refusing) = (FakeBackend::answering(Answer::ok("ok")), Refusing::new());
+    let file = path("weir.yaml");
+    let text = format!(
+        "workers: 1\nshutdown: {{ announce: 0s }}\nlog: {{ format: json }}\naccess_log: '-'\n\
+         listeners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, routes: [\n  \
+         {{ match: {{ path: /no }}, pool: gone }}, {{ pool: app }}] }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }}, gone: {{ backends: ['{}'] }} }}\n",
+        backend.address(),
+        refusing.address()
+    );
+    fs::write(&file, text).unwrap();
+    let mut weir = Program::run(&file);
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..50 {
+        assert_eq!(client.get("/yes").status(), 200);
+    }
+    assert_eq!(client.get("/no").status(), 502);
+    weir.signal(Signal::TERM);
+    assert!(weir.child.wait().unwrap().success());
+    let mut written = String::new();
+    weir.child.stdout.take().unwrap().read_to_string(&mut written).unwrap();
+    let objects: Vec<Value> = written.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(objects.len(), 51, "{written}");
+    assert_eq!(objects[50]["cause"], "backend_connect_refused");
+    // What it was bound to has been read before.
+    let said: Vec<Value> = weir.said.iter().map(|line| serde_json::from_str(&line).unwrap()).collect();
+    let failure = said.iter().find(|line| line["cause"] == "backend_connect_refused").unwrap();
+    assert_eq!((&failure["level"], &failure["route"]), (&"warn".into(), &"/no".into()));
+    assert_eq!((&failure["pool"], &failure["status"]), (&"gone".into(), &"502".into()));
+    assert!(failure["message"].as_str().unwrap().starts_with("the backend refused the connection"));
+    fs::remove_file(file).unwrap();
 }
