@@ -33,6 +33,18 @@ fn answering(text: &str) -> FakeBackend {
     FakeBackend::answering(Answer::ok(text))
 }
 
+/// Sends every byte back.
+fn echoing() -> FakeBackend {
+    FakeBackend::custom(|mut connection| {
+        loop {
+            let bytes = connection.read_exact(1);
+            if bytes.is_empty() || !connection.send(&bytes) {
+                return;
+            }
+        }
+    })
+}
+
 #[test]
 fn connections_on_both_sides_stay() {
     let backend = answering("ok");

@@ -12,7 +12,7 @@ use std::{
 
 use weir_testkit::{Answer, FakeBackend, RawClient};
 
-use super::{file, free_port};
+use super::{echoing, file, free_port};
 use crate::support::Weir;
 
 const RELOADS: usize = 50;
@@ -95,20 +95,9 @@ fn backend() -> FakeBackend {
     })
 }
 
-fn bytes_backend() -> FakeBackend {
-    FakeBackend::custom(|mut connection| {
-        loop {
-            let bytes = connection.read_exact(1);
-            if bytes.is_empty() || !connection.send(&bytes) {
-                return;
-            }
-        }
-    })
-}
-
 #[test]
 fn fifty_reloads_are_not_noticed() {
-    let (web, more, bytes) = (backend(), backend(), bytes_backend());
+    let (web, more, bytes) = (backend(), backend(), echoing());
     let extra = free_port("127.0.0.21");
     let text = |round: usize| {
         let extra = format!("extra: {{ bind: '{extra}', protocol: http, pool: app }}");

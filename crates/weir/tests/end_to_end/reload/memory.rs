@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use weir_model::{listener::Listener, pool::Pool, route::Route, snapshot::Snapshot};
 use weir_testkit::{FakeBackend, RawClient, wait_until};
 
-use super::{answering, file, pool};
+use super::{answering, echoing, file, pool};
 use crate::support::Weir;
 
 /// Everything a snapshot consists of, without keeping any of it.
@@ -52,17 +52,6 @@ fn switching() -> FakeBackend {
                 if bytes.is_empty() || !connection.send(&bytes) {
                     return;
                 }
-            }
-        }
-    })
-}
-
-fn echoing() -> FakeBackend {
-    FakeBackend::custom(|mut connection| {
-        loop {
-            let bytes = connection.read_exact(1);
-            if bytes.is_empty() || !connection.send(&bytes) {
-                return;
             }
         }
     })
