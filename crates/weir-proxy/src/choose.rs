@@ -15,6 +15,7 @@ use weir_model::{
 };
 
 use crate::{
+    error::ProxyError,
     upstream::{Gate, Idle},
     worker::Worker,
 };
@@ -102,6 +103,22 @@ impl PoolState {
             balancer.pick_other(set, load, seed, tried)
         };
         index.map(|index| set.members()[index].backend)
+    }
+
+    /// A backend has answered with this status code (0 for a connection that it took), so long after it was chosen.
+    #[inline]
+    pub(crate) fn answered(&self, worker: &Worker, backend: usize, code: u16, micros: u64) {
+        let counters = self.pool.backends[backend].status.shards.of(worker.index);
+        counters.codes.count(code);
+        counters.latency.record(micros);
+    }
+
+    /// An attempt at a backend has failed, by its fault.
+    #[cold]
+    pub(crate) fn failed(&self, worker: &Worker, backend: usize, error: &ProxyError) {
+        let status = &self.pool.backends[backend].status;
+        status.shards.of(worker.index).errors.add(1);
+        status.set_last_error(&error.to_string());
     }
 
     /// Lets those that wait for a connection look again: another worker may have released one.

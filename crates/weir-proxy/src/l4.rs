@@ -198,7 +198,6 @@ async fn join(
             pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
         }
         let in_flight = InFlight::new(chosen.status.clone());
-        let counters = chosen.status.shards.of(conn.worker.index);
         let asked = clock::micros();
         if let Some(noted) = &mut passed.noted {
             // The slot was waited for once, before the first attempt.
@@ -209,13 +208,11 @@ async fn join(
         passed.note(&connected);
         match connected {
             Ok(upstream) => {
-                counters.codes.count(0);
-                counters.latency.record(clock::micros().saturating_sub(asked));
+                pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
                 return Ok(Joined { upstream, _in_flight: in_flight, _permit: permit });
             }
             Err(error) => {
-                counters.errors.add(1);
-                chosen.status.set_last_error(&error.to_string());
+                pool.failed(&conn.worker, backend, &error);
                 tried.push(backend);
                 last = error;
             }

@@ -119,9 +119,8 @@ impl Exchange<'_> {
             self.start_attempt();
             let failed = match self.ask(input, pool, backend, upload, &mut link, tried.stale).await {
                 Ok(answer) => {
-                    let counters = pool.pool.backends[backend].status.shards.of(conn.worker.index);
-                    counters.codes.count(answer.response.status);
-                    counters.latency.record(clock::micros().saturating_sub(asked));
+                    let micros = clock::micros().saturating_sub(asked);
+                    pool.answered(&conn.worker, backend, answer.response.status, micros);
                     if let Some(attempt) = self.attempt() {
                         attempt.answered = clock::micros();
                         attempt.outcome = Outcome::Answered(answer.response.status);
@@ -152,9 +151,7 @@ impl Exchange<'_> {
                 || self.may_retry(&failed, upload, &pool.pool.status, &tried);
             if !(again && tried.stale) {
                 // A kept connection that went stale and is made anew is no failure of its backend.
-                let status = &pool.pool.backends[backend].status;
-                status.shards.of(conn.worker.index).errors.add(1);
-                status.set_last_error(&failed.error.to_string());
+                pool.failed(&conn.worker, backend, &failed.error);
             }
             if !again {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
