@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use crate::{
     balance::Policy,
-    health::HealthCheck,
+    health::{HealthCheck, Outlier},
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
 };
@@ -23,6 +23,10 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     /// Active checks; none by default, and then every backend counts as up.
     pub health: Option<HealthCheck>,
+    /// When live traffic takes backends out; never by default.
+    pub outlier: Option<Outlier>,
+    /// How long the share of a backend grows that begins to take traffic; zero is not at all.
+    pub slow_start: Millis,
     /// Time to connect to a backend.
     pub connect_timeout: Millis,
     /// Time until the response head.

@@ -5,9 +5,12 @@ pub mod compile;
 pub mod diff;
 mod secret;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll, Waker},
 };
 
 use arc_swap::ArcSwap;
@@ -98,12 +101,18 @@ impl Default for Process {
 pub struct SnapshotCell {
     generation: AtomicU64,
     current: ArcSwap<Snapshot>,
+    /// Who waits for the next one.
+    waiting: Mutex<Vec<Waker>>,
 }
 
 impl SnapshotCell {
     /// A cell that holds its first snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { generation: AtomicU64::new(snapshot.generation), current: ArcSwap::from_pointee(snapshot) }
+        Self {
+            generation: AtomicU64::new(snapshot.generation),
+            current: ArcSwap::from_pointee(snapshot),
+            waiting: Mutex::default(),
+        }
     }
 
     /// The generation of the published snapshot.
@@ -122,5 +131,23 @@ impl SnapshotCell {
         next.pools.iter().flat_map(|pool| &pool.backends).for_each(Backend::settle_orders);
         self.current.store(Arc::new(next));
         self.generation.store(generation, Ordering::Release);
+        self.waiters().drain(..).for_each(Waker::wake);
+    }
+
+    /// Ready once another generation than this one is published. Workers look for themselves; this is for those that
+    /// would have nothing else to do.
+    pub fn poll_published(&self, seen: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiters();
+        if self.generation() != seen {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,9 @@
 //! Which backend takes a request or connection: one worker's state for one pool.
 
+mod outlier;
+
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::BTreeMap,
     ops::Deref,
     rc::Rc,
@@ -12,10 +14,11 @@ use weir_model::{
     balance::{Balancer, EligibleSet},
     pool::Pool,
     status::BackendStatus,
+    time::Moment,
 };
 
 use crate::{
-    error::ProxyError,
+    error::{Cause, ProxyError, Side},
     upstream::{Gate, Idle},
     worker::Worker,
 };
@@ -29,6 +32,8 @@ pub(crate) struct PoolState {
     pub(crate) gate: Rc<Gate>,
     /// What tunnels keep of it, by backend.
     alone: RefCell<BTreeMap<usize, Rc<Self>>>,
+    /// The pool could not do without a backend that fails, and is not asked again before this.
+    no_ejection_before: Cell<Moment>,
     workers: usize,
     index: usize,
 }
@@ -55,6 +60,7 @@ impl PoolState {
             idle,
             gate,
             alone: RefCell::default(),
+            no_ejection_before: Cell::default(),
             pool,
             workers,
             index,
@@ -118,7 +124,27 @@ impl PoolState {
     pub(crate) fn failed(&self, worker: &Worker, backend: usize, error: &ProxyError) {
         let status = &self.pool.backends[backend].status;
         status.shards.of(worker.index).errors.add(1);
-        status.set_last_error(&error.to_string());
+        let sentence = error.to_string();
+        status.set_last_error(&sentence);
+        // What an answer with such a status means was told when it ended.
+        if error.cause.side() == Side::Backend && error.cause != Cause::BackendStatus {
+            outlier::wrong(self, worker, backend, &sentence);
+        }
+    }
+
+    /// The time of an exchange has run out while a backend was expected to answer.
+    #[cold]
+    pub(crate) fn kept_waiting(&self, worker: &Worker, backend: usize, error: &ProxyError) {
+        outlier::wrong(self, worker, backend, &error.to_string());
+    }
+
+    /// An answer has ended: one with this status code (0 for a connection that was made), and by this failure if it broke
+    /// off.
+    #[inline]
+    pub(crate) fn ended(&self, worker: &Worker, backend: usize, code: u16, broken: Option<&ProxyError>) {
+        if self.pool.outlier.is_some() {
+            outlier::ended(self, worker, backend, code, broken);
+        }
     }
 
     /// Lets those that wait for a connection look again: another worker may have released one.

@@ -209,6 +209,7 @@ async fn join(
         match connected {
             Ok(upstream) => {
                 pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
+                pool.ended(&conn.worker, backend, 0, None);
                 return Ok(Joined { upstream, _in_flight: in_flight, _permit: permit });
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_model::{
-    health::{HealthCheck, Probe},
+    health::{HealthCheck, Outlier, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
     route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RewritePath, Route, TextMatch},
@@ -179,7 +179,7 @@ fn route(route: &Route, snapshot: &Snapshot) -> Value {
             "timeout": retry.on.timeout,
             "statuses": retry.on.statuses,
             "per_try": time(retry.per_try),
-            "budget": retry.budget.map_or_else(|| "none".into(), |share| format!("{}%", f64::from(share) / 10_000.0)),
+            "budget": retry.budget.map_or_else(|| "none".into(), share),
             "methods": match &retry.methods {
                 RetryMethods::Idempotent => json!("idempotent"),
                 RetryMethods::All => json!("all"),
@@ -259,6 +259,8 @@ fn pool(pool: &Pool) -> Value {
         "balance": pool.balance.word(),
         "backends": backends,
         "health": pool.health.as_ref().map(health),
+        "outlier": pool.outlier.as_ref().map(outlier),
+        "slow_start": time(pool.slow_start),
         "connect_timeout": time(pool.connect_timeout),
         "response_timeout": time(pool.response_timeout),
         "stream_idle": time(pool.stream_idle),
@@ -277,9 +279,31 @@ fn pool(pool: &Pool) -> Value {
     })
 }
 
+fn outlier(outlier: &Outlier) -> Value {
+    json!({
+        "consecutive_errors": limit(outlier.consecutive_errors.unwrap_or(u32::MAX)),
+        "error_rate": outlier.error_rate.map_or_else(|| "none".into(), share),
+        "window": time(outlier.window),
+        "eject": time(outlier.eject),
+        "max_ejected": share(outlier.max_ejected),
+    })
+}
+
+/// Millionths as a percentage.
+fn share(share: u32) -> String {
+    format!("{}%", f64::from(share) / 10_000.0)
+}
+
 fn health(check: &HealthCheck) -> Value {
     let probe = match &check.probe {
         Probe::Tcp => ("tcp", json!({})),
+        Probe::Udp(udp) => (
+            "udp",
+            json!({
+                "send": udp.send.escape_ascii().to_string(),
+                "expect": udp.expect.as_ref().map(|expect| expect.escape_ascii().to_string()),
+            }),
+        ),
         Probe::Http(http) => (
             "http",
             json!({
@@ -295,6 +319,7 @@ fn health(check: &HealthCheck) -> Value {
     json!({
         probe.0: probe.1,
         "interval": time(check.interval),
+        "interval_down": time(check.interval_down),
         "timeout": time(check.timeout),
         "fall": check.fall,
         "rise": check.rise,

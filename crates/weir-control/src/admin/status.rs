@@ -4,13 +4,14 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use weir_model::{
+    health::slow_start,
     listener::{Listener, Protocol},
     pool::{Backend, Pool},
     status::{HistogramView, State},
     time::{Millis, Moment},
 };
 
-use super::Admin;
+use super::{Admin, Stamp};
 use crate::metrics;
 
 /// An order is heard of by every worker well within this time: idle connections are closed, and nobody chooses from
@@ -65,6 +66,8 @@ struct RouteView {
 struct PoolView {
     name: String,
     balance: &'static str,
+    /// How many of its backends live traffic may take out at the same time; null if it takes none out.
+    most_ejected: Option<usize>,
     backends: Vec<BackendView>,
 }
 
@@ -79,6 +82,15 @@ pub(super) struct BackendView {
     health: &'static str,
     /// Why health is what it is; empty if nothing was said.
     reason: String,
+    /// Since when it is that, as RFC 3339; null since the start.
+    since: Option<String>,
+    /// When its ejection is over, as RFC 3339. One that is ejected may be down as well.
+    ejected_until: Option<String>,
+    /// How often live traffic has taken it out.
+    ejections: u64,
+    /// How much of its weight counts, in percent: less than 100 for a while after it came back, where the pool has
+    /// `slow_start`.
+    share: f64,
     weight: u32,
     /// Requests and connections in flight.
     active: u32,
@@ -113,7 +125,7 @@ pub(super) fn of(admin: &Admin) -> Status {
             last_error: record.last_error,
         },
         listeners: snapshot.listeners.iter().map(|listener| listener_view(listener)).collect(),
-        pools: snapshot.pools.iter().map(|pool| pool_view(pool, now)).collect(),
+        pools: snapshot.pools.iter().map(|pool| pool_view(pool, now, admin.stamp)).collect(),
     }
 }
 
@@ -140,17 +152,20 @@ fn listener_view(listener: &Listener) -> ListenerView {
     }
 }
 
-fn pool_view(pool: &Pool, now: Moment) -> PoolView {
+fn pool_view(pool: &Pool, now: Moment, stamp: Stamp) -> PoolView {
     PoolView {
         name: pool.name.to_string(),
         balance: pool.balance.word(),
-        backends: pool.backends.iter().map(|backend| backend_view(backend, now)).collect(),
+        most_ejected: pool.most_ejected(),
+        backends: pool.backends.iter().map(|backend| backend_view(pool, backend, now, stamp)).collect(),
     }
 }
 
 /// A backend as it is now.
-pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
+pub(super) fn backend_view(pool: &Pool, backend: &Backend, now: Moment, stamp: Stamp) -> BackendView {
     let status = &backend.status;
+    let view = status.view();
+    let share = if pool.slow_start > Millis(0) { status.share() } else { slow_start::FULL };
     let latency: HistogramView = status.shards.iter().map(|shard| &shard.latency).collect();
     let orders = status.operator.orders();
     let ordered = orders.state.is_some_and(|order| order.file == backend.state)
@@ -163,8 +178,12 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
         address: backend.endpoint.to_string(),
         state: backend.state_now().word(),
         set_by: if ordered { "operator" } else { "file" },
-        health: status.health().word(),
-        reason: status.reason().to_string(),
+        health: view.health().word(),
+        reason: view.reason().to_string(),
+        since: Some(view.since()).filter(|since| *since > Moment(0)).map(stamp),
+        ejected_until: view.ejection().map(|ejection| stamp(ejection.until)),
+        ejections: status.ejections.load(Ordering::Relaxed),
+        share: f64::from(share) / 10.0,
         weight: backend.weight_now(),
         active,
         safe_to_stop: resting && active == 0,

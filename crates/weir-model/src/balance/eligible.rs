@@ -1,6 +1,6 @@
 //! The backends that may be chosen now.
 
-use crate::pool::Pool;
+use crate::{pool::Pool, time::Millis};
 
 /// One backend that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +36,15 @@ impl EligibleSet {
 
     /// The backends of a pool that are eligible now.
     pub fn of(pool: &Pool) -> Self {
-        let backends = pool.backends.iter().enumerate().filter(|(_, backend)| backend.is_eligible());
-        Self::new(backends.map(|(index, backend)| Member { backend: index, weight: backend.weight_now() }))
+        let backends = || pool.backends.iter().enumerate().filter(|(_, backend)| backend.is_eligible());
+        let shares = backends().map(|(_, backend)| backend.status.share());
+        // Where all have just begun, or all have begun long ago, shares change nothing.
+        let slow = pool.slow_start != Millis(0) && !is_even(shares);
+        Self::new(backends().map(|(index, backend)| {
+            let weight = backend.weight_now();
+            let weight = if slow { weight.saturating_mul(backend.status.share()) } else { weight };
+            Member { backend: index, weight }
+        }))
     }
 
     /// The members.
@@ -69,4 +76,10 @@ impl EligibleSet {
     pub fn at_weight(&self, point: u64) -> usize {
         self.cumulative.partition_point(|sum| *sum <= point)
     }
+}
+
+/// True if all are equal.
+fn is_even(mut shares: impl Iterator<Item = u32>) -> bool {
+    let first = shares.next();
+    shares.all(|share| Some(share) == first)
 }

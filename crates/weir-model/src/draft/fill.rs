@@ -3,8 +3,8 @@
 //! Every struct is taken apart by name here, so that a new key cannot be forgotten.
 
 use super::{
-    EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, PoolDraft,
-    PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text, TimeoutsDraft,
+    EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft,
+    OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text, TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 
@@ -153,15 +153,25 @@ impl PoolDraft {
             backends: _,
             balance,
             health,
+            outlier,
+            slow_start,
             connect_timeout,
             response_timeout,
             stream_idle,
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, connect_timeout, response_timeout, stream_idle);
+        absent!(from; balance, slow_start, connect_timeout, response_timeout, stream_idle);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
+        if outlier.is_none() {
+            *outlier = from.outlier.clone().map(|mut from| {
+                from.value.by_default = true;
+                from
+            });
+        } else {
+            map(outlier, &from.outlier, OutlierDraft::fill);
+        }
         match (health, &from.health) {
             // Without a probe, the default is for those that are checked anyway.
             (health @ None, Some(from)) if !from.probes.is_empty() => *health = Some(from.clone()),
@@ -173,11 +183,31 @@ impl PoolDraft {
 
 impl HealthDraft {
     fn fill(&mut self, from: &Self) {
-        let Self { span: _, off: _, probes, interval, timeout, fall, rise, port, initially_up } = self;
+        let Self {
+            span: _,
+            off: _,
+            probes,
+            interval,
+            interval_down,
+            timeout,
+            fall,
+            rise,
+            port,
+            initially_up,
+        } = self;
         if probes.is_empty() {
             probes.clone_from(&from.probes);
         }
-        absent!(from; interval, timeout, fall, rise, port, initially_up);
+        absent!(from; interval, interval_down, timeout, fall, rise, port, initially_up);
+    }
+}
+
+impl OutlierDraft {
+    fn fill(&mut self, from: &Self) {
+        let Self { off, by_default: _, consecutive_errors, error_rate, window, eject, max_ejected } = self;
+        if !*off && !from.off {
+            absent!(from; consecutive_errors, error_rate, window, eject, max_ejected);
+        }
     }
 }
 

@@ -11,6 +11,7 @@ mod header;
 mod listener;
 mod log;
 mod name;
+mod outlier;
 mod overlap;
 mod pool;
 mod retry;
@@ -18,6 +19,7 @@ mod rewrite;
 mod route;
 mod shadow;
 mod shared;
+mod udp;
 mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};

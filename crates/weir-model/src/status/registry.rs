@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use super::{
@@ -78,6 +81,9 @@ impl Registry {
                 pending: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
+                ejecting: Mutex::default(),
+                silent_until: AtomicU64::new(0),
+                unsettled: AtomicBool::new(false),
             })
         };
         self.pools.entry(name.into()).or_insert_with(new).clone()

@@ -126,8 +126,12 @@ impl Exchange<'_> {
                         attempt.outcome = Outcome::Answered(answer.response.status);
                     }
                     if !self.rejects(&answer, upload, pool, backend, &tried) {
-                        return self.deliver(input, pool, upload, &mut link, answer).await;
+                        let code = answer.response.status;
+                        let ended = self.deliver(input, pool, upload, &mut link, answer).await;
+                        pool.ended(&conn.worker, backend, code, ended.error.as_ref());
+                        return ended;
                     }
+                    pool.ended(&conn.worker, backend, answer.response.status, None);
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                     }
@@ -144,6 +148,10 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
+                if failed.error.cause == Cause::TimeoutRoute && !failed.unsent && upload.is_over() {
+                    // It had the whole request, and the rest of the time.
+                    pool.kept_waiting(&conn.worker, backend, &failed.error);
+                }
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.backends.push(backend);

@@ -10,11 +10,11 @@ use weir_control::{
     health::{self, Prober},
     reload::Reloader,
 };
-use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
+use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell, time::Moment};
 use weir_proxy::{
     clock,
     error::Cause,
-    telemetry::{Level, Voice},
+    telemetry::{Level, Voice, timestamp},
     worker::Phase,
 };
 
@@ -33,6 +33,17 @@ impl Prober for Probes {
     ) -> impl Future<Output = Result<String, String>> + Send {
         weir_proxy::health::probe(check, address, host)
     }
+}
+
+/// A moment as RFC 3339, by the clock on the wall as it is now.
+fn stamp(moment: Moment) -> String {
+    let (seconds, micros) = clock::wall();
+    let wall = u128::from(seconds) * 1_000_000 + u128::from(micros);
+    let ahead = u128::from(moment.since(clock::read()).0) * 1000;
+    let ago = u128::from(clock::read().since(moment).0) * 1000;
+    let there = (wall + ahead).saturating_sub(ago);
+    let seconds = u64::try_from(there / 1_000_000).unwrap_or(u64::MAX);
+    timestamp((seconds, u32::try_from(there % 1_000_000).unwrap_or(0)))
 }
 
 /// The control thread.
@@ -73,6 +84,7 @@ impl Control {
             causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
             log: log.clone(),
             clock: clock::read,
+            stamp,
         };
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(async {

@@ -94,7 +94,7 @@ impl Table {
             self.recent.pop_front();
         }
         for ((_, backend), turn) in backends(&self.snapshot).zip(&mut self.turns) {
-            let changed = backend.status.changed_at.load(Ordering::Relaxed);
+            let changed = backend.status.changed_at().0;
             if turn.0 != changed {
                 *turn = (changed, backend.status.last_error());
             }

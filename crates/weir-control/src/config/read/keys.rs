@@ -12,7 +12,9 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
-pub(super) use pool::{BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, TCP_PROBE};
+pub(super) use pool::{
+    BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, TCP_PROBE, UDP_PROBE,
+};
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
     ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
@@ -106,7 +108,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 31] = [
+static ALL: [&Keys; 33] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -128,6 +130,8 @@ static ALL: [&Keys; 31] = [
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,
+    &UDP_PROBE,
+    &OUTLIER,
     &KEEPALIVE,
     &POOL_LIMITS,
     &BALANCE,

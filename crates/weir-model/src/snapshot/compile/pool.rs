@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
-use super::{address, condition, header, kept, value, within};
+use super::{address, condition, header, kept, outlier, udp, value, within};
 use crate::{
     balance::Policy,
     draft::{
@@ -27,11 +27,14 @@ pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Ve
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
     let backends = backends(draft, health.as_ref(), registry, problems);
+    problems.extend(no_datagrams(draft, health.as_ref(), &backends));
     Pool {
         name: draft.name.value.as_str().into(),
         balance: value(&draft.balance, Policy::RoundRobin),
         backends,
         health,
+        outlier: outlier::outlier(draft, problems),
+        slow_start: value(&draft.slow_start, Millis(0)),
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
         response_timeout: value(&draft.response_timeout, Millis::secs(60)),
         stream_idle: value(&draft.stream_idle, Millis::secs(300)),
@@ -105,6 +108,16 @@ fn first_health(check: Option<&HealthCheck>, endpoint: &Endpoint) -> Health {
     }
 }
 
+/// A unix socket of the kind that backends have takes no datagrams.
+fn no_datagrams(draft: &PoolDraft, check: Option<&HealthCheck>, backends: &[Backend]) -> Option<Problem> {
+    let probe = draft.health.as_ref()?.probes.first()?;
+    let unix = backends.iter().find(|backend| matches!(backend.endpoint, Endpoint::Unix(_)))?;
+    matches!(check?.probe, Probe::Udp(_)).then(|| {
+        let cause = format!("`{}` is a unix socket, which no UDP check can ask", unix.endpoint);
+        Problem::error(probe.span, cause, "use `http` or `tcp`")
+    })
+}
+
 fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Option<HealthCheck> {
     if let [first, second, ..] = &draft.probes[..] {
         let problem = Problem::error(second.span, "a health check asks one thing", "remove one of the two");
@@ -112,6 +125,7 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
     }
     let probe = match draft.probes.first().map(|probe| &probe.value) {
         Some(ProbeDraft::Tcp) => Probe::Tcp,
+        Some(ProbeDraft::Udp(udp)) => Probe::Udp(udp::probe(udp, broken, problems)),
         Some(ProbeDraft::Http(http)) => Probe::Http(http_probe(http, broken, problems)),
         None => {
             if !broken {
@@ -126,9 +140,11 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
         }
     };
     let times = 1..=1000;
+    let interval = value(&draft.interval, Millis::secs(5));
     Some(HealthCheck {
         probe,
-        interval: value(&draft.interval, Millis::secs(5)),
+        interval,
+        interval_down: value(&draft.interval_down, interval.min(Millis::secs(1))),
         timeout: value(&draft.timeout, Millis::secs(2)),
         fall: within(&draft.fall, times.clone(), "`fall`", problems).unwrap_or(3),
         rise: within(&draft.rise, times, "`rise`", problems).unwrap_or(2),

@@ -90,6 +90,8 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
     let mut keys = differences!(old, new, Pool {
         balance => "balance",
         health => "health",
+        outlier => "outlier",
+        slow_start => "slow_start",
         connect_timeout => "connect_timeout",
         response_timeout => "response_timeout",
         stream_idle => "stream_idle",

@@ -111,6 +111,8 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
     ready: &[
         "balance",
         "health",
+        "outlier",
+        "slow_start",
         "connect_timeout",
         "response_timeout",
         "stream_idle",

@@ -1,0 +1,55 @@
+//! What goes on between checks: ejected backends return when their time is over, and shares grow.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use weir_model::{health::Shift, pool::Pool, snapshot::Snapshot, time::Millis};
+
+use super::{Shared, line};
+
+/// How often that is looked at, where there may be something to do.
+pub(super) const EVERY: Duration = Duration::from_millis(100);
+
+/// Whether any pool needs it.
+pub(super) fn is_needed(snapshot: &Snapshot) -> bool {
+    let needs = |pool: &Arc<Pool>| {
+        pool.outlier.is_some()
+            || pool.slow_start > Millis(0)
+            // Ejected before a reload took `outlier` away.
+            || pool.status.unsettled.load(Ordering::Acquire)
+    };
+    snapshot.pools.iter().any(needs)
+}
+
+/// Looks at all pools once.
+pub(super) fn tend<P>(snapshot: &Snapshot, shared: &Shared<P>) {
+    for pool in &snapshot.pools {
+        // Shares first: one that returns begins with the share that it was given while it was away.
+        let mut moved = pool.ramp((shared.clock)());
+        if pool.status.unsettled.swap(false, Ordering::AcqRel) {
+            moved |= take_back(pool, shared);
+        }
+        if moved {
+            pool.status.touch();
+        }
+    }
+}
+
+/// Takes back those whose time is over; true if there were any.
+fn take_back<P>(pool: &Pool, shared: &Shared<P>) -> bool {
+    let now = (shared.clock)();
+    let mut any = false;
+    for (index, backend) in pool.backends.iter().enumerate() {
+        if let Some(Shift { to, .. }) = pool.readmit(index, now) {
+            any = true;
+            let text = format!("health={}: {}", to.word(), backend.status.reason());
+            (shared.log)(&line(&pool.name, &backend.name, &text));
+        }
+    }
+    if pool.ejected() > 0 {
+        pool.status.unsettled.store(true, Ordering::Release);
+    }
+    any
+}
