@@ -15,6 +15,7 @@ mod health;
 mod interim;
 mod limits;
 mod operate;
+mod outlier;
 mod patience;
 mod pressure;
 mod reload;

@@ -264,7 +264,7 @@ proptest! {
                         prop_assert_eq!(EligibleSet::of(&pool).len(), serving - 1);
                         let until = pool.backends[backend].status.ejected_until().unwrap();
                         let length = until.since(now).0;
-                        prop_assert!(length % 30_000 == 0 && (30_000..=300_000).contains(&length), "{}", length);
+                        prop_assert!(length.is_multiple_of(30_000) && (30_000..=300_000).contains(&length), "{}", length);
                     }
                 }
                 Step::Check(backend, passed) => {
