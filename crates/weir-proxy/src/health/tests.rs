@@ -191,8 +191,10 @@ fn a_udp_answer_has_to_hold_what_is_expected() {
 fn without_an_expectation_a_udp_port_only_has_to_be_open() {
     assert_eq!(udp(b"ping", None, Some(b"")).0, Ok("answered with 0 bytes".into()));
     assert_eq!(udp(b"ping", None, None).0, Ok("was not refused within 300ms".into()));
-    // A port that was bound and is not any more.
-    let closed = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // One that is connected to somebody else takes nothing from others, and nobody else can take its port.
+    let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    deaf.connect("127.0.0.1:9").unwrap();
+    let closed = deaf.local_addr().unwrap();
     let probe = || Probe::Udp(UdpProbe { send: b"ping"[..].into(), expect: None });
     let refused = Err("the port is closed (ICMP port unreachable)".to_owned());
     assert_eq!(run(&check(probe()), closed), refused);

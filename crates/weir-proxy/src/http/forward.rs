@@ -148,8 +148,7 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
-                if failed.error.cause == Cause::TimeoutRoute && !failed.unsent && upload.is_over() {
-                    // It had the whole request, and the rest of the time.
+                if failed.error.cause == Cause::TimeoutRoute && failed.waited_for {
                     pool.kept_waiting(&conn.worker, backend, &failed.error);
                 }
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
@@ -187,7 +186,12 @@ impl Exchange<'_> {
     fn passed_over(&self, answer: Answer) -> Failed {
         let detail = answer.response.status.to_string().into();
         self.conn.worker.room.responses.give(answer.response);
-        Failed { error: ProxyError { cause: Cause::BackendStatus, detail }, heard: true, unsent: false }
+        Failed {
+            error: ProxyError { cause: Cause::BackendStatus, detail },
+            heard: true,
+            unsent: false,
+            waited_for: false,
+        }
     }
 
     /// The end of an exchange that no backend answered.
@@ -215,7 +219,7 @@ impl Exchange<'_> {
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;
         let permit = pool.gate.connection(&pool.pool, &conn.timer, until).await;
-        let permit = permit.map_err(|error| self.unsent(error))?;
+        let permit = permit.map_err(|error| self.unsent(error, false))?;
         if let Some(attempt) = self.attempt() {
             attempt.admitted = clock::micros();
         }
@@ -226,7 +230,7 @@ impl Exchange<'_> {
             None => {
                 let backend = &pool.pool.backends[backend];
                 let connected = connect(&conn.worker, &conn.timer, &pool.pool, backend, until);
-                Box::pin(connected).await.map_err(|error| self.unsent(error))?
+                Box::pin(connected).await.map_err(|error| self.unsent(error, true))?
             }
         };
         if let Some(attempt) = self.attempt() {
@@ -236,15 +240,18 @@ impl Exchange<'_> {
         let link = link.insert(Link { upstream, answer, heard: false, _permit: permit });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
-            Err(error) => Err((Failed { error, heard: link.heard, unsent: false }, reused)),
+            Err(error) => Err((
+                Failed { error, heard: link.heard, unsent: false, waited_for: upload.is_over() },
+                reused,
+            )),
         }
     }
 
     /// A failure before anything was sent, on a connection that had not been used before.
-    fn unsent(&self, error: ProxyError) -> (Failed, bool) {
+    fn unsent(&self, error: ProxyError, waited_for: bool) -> (Failed, bool) {
         let late = matches!(error.cause, Cause::BackendConnectTimeout | Cause::PoolQueueTimeout);
         let error = if late && clock::now() >= self.until { self.late().into() } else { error };
-        (Failed { error, heard: false, unsent: true }, false)
+        (Failed { error, heard: false, unsent: true, waited_for }, false)
     }
 
     /// Waits for the head of the final response, passing interim ones on.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use weir_model::status::Health;
-use weir_testkit::{Answer, FakeBackend, RawClient, Refusing, wait_until};
+use weir_testkit::{Answer, BlackHole, FakeBackend, RawClient, Refusing, wait_until};
 
 use crate::support::{Setup, Weir};
 
@@ -254,6 +254,20 @@ fn a_time_out_of_the_route_counts_against_who_is_waited_for() {
     assert_eq!(well_of(&weir, 4), 2);
     ejected(&weir, 1);
     assert!(reason(&weir, 1).contains("timeout of its route"), "{}", reason(&weir, 1));
+}
+
+#[test]
+fn a_time_out_of_the_route_counts_against_who_accepts_no_connection() {
+    let (good, _) = moody("good");
+    let hole = BlackHole::new();
+    let weir = Setup::http(&[good.address(), hole.address()])
+        .pool("outlier: { consecutive_errors: 2, eject: 1h }")
+        .pool("connect_timeout: 20s")
+        .route("timeout: 300ms")
+        .start();
+    assert_eq!(well_of(&weir, 4), 2);
+    ejected(&weir, 1);
+    assert_eq!(well_of(&weir, 20), 20);
 }
 
 #[test]
