@@ -156,10 +156,11 @@ impl PoolDraft {
             connect_timeout,
             response_timeout,
             stream_idle,
+            drain,
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, connect_timeout, response_timeout, stream_idle);
+        absent!(from; balance, connect_timeout, response_timeout, stream_idle, drain);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         match (health, &from.health) {
