@@ -15,7 +15,7 @@ use weir_model::{
 };
 
 use crate::{
-    error::ProxyError,
+    error::{Cause, ProxyError},
     upstream::{Gate, Idle},
     worker::Worker,
 };
@@ -89,7 +89,7 @@ impl PoolState {
         let Chooser { epoch, set, balancer } = &mut *chooser;
         let now = self.pool.status.epoch.load(Ordering::Acquire);
         if *epoch != now {
-            *set = EligibleSet::of(&self.pool);
+            set.rebuild(&self.pool);
             balancer.prepare(set);
             *epoch = now;
         }
@@ -103,6 +103,13 @@ impl PoolState {
             balancer.pick_other(set, load, seed, tried)
         };
         index.map(|index| set.members()[index].backend)
+    }
+
+    /// There is nobody to choose, and why.
+    #[cold]
+    pub(crate) fn nobody(&self) -> ProxyError {
+        let why = self.chooser.borrow().set.standing().nobody();
+        ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
     }
 
     /// A backend has answered with this status code (0 for a connection that it took), so long after it was chosen.

@@ -153,13 +153,15 @@ impl PoolDraft {
             backends: _,
             balance,
             health,
+            panic,
+            zone_aware,
             connect_timeout,
             response_timeout,
             stream_idle,
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, connect_timeout, response_timeout, stream_idle);
+        absent!(from; balance, panic, zone_aware, connect_timeout, response_timeout, stream_idle);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         match (health, &from.health) {

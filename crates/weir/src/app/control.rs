@@ -84,6 +84,7 @@ impl Control {
                 };
                 tokio::select! {
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+                    () = health::announce(cell.clone(), log.clone()) => {}
                     () = health::run(cell, Probes, log, clock::read) => {}
                     () = operators => {}
                 }

@@ -23,6 +23,7 @@ mod reuse;
 mod routes;
 mod start;
 mod tcp;
+mod tiers;
 mod timeouts;
 mod unix;
 mod upgrade;
