@@ -23,8 +23,6 @@ pub struct EligibleSet {
     /// Sum of the weights up to and including each member.
     cumulative: Vec<u64>,
     even: bool,
-    /// What the members weigh apart from slow start and zones; empty if that is the same.
-    bases: Vec<u32>,
     standing: Standing,
 }
 
@@ -47,7 +45,6 @@ impl EligibleSet {
     /// Becomes [`EligibleSet::of`] the pool, in the room that it already has.
     pub fn rebuild(&mut self, pool: &Pool) {
         self.members.clear();
-        self.bases.clear();
         self.standing = Standing::default();
         // Healthy primaries are the rule: they are noted while everybody is counted.
         for (index, backend) in pool.backends.iter().enumerate() {
@@ -75,7 +72,6 @@ impl EligibleSet {
         if self.members.iter().all(|member| share(member) == FULL_SHARE) {
             return;
         }
-        self.bases.extend(self.members.iter().map(|member| member.weight));
         for member in &mut self.members {
             // Another look may find another share, and no share is above the whole: weights are at most a million.
             member.weight = member.weight.saturating_mul(share(member)).max(1);
@@ -88,19 +84,9 @@ impl EligibleSet {
         if self.standing.tier == Tier::Panic || self.members.is_empty() {
             return;
         }
-        if self.bases.is_empty() {
-            self.bases.extend(self.members.iter().map(|member| member.weight));
-        }
         match zones.spread(self.members.iter().map(|member| (member.backend, member.weight))) {
-            Spread::Own => {
-                let own = |member: &Member| zones.is_own(member.backend);
-                let mut kept = self.members.iter().map(own);
-                self.bases.retain(|_| kept.next().unwrap_or(false));
-                self.members.retain(own);
-            }
-            Spread::Over(factors) => {
-                zone::scale(zones, &factors, &mut self.members, &mut self.bases);
-            }
+            Spread::Own => self.members.retain(|member| zones.is_own(member.backend)),
+            Spread::Over(factors) => zone::scale(zones, &factors, &mut self.members),
         }
     }
 
@@ -117,12 +103,6 @@ impl EligibleSet {
     /// The members.
     pub fn members(&self) -> &[Member] {
         &self.members
-    }
-
-    /// What a member weighs apart from slow start and zones: what a policy goes by whose choice should stay the same while
-    /// those change.
-    pub fn base_weight(&self, member: usize) -> u32 {
-        self.bases.get(member).copied().unwrap_or_else(|| self.members[member].weight)
     }
 
     /// How the pool stood when the set was built.

@@ -129,7 +129,7 @@ fn why(pool: &Pool, set: &EligibleSet, index: usize, place: Option<usize>) -> St
     if share < FULL_SHARE {
         text = format!("{text}; it starts slowly, with {:.1} % of its weight", f64::from(share) / 10.0);
     }
-    if !set.is_even() && set.base_weight(place) != set.members()[place].weight {
+    if !set.is_even() && set.members()[place].weight != backend.weight_now() {
         let part = f64::from(set.members()[place].weight) * 100.0 / set.total_weight() as f64;
         text = format!("{text}; {part:.1} % of the traffic by weight");
     }

@@ -12,6 +12,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::Member;
+
 /// Weights that were cut for zones are counted in steps of this, so that rounding costs a millionth at most.
 const FINEST: f64 = 1_000_000.0;
 
@@ -93,23 +95,15 @@ pub(super) enum Spread {
     Over(Vec<f64>),
 }
 
-/// The weights of members after each was multiplied with its zone's factor, in place.
-pub(super) fn scale(zones: &Zones, factors: &[f64], members: &mut Vec<super::Member>, bases: &mut Vec<u32>) {
-    let scaled = |member: &super::Member| f64::from(member.weight) * factors[zones.number(member.backend)];
+/// Multiplies the weight of each member with its zone's factor, and leaves out those for whom nothing is left.
+pub(super) fn scale(zones: &Zones, factors: &[f64], members: &mut Vec<Member>) {
+    let scaled = |member: &Member| f64::from(member.weight) * factors[zones.number(member.backend)];
     let largest = members.iter().map(scaled).fold(0.0, f64::max);
-    let mut kept = 0;
-    for index in 0..members.len() {
-        let (member, base) = (members[index], bases[index]);
-        let weight = scaled(&member);
-        if weight > 0.0 {
-            let weight = (weight / largest * FINEST).round().max(1.0) as u32;
-            members[kept] = super::Member { weight, ..member };
-            bases[kept] = base;
-            kept += 1;
-        }
-    }
-    members.truncate(kept);
-    bases.truncate(kept);
+    members.retain_mut(|member| {
+        let weight = scaled(member);
+        member.weight = (weight / largest * FINEST).round().max(1.0) as u32;
+        weight > 0.0
+    });
 }
 
 #[cfg(test)]
