@@ -11,6 +11,7 @@
 mod lanes;
 mod resolve;
 mod tend;
+mod tiers;
 mod watch;
 
 use std::{
@@ -32,6 +33,7 @@ use weir_model::{
 
 use lanes::Lanes;
 use resolve::Addresses;
+pub use tiers::announce;
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
 pub trait Prober: Send + Sync + 'static {

@@ -5,6 +5,7 @@
 
 mod cause;
 mod counter;
+mod drain;
 mod histogram;
 mod operator;
 mod registry;
@@ -21,6 +22,7 @@ use arc_swap::ArcSwap;
 
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
@@ -188,6 +190,9 @@ impl PoolStatus {
     }
 }
 
+/// The [`BackendStatus::share`] of a backend whose whole weight counts.
+pub const FULL_SHARE: u32 = 1000;
+
 /// What is happening to one backend.
 #[derive(Debug)]
 pub struct BackendStatus {
@@ -207,6 +212,8 @@ pub struct BackendStatus {
     pub addresses: ArcSwap<Vec<SocketAddr>>,
     /// What operators set.
     pub operator: OrderBook,
+    /// How it is let go, if it is.
+    pub drain: Drain,
     /// Health checks that it passed.
     pub checks_passed: AtomicU64,
     /// Health checks that it failed.
@@ -256,6 +263,7 @@ impl BackendStatus {
             joined: AtomicU64::new(0),
             addresses: ArcSwap::default(),
             operator: OrderBook::default(),
+            drain: Drain::default(),
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             shards: Sharded::new(workers),
@@ -281,14 +289,26 @@ impl BackendStatus {
         shift
     }
 
-    /// Records what checks say; see [`BackendStatus::apply`].
+    /// Makes its health what is wanted, for those that have no checks and no traffic: explanations and tests. See
+    /// [`BackendStatus::apply`].
     pub fn set_health(&self, health: Health, reason: &str, now: Moment) {
         self.apply(Fact::Checked(health, reason), now);
+        if health == Health::Ejected {
+            self.apply(Fact::Ejected(Millis::secs(30), reason), now);
+        } else {
+            self.apply(Fact::Returned(reason), now);
+        }
     }
 
     /// All that is known of its health.
     pub fn view(&self) -> HealthView {
         lock(&self.view).clone()
+    }
+
+    /// Sets [`BackendStatus::share`].
+    #[cfg(test)]
+    pub(crate) fn set_share(&self, share: u32) {
+        self.share.store(share.clamp(1, FULL_SHARE), Ordering::Relaxed);
     }
 
     /// Why its health is what it is, in words; empty if nothing was said yet.
@@ -306,7 +326,7 @@ impl BackendStatus {
         lock(&self.view).ejection().map(|ejection| ejection.until)
     }
 
-    /// How much of its weight counts, in thousandths, where its pool has a slow start; 1000 is all of it.
+    /// How much of its weight counts, in thousandths, where its pool has a slow start; [`FULL_SHARE`] is all of it.
     pub fn share(&self) -> u32 {
         self.share.load(Ordering::Relaxed)
     }
@@ -330,7 +350,7 @@ impl BackendStatus {
             joined => Moment(joined),
         };
         let (share, before) = (slow_start::share(length, joined, now), self.share());
-        let moved = share != before && (share.abs_diff(before) >= STEP || share == slow_start::FULL);
+        let moved = share != before && (share.abs_diff(before) >= STEP || share == FULL_SHARE);
         if moved {
             self.share.store(share, Ordering::Relaxed);
         }

@@ -54,10 +54,12 @@ fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answ
         return Err(wrong("the body says neither a state nor a weight".into()));
     }
     let backend = &pool.backends[index];
-    backend.order(state, wish.weight, (admin.clock)());
+    let now = (admin.clock)();
+    backend.order(state, wish.weight, now);
+    admin.cell.drains().follow(pool, backend, now);
     if state == Some(State::Active) {
         // Whoever asks for it by name wants it now, whatever traffic said.
-        backend.status.apply(Fact::Returned("taken back by an operator"), (admin.clock)());
+        backend.status.apply(Fact::Returned("taken back by an operator"), now);
     }
     // Workers build their sets of eligible backends anew.
     pool.status.touch();

@@ -155,13 +155,18 @@ impl PoolDraft {
             health,
             outlier,
             slow_start,
+            panic,
+            zone_aware,
             connect_timeout,
             response_timeout,
             stream_idle,
+            drain,
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, slow_start, connect_timeout, response_timeout, stream_idle);
+        absent!(
+            from; balance, slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain
+        );
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         if outlier.is_none() {

@@ -6,12 +6,12 @@ use super::*;
 use crate::{
     balance::EligibleSet,
     draft::{BackendDraft, Draft, ListenerDraft, OutlierDraft, PoolDraft},
-    health::{Fact, slow_start::FULL},
+    health::Fact,
     listener::Protocol,
     pool::Pool,
     problem::{Located, Span},
     snapshot::compile,
-    status::{Health, Registry, State},
+    status::{FULL_SHARE, Health, Registry, State},
     time::Moment,
 };
 
@@ -79,7 +79,7 @@ fn how_many_may_be_out() {
 #[test]
 fn the_last_one_that_takes_traffic_stays() {
     let pool = pool(3, 100, Millis(0));
-    pool.backends[0].status.set_health(Health::Down, "connection refused", START);
+    pool.backends[0].status.apply(Fact::Checked(Health::Down, "connection refused"), START);
     pool.backends[1].order(Some(State::Draining), None, START);
     assert_eq!(pool.eject(2, "bad", START), Err(Refused::Last));
     assert_eq!(pool.eject(0, "bad", START), Err(Refused::NotUp));
@@ -269,7 +269,7 @@ proptest! {
                 }
                 Step::Check(backend, passed) => {
                     let to = if passed { Health::Up } else { Health::Down };
-                    pool.backends[backend % size].status.set_health(to, "checked", now);
+                    pool.backends[backend % size].status.apply(Fact::Checked(to, "checked"), now);
                 }
                 Step::Operator(backend, state) => pool.backends[backend % size].order(Some(state), None, now),
                 Step::Wait(length) => wait(&pool, &mut now, length),
@@ -292,12 +292,12 @@ proptest! {
         }
         // With nothing but good behaviour everybody who may work does, with all of its weight.
         for backend in &pool.backends {
-            backend.status.set_health(Health::Up, "checked", now);
+            backend.status.apply(Fact::Checked(Health::Up, "checked"), now);
         }
         wait(&pool, &mut now, 320_000);
         prop_assert_eq!(pool.ejected(), 0);
         let active = pool.backends.iter().filter(|backend| backend.state_now() == State::Active);
-        prop_assert!(active.clone().all(|backend| backend.status.share() == FULL));
+        prop_assert!(active.clone().all(|backend| backend.status.share() == FULL_SHARE));
         prop_assert_eq!(EligibleSet::of(&pool).len(), active.count());
     }
 }
@@ -326,7 +326,9 @@ fn one_that_joins_begins_with_a_tenth() {
         let mut now = START;
         let joiner = &pool.backends[size - 1];
         let leave: [&dyn Fn(Moment); 3] = [
-            &|now| joiner.status.set_health(Health::Down, "connection refused", now),
+            &|now| {
+                assert!(joiner.status.apply(Fact::Checked(Health::Down, "connection refused"), now).is_some())
+            },
             &|now| assert!(pool.eject(size - 1, "bad", now).is_ok()),
             &|now| joiner.order(Some(State::Draining), None, now),
         ];
@@ -337,7 +339,7 @@ fn one_that_joins_begins_with_a_tenth() {
             assert_eq!(weights(&pool).len(), size - 1, "{how}");
             wait(&pool, &mut now, 1000);
             joiner.status.apply(Fact::Returned("over"), now);
-            joiner.status.set_health(Health::Up, "answered 200", now);
+            joiner.status.apply(Fact::Checked(Health::Up, "answered 200"), now);
             joiner.order(Some(State::Active), None, now);
             let mut seen = Vec::new();
             for _ in 0..4 {

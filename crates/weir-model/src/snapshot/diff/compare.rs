@@ -92,9 +92,12 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         health => "health",
         outlier => "outlier",
         slow_start => "slow_start",
+        panic => "panic",
+        zones => "zone_aware",
         connect_timeout => "connect_timeout",
         response_timeout => "response_timeout",
         stream_idle => "stream_idle",
+        drain => "drain",
         keepalive => "keepalive",
         limits => "limits",
     } besides { name, backends, status });
@@ -112,6 +115,9 @@ pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
         endpoint => "address",
         weight => "weight",
         state => "state",
+        backup => "backup",
+        max_connections => "max_connections",
+        zone => "zone",
     } besides { name, status })
 }
 
@@ -121,7 +127,9 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
     let mut at_once = differences!(old, new, Process {
         shutdown_announce => "shutdown.announce",
         shutdown_drain => "shutdown.drain",
+        upgrade_drain => "upgrade.drain",
         admin_token => "admin.token_file",
+        zone => "zone",
     } besides { connections, workers, pin, admin });
     if old.connections != new.connections && (from.connections_given || to.connections_given) {
         at_once.push("limits.connections");
@@ -130,7 +138,7 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
         workers => "workers",
         pin => "workers.pin",
         admin => "admin.bind",
-    } besides { shutdown_announce, shutdown_drain, admin_token, connections });
+    } besides { shutdown_announce, shutdown_drain, upgrade_drain, admin_token, zone, connections });
     (at_once, next_start)
 }
 
