@@ -213,7 +213,10 @@ fn turns_bad(program: &Path, name: &str, pool: &str, becomes: &str) -> Result<St
     for mood in [Mood::Zombie, Mood::Deadlock] {
         let mut scene = Scene::new(name, mood)?;
         let (weir, web, admin) = scene.weir(program, pool)?;
-        weir.ready(|| Ok(ensure!(health(admin)? == "up", "it is not up yet")))?;
+        weir.ready(|| {
+            ensure!(health(admin)? == "up", "it is not up yet");
+            Ok(())
+        })?;
         let site = &mut scene.sites[0];
         let count = under_load(web, |known| {
             thread::sleep(PHASE / 3);

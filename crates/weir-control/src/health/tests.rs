@@ -329,6 +329,24 @@ async fn an_ejected_backend_returns_in_time_and_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_a_reload_adds_begins_slowly() {
+    let pools =
+        |more: &str| format!("app: {{ backends: ['10.0.0.1:1', '10.0.0.1:2'{more}], slow_start: 10s }}");
+    let mut world = World::new(&pools(""), Script::default());
+    seconds(20).await;
+    world.reload(&pools(", '10.0.0.1:3'"));
+    let weights = |world: &World| -> Vec<_> {
+        let set = weir_model::balance::EligibleSet::of(&world.cell.load().pools[0]);
+        set.members().iter().map(|member| member.weight).collect()
+    };
+    assert_eq!(weights(&world), [1000, 1000, 100], "from its first moment on");
+    seconds(5).await;
+    assert!(matches!(weights(&world)[..], [1000, 1000, 500..600]), "{:?}", weights(&world));
+    seconds(6).await;
+    assert_eq!(weights(&world), [1; 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ejection_ends_with_the_key_that_asked_for_it() {
     let mut world = World::new(EJECTING, Script::default());
     seconds(1).await;

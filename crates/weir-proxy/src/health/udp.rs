@@ -7,7 +7,7 @@ use std::{
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::{io::Interest, net::UdpSocket, time::timeout};
 use weir_model::{health::UdpProbe, time::Millis};
 
 /// Bytes of an answer; a datagram holds no more.
@@ -43,10 +43,18 @@ async fn connect(address: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// The next datagram. Room for it is taken up only when it has come: thousands of probes may wait at once.
+/// The next datagram, or the error that came in its place. Room for it is taken up only when it has come: thousands of probes may wait at once.
 async fn receive(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     loop {
-        socket.readable().await?;
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        if let Some(error) = ready.is_error().then(|| socket.take_error()).transpose()?.flatten() {
+            return Err(error);
+        }
+        if !ready.is_readable() {
+            // An error that somebody else has taken: wait for the next one.
+            let _: io::Result<()> = socket.try_io(Interest::ERROR, || Err(io::ErrorKind::WouldBlock.into()));
+            continue;
+        }
         let mut room = vec![0u8; MOST];
         match socket.try_recv(&mut room) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -327,7 +327,8 @@ fn one_that_joins_begins_with_a_tenth() {
         let joiner = &pool.backends[size - 1];
         let leave: [&dyn Fn(Moment); 3] = [
             &|now| {
-                assert!(joiner.status.apply(Fact::Checked(Health::Down, "connection refused"), now).is_some())
+                let shift = joiner.status.apply(Fact::Checked(Health::Down, "connection refused"), now);
+                assert!(shift.is_some());
             },
             &|now| assert!(pool.eject(size - 1, "bad", now).is_ok()),
             &|now| joiner.order(Some(State::Draining), None, now),
