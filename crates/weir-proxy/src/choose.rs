@@ -12,6 +12,7 @@ use weir_model::{
     balance::{Balancer, EligibleSet},
     pool::Pool,
     status::BackendStatus,
+    time::Moment,
 };
 
 use crate::{
@@ -128,6 +129,20 @@ impl PoolState {
         status.set_last_error(&error.to_string());
     }
 
+    /// When what this backend has is cut; never, unless it is let go.
+    #[inline]
+    pub(crate) fn drain_ends(&self, backend: Option<usize>) -> Moment {
+        backend.map_or(Moment::NEVER, |backend| self.pool.backends[backend].status.drain.ends())
+    }
+
+    /// Counts what was cut because its backend is let go, if that is why it failed.
+    #[cold]
+    pub(crate) fn count_cut(&self, backend: usize, error: &ProxyError) {
+        if error.cause == Cause::DrainOver {
+            self.pool.backends[backend].status.drain.count_cut();
+        }
+    }
+
     /// Lets those that wait for a connection look again: another worker may have released one.
     pub(crate) fn wake_waiting(&self) {
         self.gate.wake_all();
@@ -142,6 +157,14 @@ impl PoolState {
 /// One request or connection in flight to a backend, counted as long as this lives.
 #[derive(Debug)]
 pub(crate) struct InFlight<S: Deref<Target = BackendStatus>>(S);
+
+impl<S: Deref<Target = BackendStatus>> Deref for InFlight<S> {
+    type Target = BackendStatus;
+
+    fn deref(&self) -> &BackendStatus {
+        &self.0
+    }
+}
 
 impl<S: Deref<Target = BackendStatus>> InFlight<S> {
     pub(crate) fn new(status: S) -> Self {

@@ -158,10 +158,11 @@ impl PoolDraft {
             connect_timeout,
             response_timeout,
             stream_idle,
+            drain,
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, panic, zone_aware, connect_timeout, response_timeout, stream_idle);
+        absent!(from; balance, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         match (health, &from.health) {
