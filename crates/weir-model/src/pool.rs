@@ -3,7 +3,7 @@
 use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use crate::{
-    balance::Policy,
+    balance::{Balance, HashTable},
     health::HealthCheck,
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
@@ -18,7 +18,9 @@ pub struct Pool {
     /// The name from the file.
     pub name: Arc<str>,
     /// How a backend is chosen.
-    pub balance: Policy,
+    pub balance: Balance,
+    /// From keys to backends, if the policy hashes.
+    pub hash_table: Option<Arc<HashTable>>,
     /// In the order of the file.
     pub backends: Vec<Backend>,
     /// Active checks; none by default, and then every backend counts as up.
@@ -41,7 +43,8 @@ impl Pool {
     /// The same pool with this backend only: what a connection keeps of it that may outlive many snapshots.
     #[must_use]
     pub fn alone(&self, backend: usize) -> Self {
-        Self { backends: self.backends.get(backend).cloned().into_iter().collect(), ..self.clone() }
+        let backends = self.backends.get(backend).cloned().into_iter().collect();
+        Self { backends, hash_table: None, ..self.clone() }
     }
 }
 

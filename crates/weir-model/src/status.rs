@@ -6,6 +6,7 @@
 mod cause;
 mod counter;
 mod histogram;
+mod latency;
 mod operator;
 mod registry;
 
@@ -22,6 +23,7 @@ use arc_swap::ArcSwap;
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
 pub use histogram::{Histogram, HistogramView};
+pub use latency::LatencyEstimate;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
 
@@ -156,6 +158,8 @@ pub struct PoolStatus {
     pub connections: Padded<AtomicU32>,
     /// Exchanges that wait for a connection.
     pub pending: Padded<AtomicU32>,
+    /// Requests and connections in flight to backends; counted only for `bounded_load`.
+    pub in_flight: Padded<AtomicU32>,
     /// Shared by all workers: retries may add so much to the load and no more.
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.
@@ -183,6 +187,8 @@ impl PoolStatus {
 pub struct BackendStatus {
     /// Requests or connections in flight, over all workers; what least_conn compares.
     pub active: Padded<AtomicU32>,
+    /// How long it is expected to take; kept only for `ewma`.
+    pub latency: Padded<LatencyEstimate>,
     health: AtomicU8,
     reason: Mutex<Arc<str>>,
     last_error: Mutex<Option<Arc<str>>>,
@@ -218,6 +224,7 @@ impl BackendStatus {
     pub fn new(workers: usize, health: Health) -> Self {
         Self {
             active: Padded::default(),
+            latency: Padded::default(),
             health: AtomicU8::new(health as u8),
             reason: Mutex::new("".into()),
             last_error: Mutex::new(None),

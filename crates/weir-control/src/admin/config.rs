@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_model::{
+    balance::Balance,
     health::{HealthCheck, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
@@ -256,7 +257,7 @@ fn pool(pool: &Pool) -> Value {
         .collect();
     let (keepalive, limits) = (&pool.keepalive, &pool.limits);
     json!({
-        "balance": pool.balance.word(),
+        "balance": balance(&pool.balance),
         "backends": backends,
         "health": pool.health.as_ref().map(health),
         "connect_timeout": time(pool.connect_timeout),
@@ -274,6 +275,15 @@ fn pool(pool: &Pool) -> Value {
             "requests": limit(limits.requests),
             "queue_timeout": time(limits.queue_timeout),
         },
+    })
+}
+
+fn balance(balance: &Balance) -> Value {
+    let Some(key) = &balance.key else { return balance.word().into() };
+    json!({
+        "policy": balance.word(),
+        "key": key.to_string(),
+        "bounded_load": balance.bounded_load.map(|percent| format!("{percent}%")),
     })
 }
 

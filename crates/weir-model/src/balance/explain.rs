@@ -1,9 +1,7 @@
 //! Which backends may be chosen, and why the others may not, in words; and which one is chosen, by the very code that
 //! chooses for traffic.
 
-use std::sync::atomic::Ordering;
-
-use super::{Balancer, EligibleSet, Seed};
+use super::{Ask, Balancer, EligibleSet, Seed};
 use crate::{
     pool::{Backend, Pool},
     status::{Health, State},
@@ -28,8 +26,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// A choice in this pool, as a balancer makes it that has not chosen before.
-    pub fn explain(pool: &Pool, draw: u64) -> Self {
+    /// A choice in this pool, as a balancer makes it that has not chosen before. `draw` decides what is left to chance.
+    pub fn explain(pool: &Pool, ask: &Ask<'_>, draw: u64) -> Self {
         let set = EligibleSet::of(pool);
         let chosen_from = |index| set.members().iter().any(|member| member.backend == index);
         let candidates = pool.backends.iter().enumerate().map(|(index, backend)| {
@@ -37,11 +35,9 @@ impl Choice {
             Candidate { eligible, why: why(backend) }
         });
         let candidates = candidates.collect();
-        let mut balancer = Balancer::new(pool.balance, 0);
+        let mut balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), 0);
         balancer.prepare(&set);
-        let load =
-            |member: &super::Member| pool.backends[member.backend].status.active.load(Ordering::Relaxed);
-        let pick = balancer.pick(&set, load, &mut Seed::new(draw));
+        let pick = balancer.pick(&set, ask, pool, &mut Seed::new(draw));
         Self { candidates, pick: pick.map(|index| set.members()[index].backend) }
     }
 }

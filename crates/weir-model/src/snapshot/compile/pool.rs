@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
-use super::{address, condition, header, kept, value, within};
+use super::{address, balance, condition, header, kept, value, within};
 use crate::{
-    balance::Policy,
     draft::{
         BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
         Text,
@@ -27,9 +26,12 @@ pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Ve
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
     let backends = backends(draft, health.as_ref(), registry, problems);
+    let balance = balance::balance(draft.balance.as_ref(), problems);
+    let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
     Pool {
         name: draft.name.value.as_str().into(),
-        balance: value(&draft.balance, Policy::RoundRobin),
+        hash_table: registry.table(&draft.name.value, balance.policy, shares),
+        balance,
         backends,
         health,
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
