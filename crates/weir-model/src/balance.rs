@@ -106,8 +106,9 @@ impl Balancer {
         loads: &impl Loads,
         seed: &mut Seed,
     ) -> Option<usize> {
-        let blocked =
-            |backend: usize| (!ask.tried.is_empty() && ask.tried.contains(&backend)) || loads.is_full(backend);
+        let blocked = |backend: usize| {
+            (!ask.tried.is_empty() && ask.tried.contains(&backend)) || loads.is_full(backend)
+        };
         let free = |index: &usize| !blocked(set.members()[*index].backend);
         let index = match set.len() {
             0 => return None,

@@ -163,4 +163,3 @@ fn hash_flow(flow: Flow) -> u64 {
     }
     XxHash3_64::oneshot(&bytes)
 }
-

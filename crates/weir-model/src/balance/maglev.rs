@@ -112,7 +112,7 @@ fn size(entries: u64) -> u64 {
 
 /// The least prime that is not below `least`, which is at least 3.
 fn next_prime(least: u64) -> u64 {
-    let is_prime = |number: u64| (3..).step_by(2).take_while(|d| d * d <= number).all(|d| number % d != 0);
+    let is_prime =
+        |number: u64| (3..).step_by(2).take_while(|d| d * d <= number).all(|d| !number.is_multiple_of(d));
     (least | 1..).step_by(2).find(|number| is_prime(*number)).unwrap_or(FEWEST)
 }
-

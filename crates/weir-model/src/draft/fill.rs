@@ -3,8 +3,9 @@
 //! Every struct is taken apart by name here, so that a new key cannot be forgotten.
 
 use super::{
-    BalanceDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, PoolDraft,
-    PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text, TimeoutsDraft,
+    BalanceDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft,
+    NormalizeDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text,
+    TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 

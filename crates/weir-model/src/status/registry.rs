@@ -145,9 +145,7 @@ impl Registry {
         self.listeners.retain(|name, _| listeners.contains(&**name));
         self.routes.retain(|(listener, name, pool), _| routes.contains(&(&**listener, &**name, &**pool)));
         self.pools.retain(|name, _| pools.contains(&**name));
-        self.tables.retain(|name, _| {
-            snapshot.pool(name).is_some_and(|(_, pool)| pool.hash_table.is_some())
-        });
+        self.tables.retain(|name, _| snapshot.pool(name).is_some_and(|(_, pool)| pool.hash_table.is_some()));
         self.backends.retain(|(pool, name), _| backends.contains(&(&**pool, &**name)));
     }
 

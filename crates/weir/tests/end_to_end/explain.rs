@@ -124,7 +124,9 @@ fn what_is_explained_is_what_happens() {
         let (url, particulars) = request(&mut seed);
         let question =
             Question::new(&url, Particulars { listener: Some("web".into()), ..particulars }).unwrap();
-        let told = explain(&snapshot, &question, &Path, Circumstances { live: true, draw: number, now: Moment(0) }).unwrap();
+        let told =
+            explain(&snapshot, &question, &Path, Circumstances { live: true, draw: number, now: Moment(0) })
+                .unwrap();
         let expected = expected(&told).replace(&name(&backend), "itself");
         assert_eq!(happened(&app, &question), expected, "{question}: {told:#?}");
         *outcomes.entry(expected).or_default() += 1;
@@ -151,7 +153,8 @@ pools: { db: { backends: [127.0.0.1:9] } }";
             ..Particulars::default()
         };
         let question = Question::new("tcp://127.0.0.1:1", particulars).unwrap();
-        explain(&app.snapshot(), &question, &Path, Circumstances { live: true, draw: 0, now: Moment(0) }).unwrap()
+        explain(&app.snapshot(), &question, &Path, Circumstances { live: true, draw: 0, now: Moment(0) })
+            .unwrap()
     };
     assert_eq!(ask("198.51.100.1").action, "pool");
     let denied = ask("192.0.2.7:5555");

@@ -3,8 +3,8 @@
 use weir_model::{
     balance::Policy,
     draft::{
-        BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft,
-        ProbeDraft, Text,
+        BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft,
+        PoolLimitsDraft, ProbeDraft, Text,
     },
     problem::Located,
 };

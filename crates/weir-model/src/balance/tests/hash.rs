@@ -67,7 +67,7 @@ fn a_maglev_table_is_even_and_its_size_a_prime() {
         let table = HashTable::new(Policy::Maglev, named(&vec![5; backends])).expect("a table");
         let slots = table.maglev().expect("a Maglev table").slots();
         assert!(slots.len() >= 65_537.max(backends * 100) && slots.len() < 65_537.max(backends * 200) + 200);
-        assert!((2..1000).all(|divisor| slots.len() % divisor != 0));
+        assert!((2..1000).all(|divisor| !slots.len().is_multiple_of(divisor)));
         let mut counts = vec![0usize; backends];
         slots.iter().for_each(|backend| counts[*backend as usize] += 1);
         let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
@@ -113,7 +113,8 @@ fn rings_have_a_bounded_size_and_drop_common_divisors() {
             let (name, weight): (&Arc<str>, &u32) = (name, weight);
             table::Entry { name, backend, weight: *weight }
         };
-        let entries: Vec<_> = names.iter().map(|(name, weight)| (name, weight)).enumerate().map(entry).collect();
+        let entries: Vec<_> =
+            names.iter().map(|(name, weight)| (name, weight)).enumerate().map(entry).collect();
         ring_hash::Ring::new(&entries).len()
     };
     assert_eq!(points(&[1, 1, 2]), 640);
@@ -161,7 +162,10 @@ fn a_backend_that_goes_down_moves_its_own_keys_only_and_gets_them_back() {
             for (name, _) in backends.iter().filter(|(name, _)| name != gone) {
                 let got = moved.iter().filter(|to| **to == name).count() as f64;
                 let slack = if policy == Policy::RingHash { 0.4 * fair } else { 0.0 };
-                assert!((got - fair).abs() <= 5.0 * fair.sqrt() + slack + 3.0, "{policy:?} of {count}: {got}, {fair}");
+                assert!(
+                    (got - fair).abs() <= 5.0 * fair.sqrt() + slack + 3.0,
+                    "{policy:?} of {count}: {got}, {fair}"
+                );
             }
         }
     }
@@ -209,9 +213,12 @@ fn retries_of_a_key_go_the_same_way_every_time() {
         for hash in keys(200) {
             let mut way = |chance: u64| {
                 let mut tried = Vec::new();
-                while let Some(next) =
-                    balancer.pick(&set, &Ask { hash, tried: &tried, ..Ask::default() }, &world, &mut Seed::new(chance))
-                {
+                while let Some(next) = balancer.pick(
+                    &set,
+                    &Ask { hash, tried: &tried, ..Ask::default() },
+                    &world,
+                    &mut Seed::new(chance),
+                ) {
                     tried.push(next);
                 }
                 tried

@@ -82,7 +82,8 @@ fn the_same_value_has_the_same_hash_and_another_one_another() {
 
 #[test]
 fn a_request_without_the_key_is_placed_by_its_source() {
-    let missing: [(Key, &str, &[(&str, &str)]); 8] = [
+    type Fields = &'static [(&'static str, &'static str)];
+    let missing: [(Key, &str, Fields); 8] = [
         (Key::Header("X-User".into()), "/", &[]),
         (Key::Header("X-User".into()), "/", &[("X-User", "")]),
         (Key::Cookie("uid".into()), "/", &[]),
@@ -108,9 +109,11 @@ fn both_ends_of_a_connection_count() {
     let one = of("192.0.2.1:1000", "10.0.0.1:80");
     assert_eq!(one, of("192.0.2.1:1000", "10.0.0.1:80"));
     assert_eq!(one, of("[::ffff:192.0.2.1]:1000", "10.0.0.1:80"));
-    for (source, destination) in
-        [("192.0.2.1:1001", "10.0.0.1:80"), ("192.0.2.2:1000", "10.0.0.1:80"), ("192.0.2.1:1000", "10.0.0.1:81")]
-    {
+    for (source, destination) in [
+        ("192.0.2.1:1001", "10.0.0.1:80"),
+        ("192.0.2.2:1000", "10.0.0.1:80"),
+        ("192.0.2.1:1000", "10.0.0.1:81"),
+    ] {
         assert_ne!(one, of(source, destination));
     }
     let request = Request { target: "/", headers: &[], source: "192.0.2.1" };

@@ -5,7 +5,8 @@ use super::*;
 fn picks(balancer: &mut Balancer, set: &EligibleSet, count: usize) -> Vec<usize> {
     let world = World::idle(20);
     let mut seed = Seed::new(1);
-    let pick = |_| balancer.pick(set, &Ask::default(), &world, &mut seed).map(|index| set.members()[index].backend);
+    let pick =
+        |_| balancer.pick(set, &Ask::default(), &world, &mut seed).map(|index| set.members()[index].backend);
     (0..count).filter_map(pick).collect()
 }
 

@@ -27,7 +27,8 @@ pub(super) fn balance(draft: Option<&Located<BalanceDraft>>, problems: &mut Vec<
         return policy.into();
     }
     let key = draft.key.as_ref().and_then(|text| super::kept(self::key(text), problems));
-    let bounded_load = super::within(&draft.bounded_load, 100..=1000, "`bounded_load`, in percent,", problems);
+    let bounded_load =
+        super::within(&draft.bounded_load, 100..=1000, "`bounded_load`, in percent,", problems);
     Balance { policy, key: Some(key.unwrap_or(Key::Source)), bounded_load }
 }
 
@@ -65,7 +66,10 @@ pub(super) fn key(text: &Text) -> Result<Key, Problem> {
         _ => {
             let near = nearest(kind, WITH_NAME.into_iter().chain(ALONE));
             let remedy = near.map_or_else(
-                || "the keys are `header:NAME`, `cookie:NAME`, `query:NAME`, `path`, `source` and `5tuple`".into(),
+                || {
+                    "the keys are `header:NAME`, `cookie:NAME`, `query:NAME`, `path`, `source` and `5tuple`"
+                        .into()
+                },
                 |near| match (WITH_NAME.contains(&near), name) {
                     (true, Some(name)) => format!("did you mean `{near}:{name}`?"),
                     (true, None) => format!("did you mean `{near}:NAME`?"),

@@ -2,7 +2,9 @@
 
 use super::{
     Default::{Is, Nothing, Required},
-    Form::{AnyOf, Empty, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period, Text, Timeout, Words},
+    Form::{
+        AnyOf, Empty, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period, Text, Timeout, Words,
+    },
     Keys, keys,
 };
 
