@@ -102,6 +102,8 @@ pub struct ProcessDraft {
     pub shutdown_announce: Setting<Millis>,
     /// See [`crate::snapshot::Process::shutdown_drain`].
     pub shutdown_drain: Setting<Millis>,
+    /// See [`crate::snapshot::Process::upgrade_drain`].
+    pub upgrade_drain: Setting<Millis>,
     /// What is logged.
     pub logs: LogsDraft,
 }

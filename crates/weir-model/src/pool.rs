@@ -31,6 +31,8 @@ pub struct Pool {
     pub response_timeout: Millis,
     /// How long a backend may be silent after its head.
     pub stream_idle: Millis,
+    /// How long requests and connections of a backend that is let go may take to finish.
+    pub drain: Millis,
     /// Reuse of connections to backends.
     pub keepalive: Keepalive,
     /// What the pool as a whole may carry.

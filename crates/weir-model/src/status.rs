@@ -5,6 +5,7 @@
 
 mod cause;
 mod counter;
+mod drain;
 mod histogram;
 mod latency;
 mod operator;
@@ -22,6 +23,7 @@ use arc_swap::ArcSwap;
 
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
 pub use latency::LatencyEstimate;
 pub use operator::{Order, OrderBook, Orders, State};
@@ -198,6 +200,8 @@ pub struct BackendStatus {
     pub addresses: ArcSwap<Vec<SocketAddr>>,
     /// What operators set.
     pub operator: OrderBook,
+    /// How it is let go, if it is.
+    pub drain: Drain,
     /// Health checks that it passed.
     pub checks_passed: AtomicU64,
     /// Health checks that it failed.
@@ -231,6 +235,7 @@ impl BackendStatus {
             changed_at: AtomicU64::new(0),
             addresses: ArcSwap::default(),
             operator: OrderBook::default(),
+            drain: Drain::default(),
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             shards: Sharded::new(workers),

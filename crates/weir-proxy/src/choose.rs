@@ -12,11 +12,12 @@ use weir_model::{
     balance::{Ask, Balancer, EligibleSet, Policy},
     pool::{Backend, Pool},
     status::{BackendStatus, PoolStatus},
+    time::Moment,
 };
 
 use crate::{
     clock,
-    error::ProxyError,
+    error::{Cause, ProxyError},
     upstream::{Gate, Idle},
     worker::Worker,
 };
@@ -143,6 +144,20 @@ impl PoolState {
         self.pool.balance.bounded_load.is_some().then_some(&self.pool.status)
     }
 
+    /// When what this backend has is cut; never, unless it is let go.
+    #[inline]
+    pub(crate) fn drain_ends(&self, backend: Option<usize>) -> Moment {
+        backend.map_or(Moment::NEVER, |backend| self.pool.backends[backend].status.drain.ends())
+    }
+
+    /// Counts what was cut because its backend is let go, if that is why it failed.
+    #[cold]
+    pub(crate) fn count_cut(&self, backend: usize, error: &ProxyError) {
+        if error.cause == Cause::DrainOver {
+            self.pool.backends[backend].status.drain.count_cut();
+        }
+    }
+
     /// Lets those that wait for a connection look again: another worker may have released one.
     pub(crate) fn wake_waiting(&self) {
         self.gate.wake_all();
@@ -173,6 +188,14 @@ fn places(before: &Pool, after: &Pool) -> Vec<Option<usize>> {
 pub(crate) struct InFlight<S: Deref<Target = BackendStatus>> {
     status: S,
     total: Option<Arc<PoolStatus>>,
+}
+
+impl<S: Deref<Target = BackendStatus>> Deref for InFlight<S> {
+    type Target = BackendStatus;
+
+    fn deref(&self) -> &BackendStatus {
+        &self.status
+    }
 }
 
 impl<S: Deref<Target = BackendStatus>> InFlight<S> {

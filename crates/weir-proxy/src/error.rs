@@ -133,6 +133,8 @@ causes! {
     BackendUnaskedUpgrade = "backend_unasked_upgrade", Backend, 502, "the backend switched protocols without being asked to";
     /// Its address was bound no more for shutdown.drain.
     BindClosed = "bind_closed", Ours, 0, "a reload has closed the address it came in at, and shutdown.drain is over";
+    /// drain of a pool.
+    DrainOver = "drain_over", Ours, 503, "its backend was taken out of service, and the drain of the pool was over before it ended";
     /// tcp: idle.
     TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
     /// tunnels: idle.

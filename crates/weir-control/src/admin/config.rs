@@ -45,6 +45,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Value {
             "announce": time(process.shutdown_announce),
             "drain": time(process.shutdown_drain),
         },
+        "upgrade": { "drain": time(process.upgrade_drain) },
         "access_log": snapshot.logging.access.as_ref().map(|log| json!({
             "path": log.target.to_string(),
             "format": log.format.to_string(),
@@ -263,6 +264,7 @@ fn pool(pool: &Pool) -> Value {
         "connect_timeout": time(pool.connect_timeout),
         "response_timeout": time(pool.response_timeout),
         "stream_idle": time(pool.stream_idle),
+        "drain": time(pool.drain),
         "keepalive": {
             "idle": time(keepalive.idle),
             "max_idle": limit64(keepalive.max_idle as u64),

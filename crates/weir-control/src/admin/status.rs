@@ -6,16 +6,12 @@ use serde::Serialize;
 use weir_model::{
     listener::{Listener, Protocol},
     pool::{Backend, Pool},
-    status::{HistogramView, State},
-    time::{Millis, Moment},
+    status::HistogramView,
+    time::Moment,
 };
 
 use super::Admin;
 use crate::metrics;
-
-/// An order is heard of by every worker well within this time: idle connections are closed, and nobody chooses from
-/// what was eligible before.
-const HEARD: Millis = Millis::secs(2);
 
 #[derive(Serialize)]
 pub(super) struct Status {
@@ -84,10 +80,23 @@ pub(super) struct BackendView {
     active: u32,
     /// It is given nothing new, and has nothing left.
     safe_to_stop: bool,
+    /// How it is let go; null while it takes traffic.
+    drain: Option<DrainView>,
     requests: u64,
     errors: u64,
     latency_ms: Latency,
     last_error: Option<String>,
+}
+
+/// A backend that is let go.
+#[derive(Serialize)]
+struct DrainView {
+    /// Since it began, in milliseconds.
+    since_ms: u64,
+    /// Until what is left is cut, in milliseconds; null if that is not going to happen.
+    left_ms: Option<u64>,
+    /// Requests and connections that were cut.
+    cut: u64,
 }
 
 /// Null while nothing was measured.
@@ -155,8 +164,11 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
     let orders = status.operator.orders();
     let ordered = orders.state.is_some_and(|order| order.file == backend.state)
         || orders.weight.is_some_and(|order| order.file == backend.weight);
-    let active = status.active.load(Ordering::Relaxed);
-    let resting = backend.state_now() != State::Active && now.since(orders.since) >= HEARD;
+    let drain = status.drain.began().map(|began| DrainView {
+        since_ms: now.since(began).0,
+        left_ms: (status.drain.ends() != Moment::NEVER).then(|| status.drain.ends().since(now).0),
+        cut: status.drain.cut(),
+    });
     let millis = |share| latency.quantile(share).map(|micros| micros as f64 / 1000.0);
     BackendView {
         name: backend.name.to_string(),
@@ -166,8 +178,9 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
         health: status.health().word(),
         reason: status.reason().to_string(),
         weight: backend.weight_now(),
-        active,
-        safe_to_stop: resting && active == 0,
+        active: status.active.load(Ordering::Relaxed),
+        safe_to_stop: status.has_left(now),
+        drain,
         requests: status.shards.sum(|shard| shard.codes.total()),
         errors: status.shards.sum(|shard| shard.errors.value()),
         latency_ms: Latency { p50: millis(0.5), p99: millis(0.99) },

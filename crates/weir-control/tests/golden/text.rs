@@ -177,6 +177,9 @@ fn pool(out: &mut String, pool: &Pool) {
         time(pool.response_timeout),
         time(pool.stream_idle)
     );
+    if pool.drain != Millis::secs(30) {
+        line!(out, "  drain {}", time(pool.drain));
+    }
     line!(out, "  {:?}", pool.keepalive);
     line!(out, "  {:?}", pool.limits);
 }

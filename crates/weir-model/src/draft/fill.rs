@@ -157,10 +157,11 @@ impl PoolDraft {
             connect_timeout,
             response_timeout,
             stream_idle,
+            drain,
             keepalive,
             limits,
         } = self;
-        absent!(from; connect_timeout, response_timeout, stream_idle);
+        absent!(from; connect_timeout, response_timeout, stream_idle, drain);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);

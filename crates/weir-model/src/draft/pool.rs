@@ -26,6 +26,8 @@ pub struct PoolDraft {
     pub response_timeout: Setting<Millis>,
     /// See [`crate::pool::Pool::stream_idle`].
     pub stream_idle: Setting<Millis>,
+    /// See [`crate::pool::Pool::drain`].
+    pub drain: Setting<Millis>,
     /// Reuse of connections.
     pub keepalive: Setting<KeepaliveDraft>,
     /// What the pool as a whole may carry.

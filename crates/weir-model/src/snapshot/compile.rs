@@ -172,6 +172,7 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
         connections: defaults.connections,
         shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
         shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
+        upgrade_drain: value(&draft.upgrade_drain, defaults.upgrade_drain),
     }
 }
 

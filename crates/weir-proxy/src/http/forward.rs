@@ -71,7 +71,9 @@ impl Exchange<'_> {
             window: clock::now(),
             window_taken: 0,
         };
+        self.conn.timer.tie(true);
         let ended = self.attempts(input, &pool, &mut upload).await;
+        self.conn.timer.tie(false);
         self.came += upload.pump.written.saturating_sub(of_head);
         self.text = upload.pump.into_head();
         match &mut self.tunnel {
@@ -144,6 +146,7 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
+                pool.count_cut(backend, &failed.error);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.backends.push(backend);
@@ -320,6 +323,10 @@ impl Exchange<'_> {
             let (mut deadline, mut cause) = self.deadline(upload, pool, begun);
             if self.until < deadline {
                 (deadline, cause) = (self.until, self.late());
+            }
+            let drained = pool.drain_ends(self.backend);
+            if drained < deadline {
+                (deadline, cause) = (drained, Cause::DrainOver);
             }
             conn.timer.set(deadline);
             if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }

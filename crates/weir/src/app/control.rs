@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
     admin::{self, Admin, Door},
+    drain,
     explain::{Circumstances, explain},
     health::{self, Prober},
     reload::Reloader,
@@ -84,7 +85,8 @@ impl Control {
                 };
                 tokio::select! {
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
-                    () = health::run(cell, Probes, log, clock::read) => {}
+                    () = health::run(cell.clone(), Probes, log.clone(), clock::read) => {}
+                    () = drain::run(cell, log, clock::read) => {}
                     () = operators => {}
                 }
             });

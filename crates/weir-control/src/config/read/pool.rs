@@ -64,6 +64,7 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
     draft.connect_timeout = fields.setting(reader, "connect_timeout", Reader::timeout);
     draft.response_timeout = fields.setting(reader, "response_timeout", Reader::timeout);
     draft.stream_idle = fields.setting(reader, "stream_idle", Reader::timeout);
+    draft.drain = fields.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
     draft.keepalive = fields.setting(reader, "keepalive", keepalive);
     draft.limits = limits(reader, fields);
 }

@@ -37,6 +37,7 @@ pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Ve
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
         response_timeout: value(&draft.response_timeout, Millis::secs(60)),
         stream_idle: value(&draft.stream_idle, Millis::secs(300)),
+        drain: value(&draft.drain, Millis::secs(30)),
         keepalive: draft
             .keepalive
             .as_ref()

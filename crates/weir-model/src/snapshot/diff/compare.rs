@@ -93,6 +93,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         connect_timeout => "connect_timeout",
         response_timeout => "response_timeout",
         stream_idle => "stream_idle",
+        drain => "drain",
         keepalive => "keepalive",
         limits => "limits",
     } besides { name, backends, hash_table, status });
@@ -119,6 +120,7 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
     let mut at_once = differences!(old, new, Process {
         shutdown_announce => "shutdown.announce",
         shutdown_drain => "shutdown.drain",
+        upgrade_drain => "upgrade.drain",
         admin_token => "admin.token_file",
     } besides { connections, workers, pin, admin });
     if old.connections != new.connections && (from.connections_given || to.connections_given) {
@@ -128,7 +130,7 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
         workers => "workers",
         pin => "workers.pin",
         admin => "admin.bind",
-    } besides { shutdown_announce, shutdown_drain, admin_token, connections });
+    } besides { shutdown_announce, shutdown_drain, upgrade_drain, admin_token, connections });
     (at_once, next_start)
 }
 

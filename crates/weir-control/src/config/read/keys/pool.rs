@@ -3,7 +3,8 @@
 use super::{
     Default::{Is, Nothing, Required},
     Form::{
-        AnyOf, Empty, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period, Text, Timeout, Words,
+        AnyOf, DelayOrNone, Empty, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period, Text,
+        Timeout, Words,
     },
     Keys, keys,
 };
@@ -27,10 +28,13 @@ keys! {
         "connect_timeout" = Timeout, Is("2s"), "To connect to a backend.";
         "response_timeout" = Timeout, Is("60s"), "Until the response head. http only.";
         "stream_idle" = Timeout, Is("5m"), "The backend is silent after its head. http only.";
+        "drain" = DelayOrNone, Is("30s"),
+            "How long requests and connections may take to finish at a backend that is drained, disabled, or gone from the \
+             file; what is left is closed then.";
         "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
         "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
     } later [
-        "discover", "zone_aware", "outlier", "panic", "drain", "slow_start", "sticky", "protocol", "tls",
+        "discover", "zone_aware", "outlier", "panic", "slow_start", "sticky", "protocol", "tls",
         "send_proxy_protocol",
     ];
     BALANCE = "the long form of `balance`" {

@@ -114,6 +114,7 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
         "connect_timeout",
         "response_timeout",
         "stream_idle",
+        "drain",
         "keepalive",
         "limits",
     ],
