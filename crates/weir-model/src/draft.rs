@@ -16,8 +16,8 @@ pub use listener::{
 };
 pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
-    BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft, PoolLimitsDraft,
-    ProbeDraft, UdpProbeDraft,
+    BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft,
+    PoolLimitsDraft, ProbeDraft, UdpProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

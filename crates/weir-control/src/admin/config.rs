@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_model::{
+    balance::Balance,
     health::{HealthCheck, Outlier, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
@@ -261,7 +262,7 @@ fn pool(pool: &Pool) -> Value {
         .collect();
     let (keepalive, limits) = (&pool.keepalive, &pool.limits);
     json!({
-        "balance": pool.balance.word(),
+        "balance": balance(&pool.balance),
         "backends": backends,
         "health": pool.health.as_ref().map(health),
         "outlier": pool.outlier.as_ref().map(outlier),
@@ -300,6 +301,15 @@ fn outlier(outlier: &Outlier) -> Value {
 /// Millionths as a percentage.
 fn share(share: u32) -> String {
     format!("{}%", f64::from(share) / 10_000.0)
+}
+
+fn balance(balance: &Balance) -> Value {
+    let Some(key) = &balance.key else { return balance.word().into() };
+    json!({
+        "policy": balance.word(),
+        "key": key.to_string(),
+        "bounded_load": balance.bounded_load.map(|percent| format!("{percent}%")),
+    })
 }
 
 fn health(check: &HealthCheck) -> Value {
