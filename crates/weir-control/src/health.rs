@@ -65,7 +65,7 @@ pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock:
             tend::tend(&snapshot, &shared);
             select! {
                 () = poll_fn(|cx| cell.poll_published(seen, cx)) => {}
-                () = sleep(tend::EVERY), if tend::is_needed(&snapshot) => {}
+                () = sleep(tend::pause(&snapshot)) => {}
             }
         }
     }

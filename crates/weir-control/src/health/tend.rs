@@ -9,18 +9,11 @@ use weir_model::{health::Shift, pool::Pool, snapshot::Snapshot, time::Millis};
 
 use super::{Shared, line};
 
-/// How often that is looked at, where there may be something to do.
-pub(super) const EVERY: Duration = Duration::from_millis(100);
-
-/// Whether any pool needs it.
-pub(super) fn is_needed(snapshot: &Snapshot) -> bool {
-    let needs = |pool: &Arc<Pool>| {
-        pool.outlier.is_some()
-            || pool.slow_start > Millis(0)
-            // Ejected before a reload took `outlier` away.
-            || pool.status.unsettled.load(Ordering::Acquire)
-    };
-    snapshot.pools.iter().any(needs)
+/// How soon to look again: often where there may be something to do. Elsewhere an exchange that began before a reload took
+/// `outlier` away may still eject somebody.
+pub(super) fn pause(snapshot: &Snapshot) -> Duration {
+    let needs = |pool: &Arc<Pool>| pool.outlier.is_some() || pool.slow_start > Millis(0);
+    Duration::from_millis(if snapshot.pools.iter().any(needs) { 100 } else { 1000 })
 }
 
 /// Looks at all pools once.
