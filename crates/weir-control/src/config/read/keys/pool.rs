@@ -63,10 +63,13 @@ keys! {
         "zone" = Text, Nothing, "Where it stands, for `zone_aware`.";
         "backup" = Flag, Is("false"),
             "Whether it takes traffic only while no other backend of the pool can; backups then share it by weight.";
+        "max_connections" = NumberOr(&["none"]), Is("none"),
+            "Requests and connections that it has in flight at once, over all workers; unused connections do not count. It is \
+             passed over while it has so many, and where all have, more wait as `limits` says.";
         "state" = Words(&["active", "draining", "disabled"]), Is("active"),
             "`draining` takes nothing new and finishes what it has, `disabled` the same for clients that are bound to it as \
              well. What an operator sets holds until this changes.";
-    } later ["max_connections"];
+    };
     HEALTH = "a health check" {
         "http" = AnyOf(&[Text, Map(&HTTP_PROBE)]), Nothing, "It answers a request: a path, or a map.";
         "tcp" = AnyOf(&[Map(&TCP_PROBE), Empty]), Nothing, "It accepts a connection: `tcp: {}`.";
