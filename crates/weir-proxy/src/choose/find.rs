@@ -131,9 +131,8 @@ impl PoolState {
             if add_below(&self.pool.backends[backend].status.active, limit) {
                 return Some((backend, true));
             }
-            if choice.is_none() {
-                return None;
-            }
+            // The only one there is.
+            choice?;
         }
         None
     }

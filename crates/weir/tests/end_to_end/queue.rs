@@ -402,3 +402,30 @@ fn a_tunnel_keeps_its_place() {
     assert_eq!(waiting.final_response("GET").text(), "plain");
     is_empty(&weir);
 }
+
+#[test]
+fn first_fills_one_after_the_other() {
+    let (one, two, three) = (held("one"), held("two"), held("three"));
+    let limits = format!("balance: first\n    {LONG}");
+    let backends = [(&one, "max_connections: 2"), (&two, "max_connections: 1"), (&three, "weight: 1")];
+    let weir = Weir::from_text(&file(1, "http", &limits, &backends));
+    let mut clients: Vec<_> = (1..=2)
+        .map(|nth| {
+            let client = ask(&weir, "/");
+            one.has(nth);
+            client
+        })
+        .collect();
+    clients.push(ask(&weir, "/"));
+    two.has(1);
+    clients.push(ask(&weir, "/"));
+    three.has(1);
+    // Room at the front is used first.
+    one.inside.let_go(1);
+    wait_until("one has room again", || pool(&weir).backends[0].status.active.load(Ordering::SeqCst) == 1);
+    clients.push(ask(&weir, "/"));
+    one.has(3);
+    [&one, &two, &three].iter().for_each(|backend| backend.inside.let_go(10));
+    assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
+    is_empty(&weir);
+}

@@ -10,16 +10,25 @@ use super::{
 };
 
 /// Policies of balancing that work.
-const POLICIES: &[&str] =
-    &["round_robin", "least_conn", "random", "two_choices", "ewma", "source_hash", "ring_hash", "maglev"];
+const POLICIES: &[&str] = &[
+    "round_robin",
+    "least_conn",
+    "random",
+    "two_choices",
+    "ewma",
+    "source_hash",
+    "ring_hash",
+    "maglev",
+    "first",
+];
 
 keys! {
     POOL = "a pool" {
         "balance" = AnyOf(&[Words(POLICIES), Map(&BALANCE)]), Is("round_robin"),
             "How a backend is chosen: in turn; the fewest requests or connections in flight; by lot; the less loaded of two \
-             drawn by lot; the better of two by recent latency and load (`ewma`); or, for the last three, the same one for \
-             the same key, which is the client's address unless the long form says otherwise. Weights count in all of \
-             them.";
+             drawn by lot; the better of two by recent latency and load (`ewma`); for `source_hash`, `ring_hash` and `maglev` the \
+             same one for the same key, which is the client's address unless the long form says otherwise; or the first in \
+             the list that has less than its `max_connections`. Weights count in all but the last.";
         "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Required,
             "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
              addresses.";
