@@ -180,12 +180,16 @@ impl PoolStatus {
     }
 }
 
+/// The [`BackendStatus::share`] of a backend whose whole weight counts.
+pub const FULL_SHARE: u32 = 1000;
+
 /// What is happening to one backend.
 #[derive(Debug)]
 pub struct BackendStatus {
     /// Requests or connections in flight, over all workers; what least_conn compares.
     pub active: Padded<AtomicU32>,
     health: AtomicU8,
+    share: AtomicU32,
     reason: Mutex<Arc<str>>,
     last_error: Mutex<Option<Arc<str>>>,
     /// When health last changed.
@@ -223,6 +227,7 @@ impl BackendStatus {
         Self {
             active: Padded::default(),
             health: AtomicU8::new(health as u8),
+            share: AtomicU32::new(FULL_SHARE),
             reason: Mutex::new("".into()),
             last_error: Mutex::new(None),
             changed_at: AtomicU64::new(0),
@@ -250,6 +255,16 @@ impl BackendStatus {
         *lock(&self.reason) = reason.into();
         self.changed_at.store(now.0, Ordering::Relaxed);
         self.health.store(health as u8, Ordering::Release);
+    }
+
+    /// How much of its weight counts now, in thousandths: less than [`FULL_SHARE`] while it starts slowly.
+    pub fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`BackendStatus::share`], from 1 to [`FULL_SHARE`]; the caller then calls [`PoolStatus::touch`] for its pool.
+    pub fn set_share(&self, share: u32) {
+        self.share.store(share.clamp(1, FULL_SHARE), Ordering::Relaxed);
     }
 
     /// Why its health is what it is, in words; empty if nothing was said yet.

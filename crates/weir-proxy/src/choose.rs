@@ -90,7 +90,7 @@ impl PoolState {
         let Chooser { epoch, set, balancer } = &mut *chooser;
         let now = self.pool.status.epoch.load(Ordering::Acquire);
         if *epoch != now {
-            *set = EligibleSet::of(&self.pool);
+            set.rebuild(&self.pool);
             balancer.prepare(set);
             *epoch = now;
         }
@@ -104,6 +104,13 @@ impl PoolState {
             balancer.pick_other(set, load, seed, tried)
         };
         index.map(|index| set.members()[index].backend)
+    }
+
+    /// There is nobody to choose, and why.
+    #[cold]
+    pub(crate) fn nobody(&self) -> ProxyError {
+        let why = self.chooser.borrow().set.standing().nobody();
+        ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
     }
 
     /// A backend has answered with this status code (0 for a connection that it took), so long after it was chosen.

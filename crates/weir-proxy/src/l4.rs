@@ -195,7 +195,7 @@ async fn join(
     let begun = clock::micros();
     let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
-    let mut last = ProxyError::new(Cause::NoHealthyBackend);
+    let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
         let mut choice = pool.choose(&conn.worker, &tried);
         if choice.is_none() && tried.is_empty() {
@@ -205,7 +205,7 @@ async fn join(
         let Some(backend) = choice else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
-        if !tried.is_empty() {
+        if let Some(last) = &last {
             pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
         }
         let in_flight = InFlight::new(chosen.status.clone());
@@ -225,11 +225,11 @@ async fn join(
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error);
                 tried.push(backend);
-                last = error;
+                last = Some(error);
             }
         }
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| pool.nobody()))
 }
 
 async fn carry(

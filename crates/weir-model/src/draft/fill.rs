@@ -153,6 +153,8 @@ impl PoolDraft {
             backends: _,
             balance,
             health,
+            panic,
+            zone_aware,
             connect_timeout,
             response_timeout,
             stream_idle,
@@ -160,7 +162,7 @@ impl PoolDraft {
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, connect_timeout, response_timeout, stream_idle, drain);
+        absent!(from; balance, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         match (health, &from.health) {

@@ -191,6 +191,7 @@ async fn work(
     tokio::select! {
         _ = end.wait_for(|phase| *phase == Phase::Stopped) => {}
         () = checks => {}
+        () = health::announce(cell.clone(), log.clone()) => {}
         () = drain::run(cell.clone(), log.clone(), clock::read) => {}
         () = operators => {}
     }
