@@ -40,6 +40,12 @@ impl App {
         given_up: &dyn Fn() -> bool,
     ) -> Result<Upgraded, Trouble> {
         let started = Instant::now();
+        if process::id() == 1 {
+            return Err(Trouble::new(
+                "weir is process 1 of a container: when it ends, everything in there does",
+                "start another container, or run weir under an init process",
+            ));
+        }
         // While this is held, no reload binds or closes anything.
         let sockets = self.bound.clone();
         let mut bound = sockets.write().unwrap_or_else(PoisonError::into_inner);

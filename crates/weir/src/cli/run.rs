@@ -117,7 +117,10 @@ fn serve(mut app: App, requests: &Requests, program: &Program, manager: Manager)
         thread::sleep(LOOK);
     }
     manager.borrow().stopping();
-    app.shutdown(&|| requests.stop.count() > 1);
+    app.shutdown(&|| {
+        manager.borrow_mut().alive();
+        requests.stop.count() > 1
+    });
 }
 
 /// Reloads that are over, one way or the other.
