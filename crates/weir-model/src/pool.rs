@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    balance::{Policy, Zones},
+    balance::{Balance, HashTable, Zones},
     health::HealthCheck,
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
@@ -23,7 +23,9 @@ pub struct Pool {
     /// The name from the file.
     pub name: Arc<str>,
     /// How a backend is chosen.
-    pub balance: Policy,
+    pub balance: Balance,
+    /// From keys to backends, if the policy hashes.
+    pub hash_table: Option<Arc<HashTable>>,
     /// In the order of the file.
     pub backends: Vec<Backend>,
     /// Active checks; none by default, and then every backend counts as up.
@@ -53,7 +55,7 @@ impl Pool {
     #[must_use]
     pub fn alone(&self, backend: usize) -> Self {
         let backends = self.backends.get(backend).cloned().into_iter().collect();
-        Self { backends, zones: None, ..self.clone() }
+        Self { backends, hash_table: None, zones: None, ..self.clone() }
     }
 
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.

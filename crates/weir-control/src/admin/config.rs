@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_model::{
+    balance::Balance,
     health::{HealthCheck, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
@@ -261,7 +262,7 @@ fn pool(pool: &Pool) -> Value {
         .collect();
     let (keepalive, limits) = (&pool.keepalive, &pool.limits);
     json!({
-        "balance": pool.balance.word(),
+        "balance": balance(&pool.balance),
         "backends": backends,
         "health": pool.health.as_ref().map(health),
         "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
@@ -282,6 +283,15 @@ fn pool(pool: &Pool) -> Value {
             "requests": limit(limits.requests),
             "queue_timeout": time(limits.queue_timeout),
         },
+    })
+}
+
+fn balance(balance: &Balance) -> Value {
+    let Some(key) = &balance.key else { return balance.word().into() };
+    json!({
+        "policy": balance.word(),
+        "key": key.to_string(),
+        "bounded_load": balance.bounded_load.map(|percent| format!("{percent}%")),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod action;
 mod address;
+mod balance;
 mod condition;
 mod files;
 mod header;

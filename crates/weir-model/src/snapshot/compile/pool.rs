@@ -4,9 +4,8 @@ mod members;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
-use super::{address, condition, header, kept, value, within};
+use super::{address, balance, condition, header, kept, value, within};
 use crate::{
-    balance::Policy,
     draft::{
         BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
         Text,
@@ -35,9 +34,12 @@ pub(super) fn pool(
         .and_then(|health| check(health, draft.broken, problems));
     let backends = backends(draft, health.as_ref(), registry, problems);
     members::judge(draft, &backends, problems);
+    let balance = balance::balance(draft.balance.as_ref(), problems);
+    let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
     Pool {
         name: draft.name.value.as_str().into(),
-        balance: value(&draft.balance, Policy::RoundRobin),
+        hash_table: registry.table(&draft.name.value, balance.policy, shares),
+        balance,
         zones: members::zones(draft, own_zone, &backends, problems),
         backends,
         health,
