@@ -29,7 +29,7 @@ fn whatever_the_new_program_does_the_old_one_goes_on() {
     let fails = |with: &[&str]| {
         let (code, said) = world.upgrade();
         assert!(code == 1 && with.iter().all(|part| said.contains(part)), "{with:?}: {code} {said}");
-        assert!(world.log().contains("upgrade failed, this process goes on: "), "{}", world.log());
+        wait_until("it is written down", || world.log().contains("upgrade failed, this process goes on: "));
         fs::write(world.folder.join("log"), "").unwrap();
     };
 
@@ -69,9 +69,17 @@ fn whatever_the_new_program_does_the_old_one_goes_on() {
     });
     goes_on("a program that is killed before it is ready");
 
-    world.install_script("#!/bin/sh\necho '{\"hello\": 1}' >&0\nsleep 1000\n");
+    world.install_script("#!/bin/sh\necho '{\"hello\": 1}' >&0\nexec sleep 1000\n");
     fails(&["the new process speaks another language"]);
     goes_on("a program that says something else");
+
+    world.install_script("#!/bin/sh\necho '{\"ready\": {\"version\": \"9\"}}' >&0\nread word\nexit 3\n");
+    fails(&["the new process ended before it could serve: exit code 3"]);
+    goes_on("a program that ends when it gets the word");
+
+    world.install_script("#!/bin/sh\necho '{\"failed\": {\"error\": \"no\"}}' >&0\nexec sleep 1000\n");
+    fails(&["the new process cannot serve: no"]);
+    goes_on("a program that says that it cannot, and stays");
 
     fs::remove_file(world.folder.join("weir")).unwrap();
     fails(&["./weir` cannot be started: "]);

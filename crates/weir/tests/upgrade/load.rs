@@ -85,7 +85,7 @@ fn ten_upgrades_under_load_are_noticed_by_nobody() {
             wait_until("everybody is at work", || seen().iter().zip(before).all(|(now, then)| *now > then));
             let (code, said) = world.upgrade();
             assert_eq!(code, 0, "{round}: {said}\n{}", world.log());
-            assert_eq!(world.pids().len(), round + 1);
+            wait_until("it is written down", || world.pids().len() == round + 1);
             says("hello");
         }
         let before = seen();

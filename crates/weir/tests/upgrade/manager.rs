@@ -74,6 +74,7 @@ fn the_manager_hears_of_every_step() {
     kill_process(first, Signal::USR2).unwrap();
     let (one, _) = ear.hears("MAINPID=");
     let (two, _) = ear.hears("MAINPID=");
+    wait_until("it is written down", || world.pids().len() == 2);
     let line = format!("MAINPID={}", world.newest().as_raw_pid());
     assert!(world.newest() != first && one.contains(&line) && two.contains(&line), "{one}\n{two}");
     ear.hears("WATCHDOG=1");
@@ -116,6 +117,7 @@ fn sockets_of_the_manager_are_used_and_passed_on() {
     wait_until("the other listener is bound as ever", || RawClient::try_connect(world.tcp).is_ok());
 
     assert_eq!(world.upgrade().0, 0);
+    wait_until("it is written down", || world.pids().len() == 2);
     wait_until("the first one ends", || !is_there(world.pids()[0]));
     for _ in 0..20 {
         assert_eq!(RawClient::connect(world.web).get("/").text(), "ok");

@@ -42,6 +42,7 @@ fn orders_health_sockets_and_logs_survive() {
     assert!(world.weir(&["disable", "app", "one"]).status.success());
     world.write(&unchecked.replace("name: one }", "name: one, weight: 3 }"));
     assert_eq!(world.upgrade().0, 0);
+    wait_until("it is written down", || world.pids().len() == 3);
     assert_eq!(orders(&world), ("disabled".into(), 3.into(), "operator".into(), "up".into()));
 
     UnixStream::connect(world.folder.join("tcp.sock")).unwrap();
@@ -80,6 +81,7 @@ fn what_the_new_configuration_binds_and_does_not_bind() {
     let output = world.weir(&["upgrade", "--admin", "unix:admin.sock", "--json"]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    wait_until("it is written down", || world.pids().len() == 2);
     assert_eq!(told["pid"], world.newest().as_raw_pid());
     assert_eq!(told["drain_ms"], 3_600_000);
     assert!(RawClient::try_connect(world.tcp).is_err(), "nobody listens there any more");
