@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64},
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
     },
 };
 
@@ -87,6 +87,8 @@ impl Registry {
                 requests: Padded::default(),
                 connections: Padded::default(),
                 pending: Padded::default(),
+                waiting: Sharded::new(self.workers),
+                turn: AtomicU32::new(0),
                 in_flight: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),

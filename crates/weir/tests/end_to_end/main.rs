@@ -20,6 +20,7 @@ mod operate;
 mod outlier;
 mod patience;
 mod pressure;
+mod queue;
 mod reload;
 mod retry;
 mod reuse;
