@@ -4,6 +4,7 @@ use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use crate::{
     balance::Policy,
+    discovery::Source,
     health::HealthCheck,
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
@@ -19,8 +20,10 @@ pub struct Pool {
     pub name: Arc<str>,
     /// How a backend is chosen.
     pub balance: Policy,
-    /// In the order of the file.
+    /// In the order of the file, and after them those that were discovered, in the order of the answer.
     pub backends: Vec<Backend>,
+    /// How more of them are discovered.
+    pub discover: Option<Arc<Source>>,
     /// Active checks; none by default, and then every backend counts as up.
     pub health: Option<HealthCheck>,
     /// Time to connect to a backend.

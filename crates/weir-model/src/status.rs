@@ -5,6 +5,7 @@
 
 mod cause;
 mod counter;
+mod discovery;
 mod histogram;
 mod operator;
 mod registry;
@@ -21,6 +22,7 @@ use arc_swap::ArcSwap;
 
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use discovery::DiscoveryStatus;
 pub use histogram::{Histogram, HistogramView};
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
@@ -160,6 +162,8 @@ pub struct PoolStatus {
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.
     pub retries: Sharded<RetryCounters>,
+    /// How its backends are discovered, if they are.
+    pub discovery: DiscoveryStatus,
 }
 
 /// One worker's retries in a pool.

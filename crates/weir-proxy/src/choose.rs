@@ -12,10 +12,12 @@ use weir_model::{
     balance::{Balancer, EligibleSet},
     pool::Pool,
     status::BackendStatus,
+    time::Moment,
 };
 
 use crate::{
     error::ProxyError,
+    timer::Timer,
     upstream::{Gate, Idle},
     worker::Worker,
 };
@@ -119,6 +121,19 @@ impl PoolState {
         let status = &self.pool.backends[backend].status;
         status.shards.of(worker.index).errors.add(1);
         status.set_last_error(&error.to_string());
+    }
+
+    /// The state of this pool once something has come of the first question for its backends; this one if nothing does
+    /// in time, or if nothing is asked.
+    #[cold]
+    pub(crate) async fn discovered(
+        self: &Rc<Self>,
+        worker: &Worker,
+        timer: &Timer,
+        until: Moment,
+    ) -> Rc<Self> {
+        self.gate.first_answer(&self.pool, timer, until).await;
+        worker.view().pool(&self.pool.name).unwrap_or(self).clone()
     }
 
     /// Lets those that wait for a connection look again: another worker may have released one.

@@ -175,8 +175,11 @@ async fn join(
         }
         Action::Redirect(_) | Action::Respond(_) => return Err(Cause::NoRoute.into()),
     };
-    let pool: Rc<PoolState> = view.pools[index].clone();
+    let mut pool: Rc<PoolState> = view.pools[index].clone();
     drop((view, listener));
+    if pool.pool.backends.is_empty() {
+        pool = Box::pin(pool.discovered(&conn.worker, &conn.timer, Moment::NEVER)).await;
+    }
     passed.pool = Some(pool.pool.name.clone());
     if let Some(noted) = &mut passed.noted {
         noted.pool = Some(pool.pool.clone());

@@ -118,7 +118,8 @@ impl View {
         self.pool(&state.pool.name).is_some_and(|own| Rc::ptr_eq(own, state))
     }
 
-    fn pool(&self, name: &str) -> Option<&Rc<PoolState>> {
+    /// The state of the pool of this name.
+    pub(crate) fn pool(&self, name: &str) -> Option<&Rc<PoolState>> {
         let index = self.pools.binary_search_by(|state| (*state.pool.name).cmp(name)).ok()?;
         Some(&self.pools[index])
     }

@@ -6,6 +6,7 @@
 //! ```
 
 mod control;
+mod discovery;
 mod listeners;
 mod reload;
 mod workers;
@@ -110,7 +111,7 @@ impl App {
     fn start(loaded: Loaded, source: Option<Source<'_>>, log: Sink) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
-        let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
+        let Compiled { snapshot, report, discovering } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
         let log = LogWriter::start(lines, log, snapshot.logging.process);
@@ -143,6 +144,7 @@ impl App {
             cell: cell.clone(),
             replaced: Vec::new(),
             registry,
+            discovering,
             bound: bound.clone(),
             orders,
             phase: phase.subscribe(),

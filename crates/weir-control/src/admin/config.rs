@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_model::{
+    discovery::{Asking, Source},
     health::{HealthCheck, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
@@ -258,6 +259,7 @@ fn pool(pool: &Pool) -> Value {
     json!({
         "balance": pool.balance.word(),
         "backends": backends,
+        "discover": pool.discover.as_ref().map(|source| discover(source)),
         "health": pool.health.as_ref().map(health),
         "connect_timeout": time(pool.connect_timeout),
         "response_timeout": time(pool.response_timeout),
@@ -275,6 +277,27 @@ fn pool(pool: &Pool) -> Value {
             "queue_timeout": time(limits.queue_timeout),
         },
     })
+}
+
+fn discover(source: &Source) -> Value {
+    let asked = |what: String, asking: &Asking| {
+        json!({
+            source.word(): what,
+            "refresh": time(asking.refresh),
+            "servers": texts(&asking.servers),
+        })
+    };
+    match source {
+        Source::Dns { host, port, asking } => asked(format!("{host}:{port}"), asking),
+        Source::Srv { name, asking } => asked(name.to_string(), asking),
+        Source::File(path) => json!({ "file": path.display().to_string() }),
+        Source::Docker(docker) => json!({ "docker": {
+            "host": format!("unix://{}", docker.socket.display()),
+            "label": docker.label.to_string(),
+            "port": docker.port,
+            "network": docker.network.as_deref(),
+        } }),
+    }
 }
 
 fn health(check: &HealthCheck) -> Value {

@@ -166,6 +166,9 @@ fn pool(out: &mut String, pool: &Pool) {
         let health = backend.status.health().word();
         line!(out, "  backend {} {:?} weight {} {health}", backend.name, backend.endpoint, backend.weight);
     }
+    if let Some(source) = &pool.discover {
+        line!(out, "  discover {source:?}");
+    }
     if let Some(check) = &pool.health {
         health(out, check);
     }

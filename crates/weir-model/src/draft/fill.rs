@@ -151,6 +151,8 @@ impl PoolDraft {
             name: _,
             broken: _,
             backends: _,
+            discover: _,
+            found: _,
             balance,
             health,
             connect_timeout,

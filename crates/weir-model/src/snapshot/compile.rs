@@ -5,7 +5,9 @@
 
 mod action;
 mod address;
+mod anew;
 mod condition;
+mod discover;
 mod files;
 mod header;
 mod listener;
@@ -21,6 +23,9 @@ mod shared;
 mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
+
+pub use anew::{Anew, anew, discovering};
+pub use pool::judge;
 
 use super::{Process, Secret, Snapshot};
 use crate::{
@@ -63,7 +68,7 @@ pub fn compile(
     let connections = draft.process.connections.as_ref().map(|setting| setting.value);
     let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
-    let pools: Vec<_> =
+    let mut pools: Vec<_> =
         filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
     let names = PoolNames {
         index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
@@ -78,6 +83,11 @@ pub fn compile(
         .map(|draft| Arc::new(listener::listener(draft, &context, registry, &mut problems)))
         .collect();
 
+    for (index, (draft, pool)) in filled_pools.iter().zip(&mut pools).enumerate() {
+        if let Some(pool) = Arc::get_mut(pool).filter(|_| !draft.found.is_empty()) {
+            overlap::leave_out_loops(draft, pool, index, &listeners, &mut problems);
+        }
+    }
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);

@@ -6,9 +6,14 @@ use std::{
 };
 
 use super::{
-    AccessLogStatus, BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded,
+    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus,
+    Sharded,
 };
-use crate::{limit::RetryBudget, pool::Endpoint, snapshot::Snapshot};
+use crate::{
+    limit::RetryBudget,
+    pool::{Endpoint, Pool},
+    snapshot::Snapshot,
+};
 
 /// Every status object by name. Owned by whoever compiles snapshots; the data path reaches the objects through
 /// the snapshot only. A clone knows the same objects: a configuration that may yet be refused is compiled with one, so that
@@ -78,6 +83,7 @@ impl Registry {
                 pending: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
+                discovery: DiscoveryStatus::default(),
             })
         };
         self.pools.entry(name.into()).or_insert_with(new).clone()
@@ -124,6 +130,18 @@ impl Registry {
         self.routes.retain(|(listener, name, pool), _| routes.contains(&(&**listener, &**name, &**pool)));
         self.pools.retain(|name, _| pools.contains(&**name));
         self.backends.retain(|(pool, name), _| backends.contains(&(&**pool, &**name)));
+    }
+
+    /// [`Registry::keep_only`], for the backends of one pool.
+    pub fn keep_only_of(&mut self, pool: &Pool) {
+        let named: BTreeSet<&str> = pool.backends.iter().map(|backend| &*backend.name).collect();
+        let from = (pool.name.to_string(), String::new());
+        let own = self.backends.range(from..).take_while(|((name, _), _)| **name == *pool.name);
+        let gone = own.filter(|((_, backend), _)| !named.contains(&**backend));
+        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.backends.remove(&key);
+        }
     }
 
     /// How many names are known, of all kinds.

@@ -56,7 +56,11 @@ pub(crate) struct Answer {
 
 impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
-    pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
+    pub(crate) async fn forward(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>) -> Ended {
+        if pool.pool.backends.is_empty() {
+            pool = Box::pin(pool.discovered(&self.conn.worker, &self.conn.timer, self.deadline)).await;
+            self.pool = Some(pool.clone());
+        }
         pool.pool.status.retry_budget.count_request(clock::now());
         let permit = match pool.gate.admit(&pool.pool) {
             Ok(permit) => permit,

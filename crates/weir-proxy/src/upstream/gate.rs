@@ -121,6 +121,19 @@ impl Gate {
             };
             pool.backends.iter().any(unknown) && !pool.backends.iter().any(Backend::is_eligible)
         };
+        self.wait_while(pool, timer, until, is_open).await;
+    }
+
+    /// Where nothing was discovered yet: waits in the same queue for what comes of the first question, for queue_timeout
+    /// and not beyond `until`. What was found is in the next view.
+    #[cold]
+    pub(crate) async fn first_answer(&self, pool: &Pool, timer: &Timer, until: Moment) {
+        let is_open = || pool.discover.is_some() && !pool.status.discovery.is_decided();
+        self.wait_while(pool, timer, until, is_open).await;
+    }
+
+    /// Waits in the queue for as long as `is_open` says yes, for queue_timeout and not beyond `until`.
+    async fn wait_while(&self, pool: &Pool, timer: &Timer, until: Moment, is_open: impl Fn() -> bool) {
         if !is_open() {
             return;
         }

@@ -6,15 +6,16 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
     admin::{self, Admin, Door},
+    discovery,
     explain::{Circumstances, explain},
-    health::{self, Prober},
+    health::{self, Log, Prober},
     reload::Reloader,
 };
 use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
     clock,
     error::Cause,
-    telemetry::{Level, Voice},
+    telemetry::{Level, Voice, timestamp},
     worker::Phase,
 };
 
@@ -53,7 +54,7 @@ impl Control {
         let runtime = Builder::new_current_thread().enable_all().build().context("no control runtime")?;
         let door = cell.load().process.admin.as_ref().map(Door::open).transpose()?;
         let address = door.as_ref().and_then(|door| door.address().ip());
-        let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
+        let log: Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let admin = Admin {
             cell: cell.clone(),
             version: env!("CARGO_PKG_VERSION"),
@@ -73,6 +74,13 @@ impl Control {
             causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
             log: log.clone(),
             clock: clock::read,
+            timestamp: |seconds| timestamp((seconds, 0)),
+        };
+        let sources = discovery::Shared {
+            reloader: admin.reloader.clone(),
+            log: log.clone(),
+            clock: clock::read,
+            wall: || clock::wall().0,
         };
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(async {
@@ -84,7 +92,8 @@ impl Control {
                 };
                 tokio::select! {
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
-                    () = health::run(cell, Probes, log, clock::read) => {}
+                    () = health::run(cell.clone(), Probes, log, clock::read) => {}
+                    () = discovery::run(cell, sources) => {}
                     () = operators => {}
                 }
             });

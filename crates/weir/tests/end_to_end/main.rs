@@ -7,6 +7,7 @@ mod support;
 
 mod abort;
 mod crowd;
+mod discovery;
 mod doorway;
 mod explain;
 mod forwarding;

@@ -58,7 +58,8 @@ pub(super) fn hairpins(
         .values()
         .map(|pool| {
             let addresses = pool.backends.iter().map(|backend| &backend.address);
-            addresses.filter_map(|text| Some((doors.behind(text)?, text))).collect()
+            let lead = |text| Some((doors.behind(&address::endpoint(text).ok()?)?, text));
+            addresses.filter_map(lead).collect()
         })
         .collect();
     for (pool, leads_to) in leads.iter().enumerate() {
@@ -81,6 +82,32 @@ pub(super) fn hairpins(
             problems.push(Problem { related, ..problem });
         }
     }
+}
+
+/// Leaves out backends that were discovered and are a listener that leads to this very pool.
+pub(super) fn leave_out_loops(
+    draft: &PoolDraft,
+    pool: &mut Pool,
+    index: PoolIndex,
+    listeners: &[Arc<Listener>],
+    problems: &mut Vec<Problem>,
+) {
+    let doors = Doors::of(listeners);
+    let leads_back = |listener: usize| pools_of(&listeners[listener]).contains(&index);
+    let span = draft.discover.as_ref().map_or_else(Span::default, |discover| discover.span);
+    let mut place = 0;
+    pool.backends.retain(|backend| {
+        place += 1;
+        let listener = (place > draft.backends.len()).then(|| doors.behind(&backend.endpoint)).flatten();
+        let Some(listener) = listener.filter(|listener| leads_back(*listener)) else { return true };
+        let name = &listeners[listener].name;
+        let cause = format!(
+            "`{}` is weir's own listener `{name}`, which leads to the pool `{}` again",
+            backend.endpoint, draft.name.value
+        );
+        problems.push(Problem::warning(span, cause, ""));
+        false
+    });
 }
 
 /// True if what arrives at the listener can come to the pool.
@@ -139,12 +166,12 @@ impl<'l> Doors<'l> {
 
     /// The listener that a backend's address belongs to. Which addresses this machine has besides loopback is not known
     /// here; those are found at run time.
-    fn behind(&self, text: &Text) -> Option<usize> {
-        let to: SocketAddr = match address::endpoint(text).ok()? {
-            Endpoint::Address(address) => address,
-            Endpoint::Name(host, port) if &*host == "localhost" => (Ipv4Addr::LOCALHOST, port).into(),
+    fn behind(&self, endpoint: &Endpoint) -> Option<usize> {
+        let to: SocketAddr = match endpoint {
+            Endpoint::Address(address) => *address,
+            Endpoint::Name(host, port) if &**host == "localhost" => (Ipv4Addr::LOCALHOST, *port).into(),
             Endpoint::Name(..) => return None,
-            Endpoint::Unix(path) => return self.by_path.get(&*path).copied(),
+            Endpoint::Unix(path) => return self.by_path.get(&**path).copied(),
         };
         let leads_here = |at: &Address| {
             at.ip().is_some_and(|at| {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
-use super::{address, condition, header, kept, value, within};
+use super::{address, condition, discover, header, kept, value, within};
 use crate::{
     balance::Policy,
     draft::{
@@ -31,6 +31,9 @@ pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Ve
         name: draft.name.value.as_str().into(),
         balance: value(&draft.balance, Policy::RoundRobin),
         backends,
+        discover: draft.discover.as_ref().and_then(|discover| {
+            discover::source(discover, &draft.name.value, draft.broken, problems).map(Arc::new)
+        }),
         health,
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
         response_timeout: value(&draft.response_timeout, Millis::secs(60)),
@@ -50,32 +53,25 @@ fn backends(
     registry: &mut Registry,
     problems: &mut Vec<Problem>,
 ) -> Vec<Backend> {
-    let mut names: BTreeMap<Arc<str>, Span> = BTreeMap::new();
-    let mut backends = Vec::with_capacity(draft.backends.len());
-    for backend_draft in &draft.backends {
-        let Some(endpoint) = kept(address::endpoint(&backend_draft.address), problems) else {
-            continue;
-        };
-        let (name, span) = name_of(backend_draft, &endpoint);
-        if let Some(first) = names.insert(name.clone(), span) {
-            let cause = format!("the pool `{}` has two backends named `{name}`", draft.name.value);
-            let problem = Problem::error(span, cause, "remove one of them, or give it a `name` of its own");
-            problems.push(problem.with_related(first, "the first one is here"));
-            continue;
-        }
-        let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
-        let status = registry.backend(&draft.name.value, &name, &endpoint, first_health(health, &endpoint));
-        backends.push(Backend { name, endpoint, weight, state: State::default(), status });
-    }
+    let pool = &draft.name.value;
+    let mut names = Names { pool, taken: BTreeMap::new() };
+    let mut make = |written: &BackendDraft, problems: &mut Vec<Problem>| {
+        let (name, endpoint, weight) = names.judge(written, problems)?;
+        let status = registry.backend(pool, &name, &endpoint, first_health(health, &endpoint));
+        Some(Backend { name, endpoint, weight, state: State::default(), status })
+    };
+    let mut backends = Vec::with_capacity(draft.backends.len() + draft.found.len());
+    backends.extend(draft.backends.iter().filter_map(|written| make(written, problems)));
     let complete = !draft.broken && backends.len() == draft.backends.len();
-    if complete && backends.is_empty() {
+    let discover = draft.discover.as_ref();
+    if complete && backends.is_empty() && discover.is_none() {
         let cause = format!("the pool `{}` has no backend", draft.name.value);
         problems.push(Problem::error(
             draft.name.span,
             cause,
             "add at least one: `backends: [10.0.0.1:8080]`",
         ));
-    } else if complete && backends.iter().all(|backend| backend.weight == 0) {
+    } else if complete && discover.is_none() && backends.iter().all(|backend| backend.weight == 0) {
         let cause = format!(
             "every backend of the pool `{}` has weight 0, so that none takes traffic",
             draft.name.value
@@ -86,7 +82,58 @@ fn backends(
             "give at least one of them a weight of 1 or more",
         ));
     }
+    if let Some(discover) = discover {
+        let before = problems.len();
+        let found = draft.found.iter().filter_map(|found| {
+            let so_far = problems.len();
+            make(found, problems).filter(|_| problems.len() == so_far)
+        });
+        backends.extend(found);
+        // One bad entry must not keep the good ones out, and nothing of it stands in a file of ours.
+        for problem in &mut problems[before..] {
+            *problem = Problem::warning(discover.span, &*problem.cause, "");
+        }
+    }
     backends
+}
+
+/// What is wrong with a list of backends by itself, wherever it comes from.
+pub fn judge(backends: &[BackendDraft]) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut names = Names { pool: "", taken: BTreeMap::new() };
+    for backend in backends {
+        names.judge(backend, &mut problems);
+    }
+    problems
+}
+
+/// The backends of one pool by name, as far as they were judged.
+struct Names<'p> {
+    pool: &'p str,
+    taken: BTreeMap<Arc<str>, Span>,
+}
+
+impl Names<'_> {
+    /// The name, the place and the weight of a backend.
+    fn judge(
+        &mut self,
+        written: &BackendDraft,
+        problems: &mut Vec<Problem>,
+    ) -> Option<(Arc<str>, Endpoint, u32)> {
+        let endpoint = kept(address::endpoint(&written.address), problems)?;
+        let (name, span) = name_of(written, &endpoint);
+        if let Some(first) = self.taken.insert(name.clone(), span) {
+            let cause = match self.pool {
+                "" => format!("there are two backends named `{name}`"),
+                pool => format!("the pool `{pool}` has two backends named `{name}`"),
+            };
+            let problem = Problem::error(span, cause, "remove one of them, or give it a `name` of its own");
+            problems.push(problem.with_related(first, "the first one is here"));
+            return None;
+        }
+        let weight = within(&written.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
+        Some((name, endpoint, weight))
+    }
 }
 
 fn name_of(draft: &BackendDraft, endpoint: &Endpoint) -> (Arc<str>, Span) {
