@@ -58,7 +58,7 @@ pub(super) fn backends(
     surroundings: &Surroundings,
 ) -> Result<(Vec<BackendDraft>, Loaded), Refusal> {
     let mut loading = Loading::new(surroundings);
-    let bytes = bytes(path).map_err(|error| unreadable(path, &error))?;
+    let bytes = list_bytes(path).map_err(|error| unreadable(path, &error))?;
     let parsed = loading.parse(path, &bytes);
     let place = loading.place(path);
     let list = parsed.map(|root| read::list(&root, place, &mut loading.loaded));
@@ -166,6 +166,19 @@ fn place_of(before: &[u8], file: u16) -> Span {
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     if fs::metadata(path)?.len() > LARGEST {
         return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    fs::read(path)
+}
+
+/// A list is not written by hand, and may become a pipe or endless by mistake.
+fn list_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    const LARGEST_LIST: u64 = 16 << 20;
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if metadata.len() > LARGEST_LIST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST_LIST >> 20)));
     }
     fs::read(path)
 }

@@ -21,7 +21,7 @@ pub(super) async fn follow(feed: &mut Feed, path: &Path) {
         let task = tokio::task::spawn_blocking(move || config::backends(&read, &Surroundings::of_process()));
         match task.await {
             Ok(Ok(backends)) if backends.is_empty() => {
-                feed.failed(&format!("{} is an empty list", path.display()))
+                feed.failed(&format!("{} is an empty list", path.display()));
             }
             Ok(Ok(backends)) => feed.found(backends, Vec::new()),
             Ok(Err(refusal)) => feed.failed(&refusal.headline()),
