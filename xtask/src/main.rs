@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod peers;
 mod process;
+mod profile;
 mod tally;
 
 use std::{
@@ -20,6 +21,7 @@ cargo xtask COMMAND
   edges                              the direction of dependence between the crates
   sizes                              sizes of files, module docs
   docs                               paths and symbols that the papers cite
+  profile                            record anew what release builds are optimised by (profile/README.md)
   bench http tcp idle instructions   weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
 ";
 
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         "edges" => check::edges::run(),
         "sizes" => check::sizes::run(),
         "docs" => check::docs::run(),
+        "profile" => profile::run(),
         "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

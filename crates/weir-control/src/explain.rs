@@ -81,6 +81,9 @@ pub struct Explanation {
     pub split: Vec<Arm>,
     /// The policy of the pool.
     pub balance: Option<String>,
+    /// What holds for the pool as a whole: that it is in panic, that its backups carry the traffic.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The listener it came to.
     pub listener: String,
     /// What was asked about, in one line.
@@ -154,6 +157,7 @@ pub fn explain<R: Rehearse>(
         effects: Vec::new(),
         split: Vec::new(),
         balance: None,
+        notes: Vec::new(),
         listener: listener.name.to_string(),
         question: question.to_string(),
         live: circumstances.live,
@@ -231,6 +235,7 @@ impl Explanation {
             why: candidate.why,
         });
         self.candidates = views.collect();
+        self.notes = choice.notes;
         self.pick = choice.pick.map(|index| pool.backends[index].endpoint.to_string());
         self.pool = Some(pool.name.to_string());
         self.balance = Some(pool.balance.word().into());

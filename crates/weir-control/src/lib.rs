@@ -16,6 +16,9 @@ pub mod discovery;
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;
 
+// Backends that are let go, to the end.
+pub mod drain;
+
 // What operators and probes are told.
 pub mod admin;
 

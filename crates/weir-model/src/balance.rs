@@ -9,10 +9,14 @@ mod least_conn;
 mod random;
 mod round_robin;
 mod seed;
+mod tier;
+mod zone;
 
 pub use eligible::{EligibleSet, Member};
 pub use explain::{Candidate, Choice};
 pub use seed::Seed;
+pub use tier::{Headcount, Standing, Tier};
+pub use zone::Zones;
 
 /// How a backend is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

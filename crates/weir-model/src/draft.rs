@@ -93,6 +93,8 @@ pub struct ProcessDraft {
     pub workers: Setting<Option<u32>>,
     /// Whether each worker stays on its core.
     pub pin: Setting<bool>,
+    /// Where weir itself stands.
+    pub zone: Option<Text>,
     /// Where operators are answered.
     pub admin: Option<Text>,
     /// What `admin.token_file` holds, without space around it.
@@ -103,6 +105,8 @@ pub struct ProcessDraft {
     pub shutdown_announce: Setting<Millis>,
     /// See [`crate::snapshot::Process::shutdown_drain`].
     pub shutdown_drain: Setting<Millis>,
+    /// See [`crate::snapshot::Process::upgrade_drain`].
+    pub upgrade_drain: Setting<Millis>,
     /// What is logged.
     pub logs: LogsDraft,
 }

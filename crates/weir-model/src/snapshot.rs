@@ -5,9 +5,12 @@ pub mod compile;
 pub mod diff;
 mod secret;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::ArcSwap;
@@ -18,8 +21,8 @@ use crate::{
     listener::{Address, Listener},
     log::{AccessLog, ProcessLog},
     pool::{Backend, Pool, PoolIndex},
-    status::AccessLogStatus,
-    time::Millis,
+    status::{AccessLogStatus, Drains},
+    time::{Millis, Moment},
 };
 
 /// Everything the data path needs to know. Built by [`compile::compile`] only.
@@ -67,6 +70,8 @@ pub struct Process {
     pub workers: Option<usize>,
     /// Whether each worker stays on its core.
     pub pin: bool,
+    /// Where weir itself stands, for pools that prefer their own zone.
+    pub zone: Option<Arc<str>>,
     /// Where operators are answered.
     pub admin: Option<Address>,
     /// What operators have to show; none if the file names no `admin.token_file`.
@@ -77,6 +82,8 @@ pub struct Process {
     pub shutdown_announce: Millis,
     /// How long what is in flight may take to finish at shutdown.
     pub shutdown_drain: Millis,
+    /// How long this process may finish what it has once another one has taken over.
+    pub upgrade_drain: Millis,
 }
 
 impl Default for Process {
@@ -84,11 +91,13 @@ impl Default for Process {
         Self {
             workers: None,
             pin: false,
+            zone: None,
             admin: None,
             admin_token: None,
             connections: u32::MAX,
             shutdown_announce: Millis::secs(5),
             shutdown_drain: Millis::secs(30),
+            upgrade_drain: Millis::secs(3600),
         }
     }
 }
@@ -98,12 +107,19 @@ impl Default for Process {
 pub struct SnapshotCell {
     generation: AtomicU64,
     current: ArcSwap<Snapshot>,
+    drains: Drains,
 }
 
 impl SnapshotCell {
     /// A cell that holds its first snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
-        Self { generation: AtomicU64::new(snapshot.generation), current: ArcSwap::from_pointee(snapshot) }
+        let drains = Drains::default();
+        follow_states(&drains, &snapshot, Moment(0));
+        Self {
+            generation: AtomicU64::new(snapshot.generation),
+            current: ArcSwap::from_pointee(snapshot),
+            drains,
+        }
     }
 
     /// The generation of the published snapshot.
@@ -116,11 +132,41 @@ impl SnapshotCell {
         self.current.load_full()
     }
 
+    /// Backends that are let go: by operators, by the file, or because the file has them no more.
+    pub const fn drains(&self) -> &Drains {
+        &self.drains
+    }
+
     /// Publishes the next snapshot. Only one thread may ever publish.
-    pub fn publish(&self, next: Snapshot) {
+    pub fn publish(&self, next: Snapshot, now: Moment) {
         let generation = next.generation;
         next.pools.iter().flat_map(|pool| &pool.backends).for_each(Backend::settle_orders);
-        self.current.store(Arc::new(next));
+        let next = Arc::new(next);
+        let before = self.current.swap(next.clone());
         self.generation.store(generation, Ordering::Release);
+        follow_states(&self.drains, &next, now);
+        remove_gone(&self.drains, (&before, &next), now);
+    }
+}
+
+/// Lets go of backends that the file says are to take nothing.
+fn follow_states(drains: &Drains, snapshot: &Snapshot, now: Moment) {
+    for pool in &snapshot.pools {
+        pool.backends.iter().for_each(|backend| drains.follow(pool, backend, now));
+    }
+}
+
+/// Lets go of backends that are part of the configuration no more. They are known by their status: another machine of the
+/// same name is another backend.
+fn remove_gone(drains: &Drains, (before, next): (&Snapshot, &Snapshot), now: Moment) {
+    for old in &before.pools {
+        let new = next.pool(&old.name).map(|(_, pool)| pool);
+        if new.is_some_and(|new| Arc::ptr_eq(new, old)) {
+            continue;
+        }
+        let kept: HashSet<_> =
+            new.iter().flat_map(|new| &new.backends).map(|backend| Arc::as_ptr(&backend.status)).collect();
+        let gone = old.backends.iter().filter(|backend| !kept.contains(&Arc::as_ptr(&backend.status)));
+        gone.for_each(|backend| drains.remove(old, backend, now));
     }
 }

@@ -6,6 +6,7 @@
 mod cause;
 mod counter;
 mod discovery;
+mod drain;
 mod histogram;
 mod operator;
 mod registry;
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
 pub use discovery::DiscoveryStatus;
+pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
@@ -182,12 +184,16 @@ impl PoolStatus {
     }
 }
 
+/// The [`BackendStatus::share`] of a backend whose whole weight counts.
+pub const FULL_SHARE: u32 = 1000;
+
 /// What is happening to one backend.
 #[derive(Debug)]
 pub struct BackendStatus {
     /// Requests or connections in flight, over all workers; what least_conn compares.
     pub active: Padded<AtomicU32>,
     health: AtomicU8,
+    share: AtomicU32,
     reason: Mutex<Arc<str>>,
     last_error: Mutex<Option<Arc<str>>>,
     /// When health last changed.
@@ -196,6 +202,8 @@ pub struct BackendStatus {
     pub addresses: ArcSwap<Vec<SocketAddr>>,
     /// What operators set.
     pub operator: OrderBook,
+    /// How it is let go, if it is.
+    pub drain: Drain,
     /// Health checks that it passed.
     pub checks_passed: AtomicU64,
     /// Health checks that it failed.
@@ -223,11 +231,13 @@ impl BackendStatus {
         Self {
             active: Padded::default(),
             health: AtomicU8::new(health as u8),
+            share: AtomicU32::new(FULL_SHARE),
             reason: Mutex::new("".into()),
             last_error: Mutex::new(None),
             changed_at: AtomicU64::new(0),
             addresses: ArcSwap::default(),
             operator: OrderBook::default(),
+            drain: Drain::default(),
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             shards: Sharded::new(workers),
@@ -249,6 +259,16 @@ impl BackendStatus {
         *lock(&self.reason) = reason.into();
         self.changed_at.store(now.0, Ordering::Relaxed);
         self.health.store(health as u8, Ordering::Release);
+    }
+
+    /// How much of its weight counts now, in thousandths: less than [`FULL_SHARE`] while it starts slowly.
+    pub fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`BackendStatus::share`], from 1 to [`FULL_SHARE`]; the caller then calls [`PoolStatus::touch`] for its pool.
+    pub fn set_share(&self, share: u32) {
+        self.share.store(share.clamp(1, FULL_SHARE), Ordering::Relaxed);
     }
 
     /// Why its health is what it is, in words; empty if nothing was said yet.

@@ -16,7 +16,7 @@ use weir_model::{
 };
 
 use crate::{
-    error::ProxyError,
+    error::{Cause, ProxyError},
     timer::Timer,
     upstream::{Gate, Idle},
     worker::Worker,
@@ -91,7 +91,7 @@ impl PoolState {
         let Chooser { epoch, set, balancer } = &mut *chooser;
         let now = self.pool.status.epoch.load(Ordering::Acquire);
         if *epoch != now {
-            *set = EligibleSet::of(&self.pool);
+            set.rebuild(&self.pool);
             balancer.prepare(set);
             *epoch = now;
         }
@@ -105,6 +105,13 @@ impl PoolState {
             balancer.pick_other(set, load, seed, tried)
         };
         index.map(|index| set.members()[index].backend)
+    }
+
+    /// There is nobody to choose, and why.
+    #[cold]
+    pub(crate) fn nobody(&self) -> ProxyError {
+        let why = self.chooser.borrow().set.standing().nobody();
+        ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
     }
 
     /// A backend has answered with this status code (0 for a connection that it took), so long after it was chosen.
@@ -121,6 +128,20 @@ impl PoolState {
         let status = &self.pool.backends[backend].status;
         status.shards.of(worker.index).errors.add(1);
         status.set_last_error(&error.to_string());
+    }
+
+    /// When what this backend has is cut; never, unless it is let go.
+    #[inline]
+    pub(crate) fn drain_ends(&self, backend: Option<usize>) -> Moment {
+        backend.map_or(Moment::NEVER, |backend| self.pool.backends[backend].status.drain.ends())
+    }
+
+    /// Counts what was cut because its backend is let go, if that is why it failed.
+    #[cold]
+    pub(crate) fn count_cut(&self, backend: usize, error: &ProxyError) {
+        if error.cause == Cause::DrainOver {
+            self.pool.backends[backend].status.drain.count_cut();
+        }
     }
 
     /// The state of this pool once something has come of the first question for its backends; this one if nothing does
@@ -150,6 +171,14 @@ impl PoolState {
 /// One request or connection in flight to a backend, counted as long as this lives.
 #[derive(Debug)]
 pub(crate) struct InFlight<S: Deref<Target = BackendStatus>>(S);
+
+impl<S: Deref<Target = BackendStatus>> Deref for InFlight<S> {
+    type Target = BackendStatus;
+
+    fn deref(&self) -> &BackendStatus {
+        &self.0
+    }
+}
 
 impl<S: Deref<Target = BackendStatus>> InFlight<S> {
     pub(crate) fn new(status: S) -> Self {

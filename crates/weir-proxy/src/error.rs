@@ -92,7 +92,7 @@ causes! {
     /// timeout of a route.
     TimeoutRoute = "timeout_route", Ours, 504, "the exchange was not complete within the timeout of its route";
     /// 503.
-    NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool is healthy";
+    NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool takes traffic";
     /// limits.requests.
     PoolRequestsLimit = "pool_requests_limit", Ours, 503, "the pool has limits.requests in flight";
     /// limits.pending.
@@ -133,6 +133,8 @@ causes! {
     BackendUnaskedUpgrade = "backend_unasked_upgrade", Backend, 502, "the backend switched protocols without being asked to";
     /// Its address was bound no more for shutdown.drain.
     BindClosed = "bind_closed", Ours, 0, "a reload has closed the address it came in at, and shutdown.drain is over";
+    /// drain of a pool.
+    DrainOver = "drain_over", Ours, 503, "its backend was taken out of service, and the drain of the pool was over before it ended";
     /// tcp: idle.
     TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
     /// tunnels: idle.

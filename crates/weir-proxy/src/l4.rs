@@ -32,6 +32,8 @@ struct Passed {
     arm: usize,
     pool: Option<Arc<str>>,
     backend: Option<Arc<str>>,
+    /// It ended early, but without losing anything.
+    orderly: bool,
     /// For the access log, if there is one.
     noted: Option<Box<Noted>>,
 }
@@ -66,7 +68,7 @@ impl Noted {
 /// A connection to a backend, counted as long as this lives. It does not hold on to the snapshot it was made under.
 struct Joined {
     upstream: Upstream,
-    _in_flight: InFlight<Arc<BackendStatus>>,
+    in_flight: InFlight<Arc<BackendStatus>>,
     _permit: Option<Permit>,
 }
 
@@ -76,8 +78,15 @@ pub(crate) async fn serve(conn: Conn) {
     let (view, listener) = conn.scene();
     let (idle, send_idle) = (listener.timeouts.idle, listener.timeouts.send_idle);
     let noted = listener.access_log.clone().map(Noted::new);
-    let mut passed =
-        Passed { listener: listener.name.clone(), route: None, arm: 0, pool: None, backend: None, noted };
+    let mut passed = Passed {
+        listener: listener.name.clone(),
+        route: None,
+        arm: 0,
+        pool: None,
+        backend: None,
+        orderly: false,
+        noted,
+    };
     let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
     let end = match joined {
         Ok(joined) => carry(&conn, (idle, send_idle), joined, &mut passed).await,
@@ -100,7 +109,9 @@ pub(crate) async fn serve(conn: Conn) {
     }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
-    conn.stream.abort();
+    if !passed.orderly {
+        conn.stream.abort();
+    }
     conn.worker.journal.fail(Failure {
         error: &error,
         client: conn.peer,
@@ -187,7 +198,7 @@ async fn join(
     let begun = clock::micros();
     let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let mut tried = Vec::new();
-    let mut last = ProxyError::new(Cause::NoHealthyBackend);
+    let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
         let mut choice = pool.choose(&conn.worker, &tried);
         if choice.is_none() && tried.is_empty() {
@@ -197,7 +208,7 @@ async fn join(
         let Some(backend) = choice else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
-        if !tried.is_empty() {
+        if let Some(last) = &last {
             pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
         }
         let in_flight = InFlight::new(chosen.status.clone());
@@ -212,16 +223,16 @@ async fn join(
         match connected {
             Ok(upstream) => {
                 pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
-                return Ok(Joined { upstream, _in_flight: in_flight, _permit: permit });
+                return Ok(Joined { upstream, in_flight, _permit: permit });
             }
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error);
                 tried.push(backend);
-                last = error;
+                last = Some(error);
             }
         }
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| pool.nobody()))
 }
 
 async fn carry(
@@ -231,13 +242,20 @@ async fn carry(
     passed: &mut Passed,
 ) -> Result<(), ProxyError> {
     let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
-    let Carried { to_backend, to_client, end } =
-        relay(conn, backend, idle, send_idle, spare.buffer(), spare.buffer()).await;
+    let drained = (backend, &joined.in_flight.drain);
+    let Carried { to_backend, to_client, end, whole } =
+        relay(conn, drained, idle, send_idle, spare.buffer(), spare.buffer()).await;
     let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);
     if let Some(noted) = &mut passed.noted {
         (noted.bytes_in, noted.bytes_out) = (to_backend, to_client);
     }
-    end.inspect_err(|_| backend.abort())
+    match &end {
+        // Nothing is lost: both sides see an end, and not a break.
+        Err(error) if error.cause == Cause::DrainOver && whole => passed.orderly = true,
+        Err(_) => backend.abort(),
+        Ok(()) => {}
+    }
+    end
 }

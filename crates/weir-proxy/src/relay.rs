@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use weir_model::time::Millis;
+use weir_model::{status::Drain, time::Millis};
 
 use crate::{
     buffer::{Buffer, LARGE},
@@ -22,6 +22,8 @@ pub(crate) struct Carried {
     pub(crate) to_backend: u64,
     pub(crate) to_client: u64,
     pub(crate) end: Result<(), ProxyError>,
+    /// Everything that was read has been passed on: an orderly end would not be a lie.
+    pub(crate) whole: bool,
 }
 
 /// One direction. It holds a buffer only while bytes are in it.
@@ -71,10 +73,10 @@ impl Direction {
 
 /// Carries bytes both ways. An end of stream on one side is passed on while the other direction goes on
 /// (RFC 9293 section 3.6); no byte either way for `idle` ends both, and so does a client that takes nothing of what waits
-/// for it for `send_idle`.
+/// for it for `send_idle`, and the end of the drain of a backend that is let go.
 pub(crate) async fn relay(
     conn: &Conn,
-    backend: &Stream,
+    (backend, drain): (&Stream, &Drain),
     idle: Millis,
     send_idle: Millis,
     early_from_client: Buffer,
@@ -85,6 +87,7 @@ pub(crate) async fn relay(
     let (mut carried, mut moved_at) = (0, clock::now());
     // What had been taken by the client when it was last seen to take something, or had nothing to take.
     let (mut taken, mut taken_at) = (0, clock::now());
+    conn.timer.tie(true);
     let end = poll_fn(|cx| {
         let upward = up.poll(cx, &conn.stream, backend);
         if let Poll::Ready(Err(broken)) = upward {
@@ -116,9 +119,16 @@ pub(crate) async fn relay(
         if !down.buffer.is_empty() && taken_at + send_idle < deadline {
             (deadline, cause) = (taken_at + send_idle, Cause::ClientTimeoutSend);
         }
+        if drain.ends() < deadline {
+            (deadline, cause) = (drain.ends(), Cause::DrainOver);
+        }
         conn.timer.set(deadline);
         if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
     })
     .await;
-    Carried { to_backend: up.carried, to_client: down.carried, end }
+    if end.as_ref().is_err_and(|error| error.cause == Cause::DrainOver) {
+        drain.count_cut();
+    }
+    let whole = up.buffer.is_empty() && down.buffer.is_empty();
+    Carried { to_backend: up.carried, to_client: down.carried, end, whole }
 }

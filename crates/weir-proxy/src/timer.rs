@@ -46,6 +46,8 @@ struct Entry {
     /// The tick it is queued at; `u64::MAX` when it is not.
     queued: Cell<u64>,
     waker: RefCell<Option<Waker>>,
+    /// What its task does depends on a backend that may be let go.
+    tied: Cell<bool>,
 }
 
 /// What turns the wheel. The runtime has no timers of its own: they would cost each of its waits more than this.
@@ -95,8 +97,12 @@ impl Default for Wheel {
 impl Wheel {
     /// A timer of this wheel.
     pub(crate) fn timer(self: &Rc<Self>) -> Timer {
-        let entry =
-            Entry { deadline: Cell::new(u64::MAX), queued: Cell::new(u64::MAX), waker: RefCell::new(None) };
+        let entry = Entry {
+            deadline: Cell::new(u64::MAX),
+            queued: Cell::new(u64::MAX),
+            waker: RefCell::new(None),
+            tied: Cell::new(false),
+        };
         Timer { wheel: self.clone(), entry: Rc::new(entry) }
     }
 
@@ -136,7 +142,17 @@ impl Wheel {
 
     /// Wakes every task that waits with a timer: what they wait for is about to change.
     pub(crate) fn wake_all(&self) {
-        let entries: Vec<_> = self.slots.borrow().iter().flatten().cloned().collect();
+        self.wake(|_| true);
+    }
+
+    /// Wakes every task whose work is tied to a backend: one of them is let go.
+    pub(crate) fn wake_tied(&self) {
+        self.wake(|entry| entry.tied.get());
+    }
+
+    fn wake(&self, whom: impl Fn(&Entry) -> bool) {
+        let entries: Vec<_> =
+            self.slots.borrow().iter().flatten().filter(|entry| whom(entry)).cloned().collect();
         for entry in entries {
             entry.wake();
         }
@@ -159,6 +175,12 @@ impl Timer {
         if deadline.0 / TICK_MS < self.entry.queued.get() || self.entry.queued.get() == u64::MAX {
             self.wheel.queue(&self.entry);
         }
+    }
+
+    /// Says whether what is awaited depends on a backend that may be let go meanwhile.
+    #[inline]
+    pub(crate) fn tie(&self, tied: bool) {
+        self.entry.tied.set(tied);
     }
 
     /// Sets the deadline to so long from now.

@@ -281,7 +281,7 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
 
 /// Turns the timer wheel, and looks after connections that wait to be used again.
 async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
-    let mut count = 0u64;
+    let (mut count, mut drains) = (0u64, 0);
     while ticker.tick().await.is_ok() {
         clock::refresh();
         beat.store(clock::now().0, Ordering::Relaxed);
@@ -297,11 +297,15 @@ async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
             .retired
             .borrow_mut()
             .retain(|pool| pool.upgrade().inspect(|pool| pool.wake_waiting()).is_some());
+        let changed = std::mem::replace(&mut drains, worker.cell.drains().generation()) != drains;
         for pool in &view.pools {
             pool.wake_waiting();
-            if count.is_multiple_of(10) {
+            if changed || count.is_multiple_of(10) {
                 pool.sweep();
             }
+        }
+        if changed {
+            worker.wheel.wake_tied();
         }
     }
 }

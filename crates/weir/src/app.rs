@@ -9,6 +9,7 @@ mod control;
 mod discovery;
 mod listeners;
 mod reload;
+mod shutdown;
 mod workers;
 
 use std::{
@@ -17,7 +18,6 @@ use std::{
     path::Path,
     sync::{Arc, PoisonError, RwLock},
     thread::{self, JoinHandle},
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -30,7 +30,6 @@ use weir_model::{
     listener::Address,
     snapshot::{Snapshot, SnapshotCell},
     status::Registry,
-    time::Millis,
 };
 use weir_proxy::{
     clock,
@@ -247,61 +246,10 @@ impl App {
     pub fn open_connections(&self) -> u64 {
         self.cell.load().listeners.iter().map(|listener| listener.status.open()).sum()
     }
-
-    /// Stops in order: `/readyz` fails for `shutdown.announce` while everything is still served, then nothing new is
-    /// accepted and what is in flight may finish for `shutdown.drain`. `hurry` cuts both short when it becomes true.
-    /// Returns how many connections had to be cut.
-    pub fn shutdown(mut self, hurry: &dyn Fn() -> bool) -> u64 {
-        let process = self.cell.load().process.clone();
-        self.phase.send_replace(Phase::Announcing);
-        wait(process.shutdown_announce, hurry);
-        // What the process holds of its sockets is closed first: the workers' share is then the last, and a client that
-        // comes too late is refused at once.
-        self.close_own_sockets();
-        self.phase.send_replace(Phase::Draining);
-        wait(process.shutdown_drain, || hurry() || self.workers.are_done());
-        let cut = self.open_connections();
-        self.voice.say(Level::Info, format!("stopped; {cut} connections were cut"));
-        self.stop();
-        cut
-    }
-
-    fn close_own_sockets(&self) {
-        self.bound.write().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn stop(&mut self) {
-        self.reloader = None;
-        self.close_own_sockets();
-        self.phase.send_replace(Phase::Stopped);
-        self.workers.join();
-        self.access.finish();
-        self.control.join();
-        // It ends with the last one who could ask: the control thread held the other reloader.
-        if let Some(reloading) = self.reloading.take() {
-            let _ = reloading.join();
-        }
-    }
 }
 
 /// Where a configuration is read from.
 struct Source<'p> {
     path: &'p Path,
     watch: Option<Watch>,
-}
-
-impl Drop for App {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Waits so long, or until `done` says yes.
-fn wait(length: Millis, done: impl Fn() -> bool) {
-    const STEP: Duration = Duration::from_millis(20);
-    let mut left = length.duration();
-    while !done() && !left.is_zero() {
-        thread::sleep(STEP.min(left));
-        left = left.saturating_sub(STEP);
-    }
 }

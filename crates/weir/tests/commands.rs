@@ -77,7 +77,7 @@ fn the_running_process_is_found_by_its_file() {
     assert_eq!((code, &status["pools"][0]["backends"][0]["name"]), (0, &"one".into()));
 
     let (code, said, _) = folder.weir(&["drain", "app", "one", "--wait"]);
-    assert_eq!((code, &*said), (0, "one of app may be stopped\n"));
+    assert_eq!((code, &*said), (0, "one of app may be stopped; nothing was cut\n"));
     let (_, said, _) =
         folder.weir(&["explain", "--live", "http://shop.test/", "--listener", "web", "--json"]);
     let told: Value = serde_json::from_str(&said).unwrap();

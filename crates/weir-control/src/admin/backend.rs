@@ -54,7 +54,9 @@ fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answ
         return Err(wrong("the body says neither a state nor a weight".into()));
     }
     let backend = &pool.backends[index];
-    backend.order(state, wish.weight, (admin.clock)());
+    let now = (admin.clock)();
+    backend.order(state, wish.weight, now);
+    admin.cell.drains().follow(pool, backend, now);
     // Workers build their sets of eligible backends anew.
     pool.status.touch();
     let mut said = format!("pool={} backend={}", pool.name, backend.name);

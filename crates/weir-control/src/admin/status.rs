@@ -4,19 +4,16 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use weir_model::{
+    balance::{Standing, Tier},
     discovery::Source,
     listener::{Listener, Protocol},
     pool::{Backend, Pool},
-    status::{HistogramView, State},
-    time::{Millis, Moment},
+    status::HistogramView,
+    time::Moment,
 };
 
 use super::Admin;
 use crate::metrics;
-
-/// An order is heard of by every worker well within this time: idle connections are closed, and nobody chooses from
-/// what was eligible before.
-const HEARD: Millis = Millis::secs(2);
 
 #[derive(Serialize)]
 pub(super) struct Status {
@@ -66,6 +63,13 @@ struct RouteView {
 struct PoolView {
     name: String,
     balance: &'static str,
+    /// Which backends carry the traffic: `primary`, `backup`, `both`, `panic` or `none`.
+    tier: &'static str,
+    panic: bool,
+    /// What there is to say of that; null while the healthy primaries carry it.
+    tier_reason: Option<String>,
+    /// Requests and connections that wait for a backend.
+    pending: u32,
     /// Null for a pool whose backends all stand in the file.
     discovery: Option<DiscoveryView>,
     backends: Vec<BackendView>,
@@ -99,14 +103,31 @@ pub(super) struct BackendView {
     /// Why health is what it is; empty if nothing was said.
     reason: String,
     weight: u32,
+    backup: bool,
+    zone: Option<String>,
+    /// Null if there is no limit.
+    max_connections: Option<u32>,
     /// Requests and connections in flight.
     active: u32,
     /// It is given nothing new, and has nothing left.
     safe_to_stop: bool,
+    /// How it is let go; null while it takes traffic.
+    drain: Option<DrainView>,
     requests: u64,
     errors: u64,
     latency_ms: Latency,
     last_error: Option<String>,
+}
+
+/// A backend that is let go.
+#[derive(Serialize)]
+struct DrainView {
+    /// Since it began, in milliseconds.
+    since_ms: u64,
+    /// Until what is left is cut, in milliseconds; null if that is not going to happen.
+    left_ms: Option<u64>,
+    /// Requests and connections that were cut.
+    cut: u64,
 }
 
 /// Null while nothing was measured.
@@ -160,9 +181,14 @@ fn listener_view(listener: &Listener) -> ListenerView {
 }
 
 fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
+    let standing = Standing::of(pool);
     PoolView {
         name: pool.name.to_string(),
         balance: pool.balance.word(),
+        tier: standing.tier.word(),
+        panic: standing.tier == Tier::Panic,
+        tier_reason: standing.sentence(pool.panic),
+        pending: pool.status.pending.load(Ordering::Relaxed),
         discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.timestamp)),
         backends: pool.backends.iter().map(|backend| backend_view(backend, now)).collect(),
     }
@@ -187,8 +213,11 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
     let orders = status.operator.orders();
     let ordered = orders.state.is_some_and(|order| order.file == backend.state)
         || orders.weight.is_some_and(|order| order.file == backend.weight);
-    let active = status.active.load(Ordering::Relaxed);
-    let resting = backend.state_now() != State::Active && now.since(orders.since) >= HEARD;
+    let drain = status.drain.began().map(|began| DrainView {
+        since_ms: now.since(began).0,
+        left_ms: (status.drain.ends() != Moment::NEVER).then(|| status.drain.ends().since(now).0),
+        cut: status.drain.cut(),
+    });
     let millis = |share| latency.quantile(share).map(|micros| micros as f64 / 1000.0);
     BackendView {
         name: backend.name.to_string(),
@@ -198,8 +227,12 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
         health: status.health().word(),
         reason: status.reason().to_string(),
         weight: backend.weight_now(),
-        active,
-        safe_to_stop: resting && active == 0,
+        backup: backend.backup,
+        zone: backend.zone.as_deref().map(str::to_owned),
+        max_connections: Some(backend.max_connections).filter(|most| *most != u32::MAX),
+        active: status.active.load(Ordering::Relaxed),
+        safe_to_stop: status.has_left(now),
+        drain,
         requests: status.shards.sum(|shard| shard.codes.total()),
         errors: status.shards.sum(|shard| shard.errors.value()),
         latency_ms: Latency { p50: millis(0.5), p99: millis(0.99) },

@@ -266,7 +266,7 @@ async fn an_order_holds_until_the_file_says_something_else() {
     // A configuration that is compiled and not published changes nothing.
     drop(compile(&changed, 2));
     for (text, expected) in [(FILE, 9), (&*changed, 4), (FILE, 3)] {
-        cell.publish(compile(text, cell.generation() + 1));
+        cell.publish(compile(text, cell.generation() + 1), Moment(0));
         assert_eq!(weight(&cell.load()), expected);
     }
 }

@@ -39,12 +39,16 @@ pub(super) struct Entry {
     pub(super) name: Option<String>,
     /// Its weight, if the source knows one.
     pub(super) weight: Option<u32>,
+    /// Whether it takes traffic only when the others cannot.
+    pub(super) backup: bool,
+    /// Where it stands, if the source knows that.
+    pub(super) zone: Option<String>,
 }
 
 impl Entry {
     /// A backend named by its address.
     pub(super) fn at(address: impl ToString) -> Self {
-        Self { address: address.to_string(), name: None, weight: None }
+        Self { address: address.to_string(), name: None, weight: None, backup: false, zone: None }
     }
 }
 
@@ -55,6 +59,9 @@ impl From<&Entry> for BackendDraft {
             address: text(&entry.address),
             name: entry.name.as_ref().map(text),
             weight: entry.weight.map(|weight| Located::new(weight, Span::default())),
+            backup: entry.backup.then(|| Located::new(true, Span::default())),
+            zone: entry.zone.as_ref().map(text),
+            ..Self::default()
         }
     }
 }

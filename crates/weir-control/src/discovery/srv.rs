@@ -94,20 +94,23 @@ impl Targets {
     }
 }
 
-/// A backend for every address of every target.
+/// A backend for every address of every target. Those of the lowest priority number that has an address are primaries,
+/// all others are backups.
 fn entries(found: &[(Service, Vec<IpAddr>)]) -> Vec<Entry> {
-    // Higher numbers are for when those of the lowest are gone.
-    let first =
-        found.iter().filter(|(_, addresses)| !addresses.is_empty()).map(|(service, _)| service.priority);
-    let Some(first) = first.min() else { return Vec::new() };
-    let used: Vec<_> = found.iter().filter(|(service, _)| service.priority == first).collect();
-    let shares = shares(&used.iter().map(|(service, all)| (service.weight, all.len())).collect::<Vec<_>>());
+    let mut by_priority: BTreeMap<u16, Vec<&(Service, Vec<IpAddr>)>> = BTreeMap::new();
+    for target in found.iter().filter(|(_, addresses)| !addresses.is_empty()) {
+        by_priority.entry(target.0.priority).or_default().push(target);
+    }
     let mut entries = Vec::new();
-    for ((service, addresses), weight) in used.into_iter().zip(shares) {
-        for ip in addresses {
-            let name = (addresses.len() == 1).then(|| format!("{}:{}", service.target, service.port));
-            let address = SocketAddr::new(*ip, service.port);
-            entries.push(Entry { name, weight: Some(weight), ..Entry::at(address) });
+    for (place, targets) in by_priority.into_values().enumerate() {
+        let sizes: Vec<_> = targets.iter().map(|(service, all)| (service.weight, all.len())).collect();
+        for ((service, addresses), weight) in targets.into_iter().zip(shares(&sizes)) {
+            entries.extend(addresses.iter().map(|ip| Entry {
+                name: (addresses.len() == 1).then(|| format!("{}:{}", service.target, service.port)),
+                weight: Some(weight),
+                backup: place > 0,
+                ..Entry::at(SocketAddr::new(*ip, service.port))
+            }));
         }
     }
     entries
@@ -127,4 +130,50 @@ fn shares(targets: &[(u16, usize)]) -> Vec<u32> {
         (weight * SCALE / count).max(1)
     };
     targets.iter().map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(priority: u16, weight: u16, target: &str) -> Service {
+        Service { priority, weight, port: 80, target: target.into() }
+    }
+
+    fn ip(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    #[test]
+    fn weights_are_those_of_the_records_as_far_as_they_can_be() {
+        for (targets, expected) in [
+            (&[(3, 1), (1, 1)][..], &[3, 1][..]),
+            (&[(0, 1), (0, 1)], &[1, 1]),
+            // A very small share is not none.
+            (&[(0, 1), (2, 1)], &[1, 20]),
+            // Addresses of one target share its weight.
+            (&[(1, 2), (1, 1)], &[5, 10]),
+            (&[(0, 2), (0, 2)], &[5, 5]),
+            (&[(1, 100), (65_535, 1)], &[1, 655_350]),
+        ] {
+            assert_eq!(shares(targets), expected, "{targets:?}");
+        }
+    }
+
+    #[test]
+    fn higher_numbers_are_backups() {
+        let found = [
+            (service(5, 0, "gone"), vec![]),
+            (service(10, 1, "a"), vec![ip(1)]),
+            (service(20, 7, "b"), vec![ip(2)]),
+            (service(30, 0, "c"), vec![ip(3), ip(4)]),
+        ];
+        let made: Vec<_> = entries(&found)
+            .into_iter()
+            .map(|entry| (entry.name.unwrap_or(entry.address), entry.weight, entry.backup))
+            .collect();
+        let expected =
+            [("a:80", 1, false), ("b:80", 7, true), ("10.0.0.3:80", 5, true), ("10.0.0.4:80", 5, true)];
+        assert_eq!(made, expected.map(|(name, weight, backup)| (name.to_owned(), Some(weight), backup)));
+    }
 }

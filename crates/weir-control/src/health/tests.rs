@@ -81,7 +81,7 @@ impl World {
 
     fn reload(&mut self, pools: &str) {
         let next = compiled(pools, self.cell.generation() + 1, &mut self.registry);
-        self.cell.publish(next);
+        self.cell.publish(next, Moment(0));
     }
 
     fn health(&self) -> Vec<&'static str> {

@@ -155,13 +155,16 @@ impl PoolDraft {
             found: _,
             balance,
             health,
+            panic,
+            zone_aware,
             connect_timeout,
             response_timeout,
             stream_idle,
+            drain,
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, connect_timeout, response_timeout, stream_idle);
+        absent!(from; balance, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         match (health, &from.health) {

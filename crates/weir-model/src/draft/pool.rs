@@ -4,6 +4,7 @@ use super::{DiscoverDraft, Setting, Text};
 use crate::{
     balance::Policy,
     problem::{Located, Span},
+    status::State,
     time::Millis,
 };
 
@@ -24,12 +25,18 @@ pub struct PoolDraft {
     pub found: Vec<BackendDraft>,
     /// How they are checked.
     pub health: Option<HealthDraft>,
+    /// See [`crate::pool::Pool::panic`].
+    pub panic: Setting<u32>,
+    /// True for `prefer`, false for `off`.
+    pub zone_aware: Setting<bool>,
     /// See [`crate::pool::Pool::connect_timeout`].
     pub connect_timeout: Setting<Millis>,
     /// See [`crate::pool::Pool::response_timeout`].
     pub response_timeout: Setting<Millis>,
     /// See [`crate::pool::Pool::stream_idle`].
     pub stream_idle: Setting<Millis>,
+    /// See [`crate::pool::Pool::drain`].
+    pub drain: Setting<Millis>,
     /// Reuse of connections.
     pub keepalive: Setting<KeepaliveDraft>,
     /// What the pool as a whole may carry.
@@ -45,6 +52,14 @@ pub struct BackendDraft {
     pub name: Option<Text>,
     /// Its share relative to the others.
     pub weight: Setting<u32>,
+    /// Where it stands.
+    pub zone: Option<Text>,
+    /// See [`crate::pool::Backend::backup`].
+    pub backup: Setting<bool>,
+    /// See [`crate::pool::Backend::max_connections`].
+    pub max_connections: Setting<u32>,
+    /// See [`crate::pool::Backend::state`].
+    pub state: Setting<State>,
 }
 
 /// Unchecked health checks.

@@ -68,8 +68,6 @@ pub fn compile(
     let connections = draft.process.connections.as_ref().map(|setting| setting.value);
     let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
-    let mut pools: Vec<_> =
-        filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
     let names = PoolNames {
         index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
         names: pool_drafts.keys().copied().collect(),
@@ -83,11 +81,14 @@ pub fn compile(
         .map(|draft| Arc::new(listener::listener(draft, &context, registry, &mut problems)))
         .collect();
 
-    for (index, (draft, pool)) in filled_pools.iter().zip(&mut pools).enumerate() {
-        if let Some(pool) = Arc::get_mut(pool).filter(|_| !draft.found.is_empty()) {
-            overlap::leave_out_loops(draft, pool, index, &listeners, &mut problems);
-        }
-    }
+    let loops = overlap::Loops::of(&listeners);
+    let zone = process.zone.as_ref();
+    let compiled = filled_pools
+        .iter()
+        .enumerate()
+        .map(|(index, draft)| Arc::new(pool::pool(draft, (zone, &loops, index), registry, &mut problems)));
+    let pools: Vec<_> = compiled.collect();
+
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
@@ -173,6 +174,7 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
     Process {
         workers,
         pin: draft.pin.as_ref().map_or(defaults.pin, |pin| pin.value),
+        zone: draft.zone.as_ref().and_then(|zone| kept(pool::zone(zone), problems)),
         admin: draft.admin.as_ref().and_then(|text| kept(address::admin(text), problems)),
         admin_token: draft.admin_token.as_ref().map(|token| {
             problems.extend(token_problem(token));
@@ -181,6 +183,7 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
         connections: defaults.connections,
         shutdown_announce: value(&draft.shutdown_announce, defaults.shutdown_announce),
         shutdown_drain: value(&draft.shutdown_drain, defaults.shutdown_drain),
+        upgrade_drain: value(&draft.upgrade_drain, defaults.upgrade_drain),
     }
 }
 

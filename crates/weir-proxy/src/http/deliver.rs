@@ -63,6 +63,9 @@ impl Exchange<'_> {
                 Ended::well(after)
             }
             Err(error) => {
+                if let Some(backend) = self.backend {
+                    pool.count_cut(backend, &error);
+                }
                 // A body that ends with the connection looks complete unless the end is a reset.
                 let open_ended = body != BodyLength::None && framing.close && !framing.chunked;
                 let after = if open_ended { After::Reset } else { After::Close };
@@ -172,6 +175,10 @@ impl Exchange<'_> {
             let mut deadline = if upload.is_over() { deadline } else { later(deadline, upload, pool) };
             if self.deadline < deadline {
                 (deadline, cause) = (self.deadline, Cause::TimeoutRoute);
+            }
+            let drained = pool.drain_ends(self.backend);
+            if drained < deadline {
+                (deadline, cause) = (drained, Cause::DrainOver);
             }
             conn.timer.set(deadline);
             if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }

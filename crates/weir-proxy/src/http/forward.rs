@@ -75,7 +75,9 @@ impl Exchange<'_> {
             window: clock::now(),
             window_taken: 0,
         };
+        self.conn.timer.tie(true);
         let ended = self.attempts(input, &pool, &mut upload).await;
+        self.conn.timer.tie(false);
         self.came += upload.pump.written.saturating_sub(of_head);
         self.text = upload.pump.into_head();
         match &mut self.tunnel {
@@ -107,7 +109,7 @@ impl Exchange<'_> {
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
             let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
             let Some(backend) = choice else {
-                let error = last.unwrap_or(ProxyError::new(Cause::NoHealthyBackend));
+                let error = last.unwrap_or_else(|| pool.nobody());
                 return Box::pin(self.give_up(input, error, true)).await;
             };
             self.backend = Some(backend);
@@ -148,6 +150,7 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
+                pool.count_cut(backend, &failed.error);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.backends.push(backend);
@@ -323,6 +326,10 @@ impl Exchange<'_> {
             let (mut deadline, mut cause) = self.deadline(upload, pool, begun);
             if self.until < deadline {
                 (deadline, cause) = (self.until, self.late());
+            }
+            let drained = pool.drain_ends(self.backend);
+            if drained < deadline {
+                (deadline, cause) = (drained, Cause::DrainOver);
             }
             conn.timer.set(deadline);
             if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }

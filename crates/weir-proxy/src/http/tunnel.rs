@@ -24,7 +24,7 @@ use crate::{
 /// Both connections, agreed on another protocol.
 pub(crate) struct Tunnel {
     link: Link,
-    _in_flight: InFlight<Arc<BackendStatus>>,
+    in_flight: InFlight<Arc<BackendStatus>>,
     /// Its slot among the pool's requests.
     request: Option<Permit>,
 }
@@ -63,7 +63,7 @@ impl Exchange<'_> {
             Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
         }
         let in_flight = InFlight::new(pool.pool.backends[backend].status.clone());
-        self.tunnel = Some(Box::new(Tunnel { link, _in_flight: in_flight, request: None }));
+        self.tunnel = Some(Box::new(Tunnel { link, in_flight, request: None }));
         // What the record shows of the configuration, and nothing more.
         self.listener = self.listener.alone(self.route);
         self.route = self.route.map(|_| 0);
@@ -78,11 +78,12 @@ impl Exchange<'_> {
     /// Carries bytes both ways to the end of the tunnel.
     pub(crate) async fn carry_tunnel(&mut self, input: &mut Buffer, tunnel: Box<Tunnel>) -> Ended {
         let conn = self.conn;
-        let Tunnel { link, _in_flight, request: _request } = *tunnel;
+        let Tunnel { link, in_flight, request: _request } = *tunnel;
         let early = std::mem::replace(input, conn.worker.spare.buffer());
         let timeouts = &self.listener.timeouts;
-        let Carried { to_backend, to_client, end } =
-            relay(conn, &link.upstream.stream, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
+        let drained = (&link.upstream.stream, &in_flight.drain);
+        let Carried { to_backend, to_client, end, whole } =
+            relay(conn, drained, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);
         counters.bytes_out.add(to_client);
@@ -92,6 +93,9 @@ impl Exchange<'_> {
         }
         match end {
             Ok(()) => Ended::well(After::Close),
+            Err(error) if error.cause == Cause::DrainOver && whole => {
+                Ended { after: After::Close, error: Some(error) }
+            }
             Err(error) => {
                 link.upstream.stream.abort();
                 let error =

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
     admin::{self, Admin, Door},
-    discovery,
+    discovery, drain,
     explain::{Circumstances, explain},
     health::{self, Log, Prober},
     reload::Reloader,
@@ -92,7 +92,9 @@ impl Control {
                 };
                 tokio::select! {
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
-                    () = health::run(cell.clone(), Probes, log, clock::read) => {}
+                    () = health::announce(cell.clone(), log.clone()) => {}
+                    () = health::run(cell.clone(), Probes, log.clone(), clock::read) => {}
+                    () = drain::run(cell.clone(), log, clock::read) => {}
                     () = discovery::run(cell, sources) => {}
                     () = operators => {}
                 }

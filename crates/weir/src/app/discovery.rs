@@ -54,7 +54,7 @@ impl Reloading {
         let pools: Vec<_> = changed.iter().map(|pool| next.pools[pool.index].clone()).collect();
         if !diff.is_empty() {
             let generation = next.generation;
-            self.cell.publish(next);
+            self.cell.publish(next, clock::read());
             self.replaced.push((running, clock::read()));
             let text = format!("discovery: generation {generation}: {}", plan::line(&diff));
             self.voice.say(Level::Info, text);

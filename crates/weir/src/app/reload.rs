@@ -177,7 +177,7 @@ impl Reloading {
             .binds()
             .map(|(key, place)| (key, snapshot.listeners[place.listener].tcp.clone()))
             .collect();
-        self.cell.publish(snapshot);
+        self.cell.publish(snapshot, clock::read());
         self.replaced.push((running, clock::read()));
         bound.extend(self.orders.open(opened));
         let (kept, gone): (Vec<_>, Vec<_>) =

@@ -50,6 +50,8 @@ impl Beats {
 pub(super) struct Workers {
     threads: Vec<JoinHandle<io::Result<()>>>,
     voice: Voice,
+    /// What all of them count together.
+    pub(super) process: Arc<ProcessStatus>,
 }
 
 impl Workers {
@@ -60,10 +62,10 @@ impl Workers {
         (voice, access): (&Voice, &AccessWriter),
         beats: &Beats,
     ) -> Result<(Self, Orders)> {
-        let mut workers = Self { threads: Vec::new(), voice: voice.clone() };
+        let process = Arc::new(ProcessStatus::new(count));
+        let mut workers = Self { threads: Vec::new(), voice: voice.clone(), process: process.clone() };
         let mut senders = Vec::new();
         let pin = cell.load().process.pin;
-        let process = Arc::new(ProcessStatus::new(count));
         for index in 0..count {
             let (sender, orders) = mpsc::unbounded_channel();
             senders.push(sender);

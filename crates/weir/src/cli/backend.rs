@@ -1,25 +1,36 @@
 //! `weir drain`, `weir enable`, `weir disable`: whether a backend of the running process is given work.
 
-use std::{process::ExitCode, thread, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
+};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use hyper::Method;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
+use weir_control::trouble::Trouble;
 use weir_model::status::State;
 
-use super::remote::{Remote, RemoteArgs};
+use super::remote::{Remote, RemoteArgs, Reply};
 
 pub(super) const DRAIN: &str = "Examples:
   weir drain app 10.0.0.21:8080
   weir drain app shop-2 --wait && ssh shop-2 systemctl stop shop
 
-It is given nothing new; what it has may finish. `weir enable` takes it back. A reload keeps the state until the file's own
-state for the backend changes.";
+It is given nothing new; what it has may finish for the `drain` of its pool (30s unless given) and is closed then. `weir
+enable` takes it back. A reload keeps the state until the file's own state for the backend changes.
+
+With --wait the exit code is 0 once it may be stopped, whether or not something had to be cut (the last line says), and 1 if
+it cannot be drained or somebody enables it meanwhile.";
 pub(super) const ENABLE: &str = "Example:\n  weir enable app 10.0.0.21:8080";
 pub(super) const DISABLE: &str = "Example:\n  weir disable app 10.0.0.21:8080";
 
+/// How long the process may be silent before that counts as a failure.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -47,21 +58,74 @@ pub(super) struct DrainArgs {
 /// Drains, and waits if asked to.
 pub(super) fn drain(args: &DrainArgs) -> Result<ExitCode> {
     let remote = args.backend.remote.remote()?;
-    let mut view = put(&remote, &args.backend, State::Draining)?;
+    let view = put(&remote, &args.backend, State::Draining)?;
     if args.wait {
-        while view["safe_to_stop"] != true {
-            thread::sleep(LOOK);
-            view = remote.get(&path(&args.backend))?.well()?.json()?;
-            if view["state"] != "draining" {
-                println!("{} of {} is {} now", args.backend.backend, args.backend.pool, view["state"]);
-                return Ok(ExitCode::FAILURE);
-            }
-        }
-        println!("{} of {} may be stopped", args.backend.backend, args.backend.pool);
-        return Ok(ExitCode::SUCCESS);
+        return wait(&remote, &args.backend, view);
     }
-    println!("{} of {} is draining; {} in flight", args.backend.backend, args.backend.pool, view["active"]);
+    println!("{} of {} is draining; {}", args.backend.backend, args.backend.pool, progress(&view));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until it may be stopped, and says how far it is.
+fn wait(remote: &Remote, args: &BackendArgs, mut view: Value) -> Result<ExitCode> {
+    let BackendArgs { backend, pool, .. } = args;
+    let mut line = Line::default();
+    let mut silent_since: Option<Instant> = None;
+    while view["safe_to_stop"] != true {
+        line.show(&format!("{backend} of {pool}: {}", progress(&view)));
+        thread::sleep(LOOK);
+        // While weir is upgraded in place, another process takes over the answering.
+        view = match remote.get(&path(args)).and_then(Reply::well) {
+            Ok(reply) => reply.json()?,
+            Err(_) if silent_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE => continue,
+            Err(error) => return Err(error),
+        };
+        silent_since = None;
+        if !matches!(word(&view["state"]), "draining" | "disabled") {
+            line.end();
+            bail!(Trouble::new(
+                format!("{backend} of {pool} is {} now: somebody has enabled it", word(&view["state"])),
+                "drain it again",
+            ));
+        }
+    }
+    line.end();
+    let cut = match view["drain"]["cut"].as_u64().unwrap_or_default() {
+        0 => "nothing was cut".to_owned(),
+        cut => format!("{cut} in flight were cut when its drain was over"),
+    };
+    println!("{backend} of {pool} may be stopped; {cut}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is left, and for how long.
+fn progress(view: &Value) -> String {
+    let left = match view["drain"]["left_ms"].as_u64() {
+        Some(left) => format!("{} s left", left.div_ceil(1000)),
+        None => "without a limit".to_owned(),
+    };
+    format!("{} in flight, {left}", view["active"])
+}
+
+/// One line of progress, rewritten in place; nothing where nobody watches.
+#[derive(Default)]
+struct Line {
+    shown: usize,
+}
+
+impl Line {
+    fn show(&mut self, text: &str) {
+        if io::stderr().is_terminal() {
+            eprint!("\r{text:<width$}", width = self.shown);
+            self.shown = text.chars().count();
+        }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.shown) > 0 {
+            eprintln!();
+        }
+    }
 }
 
 /// Sets a state.

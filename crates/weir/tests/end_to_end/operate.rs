@@ -14,17 +14,17 @@ use weir::app::{App, Sink};
 use weir_testkit::{Answer, FakeBackend, Message, RawClient, Refusing, wait_until};
 
 /// One weir with an admin address, and a client's view of both.
-struct Operated(App);
+pub(crate) struct Operated(pub(crate) App);
 
 /// A configuration file that can be changed.
-struct File(PathBuf);
+pub(crate) struct File(pub(crate) PathBuf);
 
 impl File {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         Self(env::temp_dir().join(format!("weir-operate-{name}-{}.yaml", process::id())))
     }
 
-    fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         fs::write(&self.0, format!("workers: 2\nadmin: {{ bind: 127.0.0.1:0 }}\n{text}")).unwrap();
     }
 }
@@ -36,11 +36,11 @@ impl Drop for File {
 }
 
 impl Operated {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         Self(App::from_text(&format!("workers: 2\nadmin: {{ bind: 127.0.0.1:0 }}\n{text}")).unwrap())
     }
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> Message {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &str) -> Message {
         let length = body.len();
         let head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n");
         RawClient::connect(self.0.admin_address().unwrap())
@@ -48,7 +48,7 @@ impl Operated {
             .final_response(method)
     }
 
-    fn json(&self, path: &str) -> Value {
+    pub(crate) fn json(&self, path: &str) -> Value {
         serde_json::from_str(&self.ask("GET", path, "").text()).unwrap()
     }
 
@@ -62,7 +62,7 @@ impl Operated {
             .collect()
     }
 
-    fn client(&self) -> RawClient {
+    pub(crate) fn client(&self) -> RawClient {
         RawClient::connect(self.0.address("web"))
     }
 }

@@ -166,6 +166,18 @@ fn connections_of_a_bind_that_went(all: &mut BTreeSet<&'static str>) {
     told(&weir.objects(), all);
 }
 
+fn requests_of_a_backend_that_went(all: &mut BTreeSet<&'static str>) {
+    let (goes, stays) = (FakeBackend::answering(Answer::hang()), FakeBackend::echo());
+    let weir = Logged::http(&[goes.address()], "json", "    drain: 100ms\n");
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    weir_testkit::wait_until("it is under way", || !goes.requests().is_empty());
+    let next = weir.text.replace(&goes.address().to_string(), &stays.address().to_string());
+    weir.app.reload_text(&next).unwrap();
+    assert_eq!(client.final_response("GET").status(), 503);
+    told(&weir.objects(), all);
+}
+
 fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
     let text = "workers: 1\nlisteners: { web: { bind: '127.0.0.1:0', protocol: http, routes: [\n  \
                 { match: { path: /a }, respond: { status: 204 } }] } }\n";
@@ -212,6 +224,7 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     rules_of_the_file(&mut all);
     routes_and_clients(&mut all);
     connections_of_a_bind_that_went(&mut all);
+    requests_of_a_backend_that_went(&mut all);
     // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.
     let elsewhere = ["out_of_resources", "backend_unresolved", "client_body_too_slow", "backend_status"];
     let missing: Vec<_> = Cause::ALL

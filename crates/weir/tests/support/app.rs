@@ -1,8 +1,13 @@
 //! weir in process, for tests: a configuration in, addresses out.
 
-use std::{fmt::Write as _, net::SocketAddr};
+use std::{
+    fmt::Write as _,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
-use weir::app::App;
+use weir::app::{App, Sink};
 
 /// A running weir with one listener called `web`; it stops when it is dropped.
 pub(crate) struct Weir(App);
@@ -94,4 +99,25 @@ impl Setup {
         self.pool.iter().try_for_each(|entry| line(&mut text, entry)).unwrap();
         Weir::from_text(&text)
     }
+}
+
+/// A process log that can be read while it is written.
+#[allow(dead_code, reason = "not every test that includes this file needs all of it")]
+pub(crate) fn journal() -> (Sink, impl Fn() -> String) {
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Page {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(text);
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let page = Arc::default();
+    let sink = Sink::lines(Page(Arc::clone(&page)));
+    (sink, move || String::from_utf8_lossy(&page.lock().unwrap()).into_owned())
 }

@@ -10,9 +10,10 @@ use weir_model::discovery::Docker;
 
 use super::super::feed::Entry;
 
-/// The label of a container's port, and that of its weight.
+/// The labels of a container's port, weight and zone.
 const PORT: &str = "weir.port";
 const WEIGHT: &str = "weir.weight";
+const ZONE: &str = "weir.zone";
 
 /// What an engine says of one container; all that is of use here.
 #[derive(Debug, Default, Deserialize)]
@@ -109,7 +110,12 @@ impl Inspected {
             let weight = text.parse().ok().filter(|weight| *weight <= 1_000_000);
             weight.ok_or_else(|| format!("its label `{WEIGHT}` is `{text}` and no number from 0 to 1000000"))
         });
-        Ok(Entry { name: Some(self.name().to_owned()), weight: weight.transpose()?, ..Entry::at(address) })
+        Ok(Entry {
+            name: Some(self.name().to_owned()),
+            weight: weight.transpose()?,
+            zone: self.label(ZONE).map(str::to_owned),
+            ..Entry::at(address)
+        })
     }
 
     fn label(&self, key: &str) -> Option<&str> {

@@ -40,11 +40,12 @@ pub fn anew<'d>(
 ) -> Result<(Snapshot, Vec<Anew>), Vec<Problem>> {
     let mut pools = running.pools.clone();
     let mut changed = Vec::new();
+    let loops = overlap::Loops::of(&running.listeners);
+    let zone = running.process.zone.as_ref();
     for draft in drafts {
         let Some((index, _)) = running.pool(&draft.name.value) else { continue };
         let mut problems = Vec::new();
-        let mut pool = pool::pool(draft, registry, &mut problems);
-        overlap::leave_out_loops(draft, &mut pool, index, &running.listeners, &mut problems);
+        let pool = pool::pool(draft, (zone, &loops, index), registry, &mut problems);
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(problems);
         }

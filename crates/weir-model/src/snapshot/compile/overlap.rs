@@ -84,30 +84,26 @@ pub(super) fn hairpins(
     }
 }
 
-/// Leaves out backends that were discovered and are a listener that leads to this very pool.
-pub(super) fn leave_out_loops(
-    draft: &PoolDraft,
-    pool: &mut Pool,
-    index: PoolIndex,
-    listeners: &[Arc<Listener>],
-    problems: &mut Vec<Problem>,
-) {
-    let doors = Doors::of(listeners);
-    let leads_back = |listener: usize| pools_of(&listeners[listener]).contains(&index);
-    let span = draft.discover.as_ref().map_or_else(Span::default, |discover| discover.span);
-    let mut place = 0;
-    pool.backends.retain(|backend| {
-        place += 1;
-        let listener = (place > draft.backends.len()).then(|| doors.behind(&backend.endpoint)).flatten();
-        let Some(listener) = listener.filter(|listener| leads_back(*listener)) else { return true };
-        let name = &listeners[listener].name;
+/// The listeners that a discovered backend must not be.
+pub(super) struct Loops<'l> {
+    listeners: &'l [Arc<Listener>],
+    doors: Doors<'l>,
+}
+
+impl<'l> Loops<'l> {
+    pub(super) fn of(listeners: &'l [Arc<Listener>]) -> Self {
+        Self { listeners, doors: Doors::of(listeners) }
+    }
+
+    /// What is wrong with a backend of a pool that is a listener which leads to this very pool.
+    pub(super) fn problem(&self, endpoint: &Endpoint, index: PoolIndex, pool: &str) -> Option<Problem> {
+        let listener = &self.listeners[self.doors.behind(endpoint)?];
         let cause = format!(
-            "`{}` is weir's own listener `{name}`, which leads to the pool `{}` again",
-            backend.endpoint, draft.name.value
+            "`{endpoint}` is weir's own listener `{}`, which leads to the pool `{pool}` again",
+            listener.name
         );
-        problems.push(Problem::warning(span, cause, ""));
-        false
-    });
+        pools_of(listener).contains(&index).then(|| Problem::error(Span::default(), cause, ""))
+    }
 }
 
 /// True if what arrives at the listener can come to the pool.

@@ -1,154 +1,60 @@
 //! Pools: backends, checks, connection policy.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+mod backends;
+mod members;
 
-use super::{address, condition, discover, header, kept, value, within};
+use std::{ops::RangeInclusive, sync::Arc};
+
+pub use backends::judge;
+pub(super) use backends::zone;
+
+use super::{condition, discover, header, kept, overlap::Loops, value, within};
 use crate::{
     balance::Policy,
-    draft::{
-        BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
-        Text,
-    },
+    draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
-    pool::{Backend, Endpoint, Keepalive, Pool, PoolLimits},
-    problem::{Problem, Span},
-    status::{Health, Registry, State},
+    pool::{Keepalive, Pool, PoolIndex, PoolLimits},
+    problem::Problem,
+    status::Registry,
     time::Millis,
 };
 
-const WEIGHTS: RangeInclusive<u64> = 0..=1_000_000;
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// One pool.
-pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Vec<Problem>) -> Pool {
+pub(super) fn pool(
+    draft: &PoolDraft,
+    (own_zone, loops, index): (Option<&Arc<str>>, &Loops<'_>, PoolIndex),
+    registry: &mut Registry,
+    problems: &mut Vec<Problem>,
+) -> Pool {
     let health = draft
         .health
         .as_ref()
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
-    let backends = backends(draft, health.as_ref(), registry, problems);
+    let backends = backends::of(draft, health.as_ref(), (loops, index), registry, problems);
+    members::judge(draft, &backends, problems);
     Pool {
         name: draft.name.value.as_str().into(),
         balance: value(&draft.balance, Policy::RoundRobin),
+        zones: members::zones(draft, own_zone, &backends, problems),
         backends,
         discover: draft.discover.as_ref().and_then(|discover| {
             discover::source(discover, &draft.name.value, draft.broken, problems).map(Arc::new)
         }),
         health,
+        panic: value(&draft.panic, 0),
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
         response_timeout: value(&draft.response_timeout, Millis::secs(60)),
         stream_idle: value(&draft.stream_idle, Millis::secs(300)),
+        drain: value(&draft.drain, Millis::secs(30)),
         keepalive: draft
             .keepalive
             .as_ref()
             .map_or_else(Keepalive::default, |keepalive| reuse(&keepalive.value)),
         limits: limits(&draft.limits),
         status: registry.pool(&draft.name.value),
-    }
-}
-
-fn backends(
-    draft: &PoolDraft,
-    health: Option<&HealthCheck>,
-    registry: &mut Registry,
-    problems: &mut Vec<Problem>,
-) -> Vec<Backend> {
-    let pool = &draft.name.value;
-    let mut names = Names { pool, taken: BTreeMap::new() };
-    let mut make = |written: &BackendDraft, problems: &mut Vec<Problem>| {
-        let (name, endpoint, weight) = names.judge(written, problems)?;
-        let status = registry.backend(pool, &name, &endpoint, first_health(health, &endpoint));
-        Some(Backend { name, endpoint, weight, state: State::default(), status })
-    };
-    let mut backends = Vec::with_capacity(draft.backends.len() + draft.found.len());
-    backends.extend(draft.backends.iter().filter_map(|written| make(written, problems)));
-    let complete = !draft.broken && backends.len() == draft.backends.len();
-    let discover = draft.discover.as_ref();
-    if complete && backends.is_empty() && discover.is_none() {
-        let cause = format!("the pool `{}` has no backend", draft.name.value);
-        problems.push(Problem::error(
-            draft.name.span,
-            cause,
-            "add at least one: `backends: [10.0.0.1:8080]`",
-        ));
-    } else if complete && discover.is_none() && backends.iter().all(|backend| backend.weight == 0) {
-        let cause = format!(
-            "every backend of the pool `{}` has weight 0, so that none takes traffic",
-            draft.name.value
-        );
-        problems.push(Problem::error(
-            draft.name.span,
-            cause,
-            "give at least one of them a weight of 1 or more",
-        ));
-    }
-    if let Some(discover) = discover {
-        let before = problems.len();
-        let found = draft.found.iter().filter_map(|found| {
-            let so_far = problems.len();
-            make(found, problems).filter(|_| problems.len() == so_far)
-        });
-        backends.extend(found);
-        // One bad entry must not keep the good ones out, and nothing of it stands in a file of ours.
-        for problem in &mut problems[before..] {
-            *problem = Problem::warning(discover.span, &*problem.cause, "");
-        }
-    }
-    backends
-}
-
-/// What is wrong with a list of backends by itself, wherever it comes from.
-pub fn judge(backends: &[BackendDraft]) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let mut names = Names { pool: "", taken: BTreeMap::new() };
-    for backend in backends {
-        names.judge(backend, &mut problems);
-    }
-    problems
-}
-
-/// The backends of one pool by name, as far as they were judged.
-struct Names<'p> {
-    pool: &'p str,
-    taken: BTreeMap<Arc<str>, Span>,
-}
-
-impl Names<'_> {
-    /// The name, the place and the weight of a backend.
-    fn judge(
-        &mut self,
-        written: &BackendDraft,
-        problems: &mut Vec<Problem>,
-    ) -> Option<(Arc<str>, Endpoint, u32)> {
-        let endpoint = kept(address::endpoint(&written.address), problems)?;
-        let (name, span) = name_of(written, &endpoint);
-        if let Some(first) = self.taken.insert(name.clone(), span) {
-            let cause = match self.pool {
-                "" => format!("there are two backends named `{name}`"),
-                pool => format!("the pool `{pool}` has two backends named `{name}`"),
-            };
-            let problem = Problem::error(span, cause, "remove one of them, or give it a `name` of its own");
-            problems.push(problem.with_related(first, "the first one is here"));
-            return None;
-        }
-        let weight = within(&written.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
-        Some((name, endpoint, weight))
-    }
-}
-
-fn name_of(draft: &BackendDraft, endpoint: &Endpoint) -> (Arc<str>, Span) {
-    match (&draft.name, endpoint) {
-        (Some(name), _) => (name.value.as_str().into(), name.span),
-        (None, endpoint) => (endpoint.to_string().into(), draft.address.span),
-    }
-}
-
-/// A host name has no address before it was looked up, so it cannot start up.
-fn first_health(check: Option<&HealthCheck>, endpoint: &Endpoint) -> Health {
-    match (check, endpoint) {
-        (_, Endpoint::Name(..)) => Health::Unknown,
-        (Some(check), _) if !check.initially_up => Health::Unknown,
-        _ => Health::Up,
     }
 }
 

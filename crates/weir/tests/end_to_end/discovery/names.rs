@@ -216,6 +216,14 @@ fn services_have_ports_and_weights() {
     let two = (0..40).filter(|_| client.get("/").text() == farm.name(2)).count();
     assert_eq!(two, 30, "three of four requests go to the one of weight 3");
 
+    // A higher number is a backup.
+    tell(vec![service(10, 1, "one.test"), service(20, 1, "two.test")]);
+    let backups = || -> Vec<bool> {
+        weir.0.snapshot().pool("app").unwrap().1.backends.iter().map(|backend| backend.backup).collect()
+    };
+    wait_until("there is a backup", || backups() == [false, true]);
+    assert!((0..10).all(|_| client.get("/").text() == farm.name(1)));
+
     // A target whose name is gone is left out; one without a service says so.
     tell(vec![service(10, 0, "one.test"), service(10, 0, "gone.test")]);
     wait_until("the one that is left is there", || weights() == [named("one.test", 1)]);

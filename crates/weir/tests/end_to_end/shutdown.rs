@@ -1,0 +1,82 @@
+//! The end of the process: announced, drained, counted.
+
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use weir::app::App;
+use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
+
+use crate::support::journal;
+
+const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[test]
+fn the_end_is_announced_while_everything_is_served_and_what_is_cut_is_counted() {
+    let (answering, silent) =
+        (FakeBackend::answering(Answer::ok("ok")), FakeBackend::answering(Answer::hang()));
+    let (sink, said) = journal();
+    let text = format!(
+        "workers: 2\nadmin: {{ bind: 127.0.0.1:0 }}\nshutdown: {{ announce: 1h, drain: 1h }}
+listeners:
+  web:
+    bind: 127.0.0.1:0
+    protocol: http
+    routes: [{{ match: {{ path: /slow }}, pool: silent }}, {{ pool: app }}]
+  pg: {{ bind: 127.0.0.1:0, protocol: tcp, pool: silent }}
+pools: {{ app: {{ backends: ['{}'] }}, silent: {{ backends: ['{}'] }} }}
+",
+        answering.address(),
+        silent.address()
+    );
+    let app = App::from_text_with_log(&text, sink).unwrap();
+    let (web, pg, admin) = (app.address("web"), app.address("pg"), app.admin_address().unwrap());
+    let mut kept = RawClient::connect(web);
+    assert_eq!(kept.get("/").header("connection"), None);
+    let mut slow = RawClient::connect(web);
+    slow.send("GET /slow HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let mut streams = [RawClient::connect(pg), RawClient::connect(pg)];
+    streams.iter_mut().for_each(|stream| _ = stream.send("hello"));
+    wait_until("all are at the backend", || silent.open() == 3);
+    let ready = || RawClient::connect(admin).send(READY).final_response("GET").status();
+    assert_eq!(ready(), 200);
+
+    let hurry = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let stopping = scope.spawn(|| app.shutdown(&|| hurry.load(Ordering::SeqCst)));
+        wait_until("it is announced", || ready() == 503);
+        let last = kept.get("/");
+        assert_eq!((last.status(), last.header("connection")), (200, Some("close")));
+        assert_eq!(
+            RawClient::connect(web).get("/").header("connection"),
+            Some("close"),
+            "new ones are served"
+        );
+        assert!(kept.closed());
+        hurry.store(true, Ordering::SeqCst);
+        assert_eq!(stopping.join().unwrap(), 3);
+    });
+    assert_ne!(slow.read_to_end().1, End::Open);
+    let line = "stopped; 3 connections were cut (pg 2, web 1); in flight to backends: 3";
+    assert!(said().contains(line), "{}", said());
+}
+
+#[test]
+fn an_end_that_cuts_nothing_says_so() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let (sink, said) = journal();
+    let text = format!(
+        "shutdown: {{ announce: 0s, drain: 20s }}
+listeners: {{ web: {{ bind: 127.0.0.1:0, protocol: http, pool: app }} }}
+pools: {{ app: {{ backends: ['{}'] }} }}
+",
+        backend.address()
+    );
+    let app = App::from_text_with_log(&text, sink).unwrap();
+    let mut client = RawClient::connect(app.address("web"));
+    assert_eq!(client.get("/").status(), 200);
+    assert_eq!(app.shutdown(&|| false), 0);
+    assert!(client.closed(), "a connection that waits for its next request is closed");
+    assert!(said().contains("stopped; nothing was cut"), "{}", said());
+}

@@ -1,0 +1,129 @@
+//! Records the profile that release builds are optimised by: an instrumented weir does what weirs usually do, and counts
+//! which way it goes.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{
+    process::{self, Running, nginx},
+    repository,
+};
+
+const PLAIN: SocketAddr = address(18090);
+const ROUTED: SocketAddr = address(18091);
+const RAW: SocketAddr = address(18092);
+const BACKEND: SocketAddr = address(18001);
+
+const fn address(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}
+
+/// Records it anew.
+pub(crate) fn run() -> Result<()> {
+    let merge = merger()?;
+    let folder = process::folder("profile")?;
+    // Where they are written is part of the instrumented program: another folder each time would build it each time.
+    let counts = repository().join("target/profile/counts");
+    if counts.exists() {
+        fs::remove_dir_all(&counts)?;
+    }
+    let weir = build(&counts)?;
+    fs::write(folder.join("large.txt"), "a line of a long text\n".repeat(12_000))?;
+    let backend =
+        Running::start(&mut nginx(&training("backend.nginx.conf"), &folder), &folder.join("backend"))?;
+    backend.listens(BACKEND)?;
+    let plain = fs::read_to_string(training("training.yaml"))?;
+    let logged = format!("{plain}access_log: {{ path: /dev/null, format: json }}\n");
+    train(&weir, &folder.join("plain"), &plain, 6)?;
+    train(&weir, &folder.join("logged"), &logged, 1)?;
+    let profile = training("weir.profdata");
+    let status = Command::new(&merge).args(["merge", "-sparse", "-o"]).arg(&profile).arg(&counts).status();
+    if !status.with_context(|| format!("{} cannot be started", merge.display()))?.success() {
+        bail!("the counts could not be merged");
+    }
+    println!("{} is new; `cargo clean --release` has the next build use it", profile.display());
+    Ok(())
+}
+
+fn training(file: &str) -> PathBuf {
+    repository().join("profile").join(file)
+}
+
+/// Sends a running weir what it has to do, `seconds` for the most usual.
+fn train(weir: &Path, folder: &Path, configuration: &str, seconds: u64) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let file = folder.join("weir.yaml");
+    fs::write(&file, configuration)?;
+    let process = Running::start(Command::new(weir).args(["run", "-c"]).arg(&file), folder)?;
+    process.listens(PLAIN)?;
+    let close: &[&str] = &["-H", "Connection: close"];
+    let script = training("requests.lua");
+    let script = script.to_str().context("the path of the repository is not UTF-8")?;
+    for (address, path, seconds, more) in [
+        (PLAIN, "/", seconds, &[][..]),
+        (RAW, "/", seconds, &[][..]),
+        (ROUTED, "/", seconds, &["-s", script][..]),
+        (PLAIN, "/", 1, close),
+        (RAW, "/", 1, close),
+        (PLAIN, "/large", 1, &[][..]),
+        (RAW, "/large", 1, &[][..]),
+    ] {
+        let mut wrk = Command::new("wrk");
+        wrk.args(["-t1", "-c64", &format!("-d{seconds}s")]).args(more).arg(format!("http://{address}{path}"));
+        let output = wrk.output().context("wrk cannot be started; on Debian: apt-get install wrk")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rate = said.lines().find(|line| line.starts_with("Requests/sec"));
+        println!("  {address}{path}: {}", rate.with_context(|| format!("wrk counted nothing: {said}"))?);
+    }
+    if !process.finish()? {
+        bail!("the instrumented weir did not end well");
+    }
+    Ok(())
+}
+
+/// Builds weir with counters in it.
+fn build(counts: &Path) -> Result<PathBuf> {
+    println!("building weir with counters in it...");
+    let target = repository().join("target/profile");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let host = host()?;
+    let status = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--package", "weir", "--bin", "weir"])
+        // With a target, build scripts are left alone.
+        .args(["--target", &host])
+        .current_dir(repository())
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTC_WRAPPER", "")
+        .env("RUSTFLAGS", format!("-Cprofile-generate={}", counts.display()))
+        .status();
+    if !status.context("cargo cannot be started")?.success() {
+        bail!("weir could not be built");
+    }
+    Ok(target.join(host).join("release/weir"))
+}
+
+fn host() -> Result<String> {
+    let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be started")?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc does not say which host it is on")?.to_owned())
+}
+
+/// The program that puts counts together. It must know the format that this rustc writes: LLVM 19 or later does.
+fn merger() -> Result<PathBuf> {
+    let versions = (19..=23).rev().map(|version| format!("llvm-profdata-{version}"));
+    let names = std::env::var("LLVM_PROFDATA").into_iter().chain(versions);
+    let works =
+        |name: &String| Command::new(name).arg("--version").output().is_ok_and(|it| it.status.success());
+    names
+        .into_iter()
+        .find(works)
+        .map(PathBuf::from)
+        .context("llvm-profdata of LLVM 19 or later is missing: install llvm-19, or name it in LLVM_PROFDATA")
+}
