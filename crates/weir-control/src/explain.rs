@@ -9,10 +9,11 @@ mod text;
 
 use serde::{Deserialize, Serialize};
 use weir_model::{
-    balance::Choice,
+    balance::{Ask, Choice, Key, KeyHash},
     listener::{Listener, Protocol},
     route::{Action, RequestFacts, Route, Verdict},
     snapshot::Snapshot,
+    time::Moment,
 };
 
 use crate::trouble::Trouble;
@@ -84,6 +85,10 @@ pub struct Explanation {
     /// What holds for the pool as a whole: that it is in panic, that its backups carry the traffic.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the policy places it by, in words; none if it does not hash.
+    pub key: Option<String>,
+    /// The hash of that, as 16 hexadecimal digits.
+    pub hash: Option<String>,
     /// The listener it came to.
     pub listener: String,
     /// What was asked about, in one line.
@@ -134,6 +139,8 @@ pub struct Circumstances {
     pub live: bool,
     /// Decides what traffic leaves to chance.
     pub draw: u64,
+    /// The time, as the status of backends counts it.
+    pub now: Moment,
 }
 
 /// Explains what becomes of a request or connection.
@@ -158,6 +165,8 @@ pub fn explain<R: Rehearse>(
         split: Vec::new(),
         balance: None,
         notes: Vec::new(),
+        key: None,
+        hash: None,
         listener: listener.name.to_string(),
         question: question.to_string(),
         live: circumstances.live,
@@ -169,7 +178,8 @@ pub fn explain<R: Rehearse>(
                 told.test(listener.routes.explain(&facts));
                 if let Some(number) = listener.routes.position(&facts) {
                     let route = &listener.routes.routes()[number];
-                    told.take(snapshot, route, circumstances.draw);
+                    let key = |key: &Key| key.of_request(&facts, || question.flow());
+                    told.take(snapshot, route, circumstances, key);
                     told.effects = effects::of_request(snapshot, listener, route, &told, &request);
                 } else {
                     told.effects.push("the client is answered 404 Not Found: no route matches".into());
@@ -183,7 +193,8 @@ pub fn explain<R: Rehearse>(
                 let source = question.source.ip().to_canonical();
                 told.test(listener.routes.explain_connection(source));
                 if let Some(route) = listener.routes.find_connection(source) {
-                    told.take(snapshot, route, circumstances.draw);
+                    let key = |key: &Key| key.of_connection(source, || question.flow());
+                    told.take(snapshot, route, circumstances, key);
                     told.effects = effects::of_connection(snapshot, listener, &told);
                 } else {
                     told.effects.push("the connection is reset: no route matches".into());
@@ -209,7 +220,14 @@ impl Explanation {
     }
 
     /// Writes down what the route does with it.
-    fn take(&mut self, snapshot: &Snapshot, route: &Route, draw: u64) {
+    fn take(
+        &mut self,
+        snapshot: &Snapshot,
+        route: &Route,
+        circumstances: Circumstances,
+        key: impl FnOnce(&Key) -> KeyHash,
+    ) {
+        let Circumstances { draw, now, .. } = circumstances;
         self.route = Some(route.name.to_string());
         self.action = route.action.word().into();
         let index = match &route.action {
@@ -227,7 +245,16 @@ impl Explanation {
             Action::Redirect(_) | Action::Respond(_) => return,
         };
         let pool = &snapshot.pools[index];
-        let choice = Choice::explain(pool, draw);
+        let placed = pool.balance.key.as_ref().map(|wanted| (wanted, key(wanted)));
+        let hash = placed.map_or(0, |(_, placed)| placed.hash);
+        let choice = Choice::explain(pool, &Ask { hash, tried: &[], now }, draw);
+        if let Some((wanted, placed)) = placed {
+            self.key = Some(match placed.found {
+                true => wanted.words(),
+                false => format!("source, since there is no {}", wanted.words()),
+            });
+            self.hash = Some(format!("{hash:016x}"));
+        }
         let views = pool.backends.iter().zip(choice.candidates).map(|(backend, candidate)| CandidateView {
             address: backend.endpoint.to_string(),
             name: backend.name.to_string(),

@@ -18,7 +18,8 @@ pub use listener::{
 };
 pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
-    BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
+    BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft,
+    ProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    balance::{Policy, Zones},
+    balance::{Balance, HashTable, Zones},
     discovery::Source,
     health::HealthCheck,
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
@@ -24,7 +24,9 @@ pub struct Pool {
     /// The name from the file.
     pub name: Arc<str>,
     /// How a backend is chosen.
-    pub balance: Policy,
+    pub balance: Balance,
+    /// From keys to backends, if the policy hashes.
+    pub hash_table: Option<Arc<HashTable>>,
     /// In the order of the file, and after them those that were discovered, in the order of the answer.
     pub backends: Vec<Backend>,
     /// How more of them are discovered.
@@ -56,7 +58,7 @@ impl Pool {
     #[must_use]
     pub fn alone(&self, backend: usize) -> Self {
         let backends = self.backends.get(backend).cloned().into_iter().collect();
-        Self { backends, zones: None, ..self.clone() }
+        Self { backends, hash_table: None, zones: None, ..self.clone() }
     }
 
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.

@@ -18,6 +18,7 @@ use std::{net::IpAddr, sync::Arc};
 pub use condition::{Condition, Matcher};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
+pub(crate) use fields::decoded_into;
 pub use fields::{cookie, parameter};
 pub use host::HostMatch;
 pub use path::PathMatch;

@@ -8,6 +8,7 @@ mod counter;
 mod discovery;
 mod drain;
 mod histogram;
+mod latency;
 mod operator;
 mod registry;
 
@@ -26,6 +27,7 @@ pub use counter::{CodeCounter, Counter, Padded, Sharded};
 pub use discovery::DiscoveryStatus;
 pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
+pub use latency::LatencyEstimate;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
 
@@ -160,6 +162,8 @@ pub struct PoolStatus {
     pub connections: Padded<AtomicU32>,
     /// Exchanges that wait for a connection.
     pub pending: Padded<AtomicU32>,
+    /// Requests and connections in flight to backends; counted only for `bounded_load`.
+    pub in_flight: Padded<AtomicU32>,
     /// Shared by all workers: retries may add so much to the load and no more.
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.
@@ -192,6 +196,8 @@ pub const FULL_SHARE: u32 = 1000;
 pub struct BackendStatus {
     /// Requests or connections in flight, over all workers; what least_conn compares.
     pub active: Padded<AtomicU32>,
+    /// How long it is expected to take; kept only for `ewma`.
+    pub latency: Padded<LatencyEstimate>,
     health: AtomicU8,
     share: AtomicU32,
     reason: Mutex<Arc<str>>,
@@ -230,6 +236,7 @@ impl BackendStatus {
     pub fn new(workers: usize, health: Health) -> Self {
         Self {
             active: Padded::default(),
+            latency: Padded::default(),
             health: AtomicU8::new(health as u8),
             share: AtomicU32::new(FULL_SHARE),
             reason: Mutex::new("".into()),

@@ -2,20 +2,21 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     ops::Deref,
     rc::Rc,
     sync::{Arc, atomic::Ordering},
 };
 
 use weir_model::{
-    balance::{Balancer, EligibleSet},
-    pool::Pool,
-    status::BackendStatus,
+    balance::{Ask, Balancer, EligibleSet, Policy},
+    pool::{Backend, Pool},
+    status::{BackendStatus, PoolStatus},
     time::Moment,
 };
 
 use crate::{
+    clock,
     error::{Cause, ProxyError},
     timer::Timer,
     upstream::{Gate, Idle},
@@ -50,7 +51,7 @@ impl PoolState {
     }
 
     fn with_gate(pool: Arc<Pool>, index: usize, workers: usize, gate: Rc<Gate>) -> Rc<Self> {
-        let balancer = Balancer::new(pool.balance, index as u64);
+        let balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), index as u64);
         let idle = Idle::new(&pool, workers);
         Rc::new(Self {
             chooser: RefCell::new(Chooser { epoch: 0, set: EligibleSet::default(), balancer }),
@@ -63,12 +64,16 @@ impl PoolState {
         })
     }
 
-    /// The state of a pool that changed: connections to backends that stayed are kept, and who waits goes on waiting.
+    /// The state of a pool that changed: connections to backends that stayed are kept, who waits goes on waiting, and
+    /// balancing goes on where it stands.
     pub(crate) fn succeed(&self, pool: Arc<Pool>) -> Rc<Self> {
         let same = Arc::ptr_eq(&pool.status, &self.pool.status);
         let gate = if same { self.gate.clone() } else { Rc::default() };
         let state = Self::with_gate(pool, self.index, self.workers, gate);
-        state.idle.inherit(&state.pool, &self.idle, &self.pool);
+        let places = places(&self.pool, &state.pool);
+        state.idle.inherit(&self.idle, &places);
+        let place = |backend: usize| places.get(backend).copied().flatten();
+        state.chooser.borrow_mut().balancer.inherit(&self.chooser.borrow().balancer, place);
         state
     }
 
@@ -85,8 +90,8 @@ impl PoolState {
         self.alone.borrow_mut().entry(backend).or_insert_with(new).clone()
     }
 
-    /// The index of the backend to use, none of `tried`; `None` if nothing is eligible.
-    pub(crate) fn choose(&self, worker: &Worker, tried: &[usize]) -> Option<usize> {
+    /// The index of the backend to use for a key with this hash, none of `tried`; `None` if nothing is eligible.
+    pub(crate) fn choose(&self, worker: &Worker, hash: u64, tried: &[usize]) -> Option<usize> {
         let mut chooser = self.chooser.borrow_mut();
         let Chooser { epoch, set, balancer } = &mut *chooser;
         let now = self.pool.status.epoch.load(Ordering::Acquire);
@@ -95,15 +100,8 @@ impl PoolState {
             balancer.prepare(set);
             *epoch = now;
         }
-        let load = |member: &weir_model::balance::Member| {
-            self.pool.backends[member.backend].status.active.load(Ordering::Relaxed)
-        };
-        let seed = &mut worker.seed.borrow_mut();
-        let index = if tried.is_empty() {
-            balancer.pick(set, load, seed)
-        } else {
-            balancer.pick_other(set, load, seed, tried)
-        };
+        let ask = Ask { hash, tried, now: clock::now() };
+        let index = balancer.pick(set, &ask, &*self.pool, &mut worker.seed.borrow_mut());
         index.map(|index| set.members()[index].backend)
     }
 
@@ -120,12 +118,30 @@ impl PoolState {
         let counters = self.pool.backends[backend].status.shards.of(worker.index);
         counters.codes.count(code);
         counters.latency.record(micros);
+        if self.pool.balance.policy == Policy::Ewma {
+            self.learn(backend, code, micros);
+        }
     }
 
-    /// An attempt at a backend has failed, by its fault.
+    /// What `ewma` learns of an answer. One that says that the backend failed, or has too much to do, is none to want more
+    /// of, however fast it came.
+    #[inline(never)]
+    fn learn(&self, backend: usize, code: u16, micros: u64) {
+        let latency = &self.pool.backends[backend].status.latency;
+        if code >= 500 || code == 429 {
+            latency.failed(micros, clock::now());
+        } else {
+            latency.answered(micros, clock::now());
+        }
+    }
+
+    /// An attempt at a backend has failed, by its fault, so long after it was chosen.
     #[cold]
-    pub(crate) fn failed(&self, worker: &Worker, backend: usize, error: &ProxyError) {
+    pub(crate) fn failed(&self, worker: &Worker, backend: usize, error: &ProxyError, micros: u64) {
         let status = &self.pool.backends[backend].status;
+        if self.pool.balance.policy == Policy::Ewma {
+            status.latency.failed(micros, clock::now());
+        }
         status.shards.of(worker.index).errors.add(1);
         status.set_last_error(&error.to_string());
     }
@@ -142,6 +158,12 @@ impl PoolState {
         if error.cause == Cause::DrainOver {
             self.pool.backends[backend].status.drain.count_cut();
         }
+    }
+
+    /// Where what is in flight in the whole pool is counted, if balancing asks for it.
+    #[inline]
+    pub(crate) fn total(&self) -> Option<&Arc<PoolStatus>> {
+        self.pool.balance.bounded_load.is_some().then_some(&self.pool.status)
     }
 
     /// The state of this pool once something has come of the first question for its backends; this one if nothing does
@@ -168,27 +190,51 @@ impl PoolState {
     }
 }
 
-/// One request or connection in flight to a backend, counted as long as this lives.
+/// Where each backend of a pool stands in the pool that took its place; none if it is not there any more, or is somewhere
+/// else.
+fn places(before: &Pool, after: &Pool) -> Vec<Option<usize>> {
+    let same = |backend: &Backend| Arc::as_ptr(&backend.status);
+    let now: HashMap<_, _> =
+        after.backends.iter().enumerate().map(|(place, backend)| (same(backend), place)).collect();
+    let place = |backend: &Backend| {
+        let place = now.get(&same(backend)).copied();
+        place.filter(|place| after.backends[*place].endpoint == backend.endpoint)
+    };
+    before.backends.iter().map(place).collect()
+}
+
+/// One request or connection in flight to a backend, counted as long as this lives; in the whole pool as well if its
+/// status is given.
 #[derive(Debug)]
-pub(crate) struct InFlight<S: Deref<Target = BackendStatus>>(S);
+pub(crate) struct InFlight<S: Deref<Target = BackendStatus>> {
+    status: S,
+    total: Option<Arc<PoolStatus>>,
+}
 
 impl<S: Deref<Target = BackendStatus>> Deref for InFlight<S> {
     type Target = BackendStatus;
 
     fn deref(&self) -> &BackendStatus {
-        &self.0
+        &self.status
     }
 }
 
 impl<S: Deref<Target = BackendStatus>> InFlight<S> {
-    pub(crate) fn new(status: S) -> Self {
+    #[inline]
+    pub(crate) fn new(status: S, total: Option<&Arc<PoolStatus>>) -> Self {
         status.active.fetch_add(1, Ordering::Relaxed);
-        Self(status)
+        if let Some(total) = total {
+            total.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
+        Self { status, total: total.cloned() }
     }
 }
 
 impl<S: Deref<Target = BackendStatus>> Drop for InFlight<S> {
     fn drop(&mut self) {
-        self.0.active.fetch_sub(1, Ordering::Relaxed);
+        self.status.active.fetch_sub(1, Ordering::Relaxed);
+        if let Some(total) = &self.total {
+            total.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }

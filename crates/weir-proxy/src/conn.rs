@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 
-use weir_model::{listener::Listener, status::ListenerCounters, time::Millis};
+use weir_model::{balance::Flow, listener::Listener, status::ListenerCounters, time::Millis};
 
 use crate::{
     io::Stream,
@@ -47,6 +47,11 @@ impl Conn {
     #[inline]
     pub(crate) fn address_text(&self) -> &str {
         self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
+    }
+
+    /// Both its ends.
+    pub(crate) fn flow(&self) -> Flow {
+        Flow { source: self.peer, destination: self.stream.local_address().ok() }
     }
 
     /// This worker's counters of the listener.

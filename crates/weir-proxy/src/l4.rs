@@ -197,13 +197,15 @@ async fn join(
     }
     let begun = clock::micros();
     let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
+    let key = pool.pool.balance.key.as_ref();
+    let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
-        let mut choice = pool.choose(&conn.worker, &tried);
+        let mut choice = pool.choose(&conn.worker, hash, &tried);
         if choice.is_none() && tried.is_empty() {
             pool.gate.first_check(&pool.pool, &conn.timer, Moment::NEVER).await;
-            choice = pool.choose(&conn.worker, &tried);
+            choice = pool.choose(&conn.worker, hash, &tried);
         }
         let Some(backend) = choice else { break };
         let chosen = &pool.pool.backends[backend];
@@ -211,7 +213,7 @@ async fn join(
         if let Some(last) = &last {
             pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
         }
-        let in_flight = InFlight::new(chosen.status.clone());
+        let in_flight = InFlight::new(chosen.status.clone(), pool.total());
         let asked = clock::micros();
         if let Some(noted) = &mut passed.noted {
             // The slot was waited for once, before the first attempt.
@@ -226,7 +228,7 @@ async fn join(
                 return Ok(Joined { upstream, in_flight, _permit: permit });
             }
             Err(error) => {
-                pool.failed(&conn.worker, backend, &error);
+                pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));
                 tried.push(backend);
                 last = Some(error);
             }

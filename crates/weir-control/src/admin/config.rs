@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 use weir_model::{
+    balance::Balance,
     discovery::{Asking, Source},
     health::{HealthCheck, Probe},
     listener::{Listener, Networks, Protocol},
@@ -262,7 +263,7 @@ fn pool(pool: &Pool) -> Value {
         .collect();
     let (keepalive, limits) = (&pool.keepalive, &pool.limits);
     json!({
-        "balance": pool.balance.word(),
+        "balance": balance(&pool.balance),
         "backends": backends,
         "discover": pool.discover.as_ref().map(|source| discover(source)),
         "health": pool.health.as_ref().map(health),
@@ -284,6 +285,15 @@ fn pool(pool: &Pool) -> Value {
             "requests": limit(limits.requests),
             "queue_timeout": time(limits.queue_timeout),
         },
+    })
+}
+
+fn balance(balance: &Balance) -> Value {
+    let Some(key) = &balance.key else { return balance.word().into() };
+    json!({
+        "policy": balance.word(),
+        "key": key.to_string(),
+        "bounded_load": balance.bounded_load.map(|percent| format!("{percent}%")),
     })
 }
 

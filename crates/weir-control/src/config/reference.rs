@@ -56,6 +56,7 @@ fn form(form: &Form) -> String {
         Form::Size => "size or `none`".into(),
         Form::ByteRate => "size per second or `none`".into(),
         Form::Share => "percentage".into(),
+        Form::Percent(least, most) => format!("{least}% to {most}%"),
         Form::ShareOrNone => "percentage or `none`".into(),
         Form::Words(words) => listed(words),
         Form::Empty => "nothing".into(),

@@ -70,6 +70,7 @@ fn form(form: &Form) -> Value {
         Form::Size => text(&format!("{ABOVE_ZERO}({SIZE})|none")),
         Form::ByteRate => text(&format!("{ABOVE_ZERO}({SIZE})/s|none")),
         Form::Share => text("[0-9]{1,3}([.][0-9]{1,4})?%"),
+        Form::Percent(..) => text("[0-9]{1,4}%"),
         Form::ShareOrNone => text("[0-9]{1,3}([.][0-9]{1,4})?%|none"),
         Form::Words(words) => json!({ "anyOf": [{ "enum": words }, variable()] }),
         Form::Empty => json!({ "type": "null" }),

@@ -7,6 +7,7 @@ use std::{
 };
 
 use weir_model::{
+    balance::Flow,
     listener::{Listener, Protocol},
     snapshot::Snapshot,
 };
@@ -181,6 +182,12 @@ impl Question {
         }
         head.push_str("\r\n");
         head.into_bytes()
+    }
+
+    /// Both ends of the connection that it comes on, as far as the question names them.
+    pub fn flow(&self) -> Flow {
+        let ends = self.address().zip(self.port());
+        Flow { source: self.source, destination: ends.map(SocketAddr::from) }
     }
 
     /// The port of the URL, or the scheme's own.

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use weir_model::status::{Health, Registry, State};
-use weir_model::time::Moment;
 
 use super::*;
 use crate::config;
@@ -107,7 +106,7 @@ fn told(url: &str) -> Explanation {
 
 fn told_in(snapshot: &Snapshot, url: &str, draw: u64) -> Explanation {
     let question = asked(url, Particulars::default());
-    explain(snapshot, &question, &Simple, Circumstances { live: false, draw }).unwrap()
+    explain(snapshot, &question, &Simple, Circumstances { live: false, draw, now: Moment(0) }).unwrap()
 }
 
 #[test]
@@ -183,7 +182,9 @@ fn nothing_that_matches_is_a_404_and_a_refusal_is_none() {
         "http://app.test:8080/",
         Particulars { method: Some("TRACE".into()), ..Particulars::default() },
     );
-    let refused = explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0 }).unwrap();
+    let refused =
+        explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0, now: Moment(0) })
+            .unwrap();
     assert_eq!((&*refused.action, refused.tested.len()), ("refused", 0));
     assert_eq!(refused.effects, ["the client is answered 405: no TRACE here (refused)"]);
 }
@@ -193,7 +194,8 @@ fn connections_are_explained_too() {
     let source = |text: &str| Particulars { source: Some(text.into()), ..Particulars::default() };
     let ask = |text: &str| {
         let question = asked("tcp://10.0.0.1:5432", source(text));
-        explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0 }).unwrap()
+        explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0, now: Moment(0) })
+            .unwrap()
     };
     assert_eq!(ask("192.0.2.7:5555").pool.as_deref(), Some("app"));
     let nowhere = ask("198.51.100.1");
@@ -261,7 +263,9 @@ fn a_question_travels_in_a_query() {
 #[test]
 fn people_read_it_without_control_characters() {
     let question = asked("http://app.test:8080/\u{202e}", Particulars::default());
-    let told = explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0 }).unwrap();
+    let told =
+        explain(&snapshot(), &question, &Simple, Circumstances { live: false, draw: 0, now: Moment(0) })
+            .unwrap();
     let text = told.to_string();
     assert!(text.contains("pick        10.0.0.1:80\n") && !text.contains('\u{202e}'), "{text}");
     assert!(text.contains("two (10.0.0.2:80)") && text.contains("taken to be healthy"), "{text}");

@@ -55,7 +55,11 @@ impl Display for Explanation {
 
 impl Explanation {
     fn action(&self) -> String {
-        let mut text = match (self.action.as_str(), &self.pool, &self.balance) {
+        let balance = self.balance.as_ref().map(|policy| match &self.key {
+            Some(key) => format!("{policy} on {}", visible(key)),
+            None => policy.clone(),
+        });
+        let mut text = match (self.action.as_str(), &self.pool, &balance) {
             ("none", ..) => "none: no route matches".to_owned(),
             ("refused", ..) => "refused before routing".to_owned(),
             ("split", Some(pool), Some(balance)) => {

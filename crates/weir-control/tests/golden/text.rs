@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use weir_model::{
+    balance::Balance,
     health::{HealthCheck, Probe},
     listener::{Listener, Normalize},
     log::ProcessLog,
@@ -162,7 +163,7 @@ fn matcher(matcher: &Matcher) -> String {
 }
 
 fn pool(out: &mut String, pool: &Pool) {
-    line!(out, "pool {} {}", pool.name, pool.balance.word());
+    line!(out, "pool {} {}", pool.name, balance(&pool.balance));
     for backend in &pool.backends {
         let health = backend.status.health().word();
         let Backend { name, endpoint, weight, state, backup, max_connections, zone, status: _ } = backend;
@@ -197,6 +198,18 @@ fn pool(out: &mut String, pool: &Pool) {
     }
     line!(out, "  {:?}", pool.keepalive);
     line!(out, "  {:?}", pool.limits);
+}
+
+/// The word of the policy, and what is hashed if it hashes.
+fn balance(balance: &Balance) -> String {
+    let mut text = balance.word().to_owned();
+    if let Some(key) = &balance.key {
+        write!(text, " on {key}").unwrap();
+    }
+    if let Some(percent) = balance.bounded_load {
+        write!(text, " within {percent}%").unwrap();
+    }
+    text
 }
 
 fn health(out: &mut String, check: &HealthCheck) {

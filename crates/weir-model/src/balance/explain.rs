@@ -1,9 +1,7 @@
 //! Which backends may be chosen, and why the others may not, in words; and which one is chosen, by the very code that
 //! chooses for traffic.
 
-use std::sync::atomic::Ordering;
-
-use super::{Balancer, EligibleSet, Member, Seed, Tier};
+use super::{Ask, Balancer, EligibleSet, Seed, Tier};
 use crate::{
     pool::{Backend, Pool},
     status::{FULL_SHARE, Health, State},
@@ -31,8 +29,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// A choice in this pool, as a balancer makes it that has not chosen before.
-    pub fn explain(pool: &Pool, draw: u64) -> Self {
+    /// A choice in this pool, as a balancer makes it that has not chosen before. `draw` decides what is left to chance.
+    pub fn explain(pool: &Pool, ask: &Ask<'_>, draw: u64) -> Self {
         let set = EligibleSet::of(pool);
         let mut places = vec![None; pool.backends.len()];
         for (place, member) in set.members().iter().enumerate() {
@@ -43,23 +41,13 @@ impl Choice {
             why: why(pool, &set, index, places[index]),
         });
         let candidates: Vec<_> = candidates.collect();
-        let mut balancer = Balancer::new(pool.balance, 0);
+        let mut balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), 0);
         balancer.prepare(&set);
-        let load = |member: &Member| pool.backends[member.backend].status.active.load(Ordering::Relaxed);
-        let seed = &mut Seed::new(draw);
-        let full = |member: &&Member| pool.backends[member.backend].is_full();
-        let full: Vec<_> = set.members().iter().filter(full).map(|member| member.backend).collect();
-        let pick = if full.is_empty() {
-            balancer.pick(&set, load, seed)
-        } else {
-            balancer.pick_other(&set, load, seed, &full)
-        };
+        let pick = balancer.pick(&set, ask, pool, &mut Seed::new(draw));
         let mut notes: Vec<_> = set.standing().sentence(pool.panic).into_iter().collect();
         notes.extend(of_zones(pool, &set));
-        if !set.is_empty() && full.len() == set.len() {
-            notes.push(
-                "every backend that could take it has max_connections in flight: it waits for one".into(),
-            );
+        if !set.is_empty() && pick.is_none() {
+            notes.push("all of those have max_connections in flight: it waits until one has less".into());
         }
         Self { candidates, pick: pick.map(|index| set.members()[index].backend), notes }
     }

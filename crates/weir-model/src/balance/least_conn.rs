@@ -8,7 +8,7 @@ const EXACT: usize = 32;
 const SAMPLES: usize = 5;
 
 /// State of one worker.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LeastConn {
     turn: usize,
 }

@@ -10,11 +10,16 @@ pub(super) fn draw(set: &EligibleSet, seed: &mut Seed) -> usize {
     set.at_weight(seed.below(set.total_weight())).min(set.len() - 1)
 }
 
-/// The less loaded of two different members.
-pub(super) fn two_choices(set: &EligibleSet, load: impl Fn(&Member) -> u32, seed: &mut Seed) -> usize {
+/// Two different members, of a set with two at least.
+pub(super) fn two(set: &EligibleSet, seed: &mut Seed) -> (usize, usize) {
     let first = draw(set, seed);
     // A second draw that may not be the first: after a few tries the neighbour will do.
     let second = (0..4).map(|_| draw(set, seed)).find(|index| *index != first);
-    let second = second.unwrap_or((first + 1) % set.len());
+    (first, second.unwrap_or((first + 1) % set.len()))
+}
+
+/// The less loaded of two different members.
+pub(super) fn two_choices(set: &EligibleSet, load: impl Fn(&Member) -> u32, seed: &mut Seed) -> usize {
+    let (first, second) = two(set, seed);
     least(set, [first, second].into_iter(), load)
 }

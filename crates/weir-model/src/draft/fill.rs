@@ -3,8 +3,9 @@
 //! Every struct is taken apart by name here, so that a new key cannot be forgotten.
 
 use super::{
-    EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, PoolDraft,
-    PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text, TimeoutsDraft,
+    BalanceDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft,
+    NormalizeDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text,
+    TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 
@@ -164,7 +165,8 @@ impl PoolDraft {
             keepalive,
             limits,
         } = self;
-        absent!(from; balance, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
+        absent!(from; panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
+        map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
         match (health, &from.health) {
@@ -172,6 +174,15 @@ impl PoolDraft {
             (health @ None, Some(from)) if !from.probes.is_empty() => *health = Some(from.clone()),
             (Some(own), Some(from)) if !own.off && !from.off => own.fill(from),
             _ => {}
+        }
+    }
+}
+
+impl BalanceDraft {
+    fn fill(&mut self, from: &Self) {
+        let Self { policy, key, bounded_load } = self;
+        if policy.hashes() {
+            absent!(from; key, bounded_load);
         }
     }
 }

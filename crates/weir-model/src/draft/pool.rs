@@ -16,7 +16,7 @@ pub struct PoolDraft {
     /// True if the reader reported a problem in it: nothing is said about what may be missing because of that.
     pub broken: bool,
     /// How a backend is chosen.
-    pub balance: Setting<Policy>,
+    pub balance: Setting<BalanceDraft>,
     /// In the order of the file.
     pub backends: Vec<BackendDraft>,
     /// How more of them are discovered.
@@ -41,6 +41,17 @@ pub struct PoolDraft {
     pub keepalive: Setting<KeepaliveDraft>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimitsDraft,
+}
+
+/// How a backend is chosen, unchecked.
+#[derive(Clone, Debug, Default)]
+pub struct BalanceDraft {
+    /// The policy.
+    pub policy: Policy,
+    /// What is hashed, as written.
+    pub key: Option<Text>,
+    /// In percent.
+    pub bounded_load: Setting<u32>,
 }
 
 /// An unchecked backend.

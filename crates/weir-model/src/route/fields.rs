@@ -41,6 +41,16 @@ pub(super) fn decoded(encoded: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded_bytes(encoded).collect())
 }
 
+/// What the encoded text means; copied into `room` if it is encoded, and to the heap only if that is too small for it.
+pub(crate) fn decoded_into<'b>(encoded: &'b [u8], room: &'b mut [u8]) -> Cow<'b, [u8]> {
+    if memchr::memchr2(b'%', b'+', encoded).is_none() || encoded.len() > room.len() {
+        return decoded(encoded);
+    }
+    let bytes = decoded_bytes(encoded).zip(room.iter_mut()).map(|(byte, place)| *place = byte);
+    let length = bytes.count();
+    Cow::Borrowed(&room[..length])
+}
+
 fn decoded_bytes(encoded: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = encoded;
     std::iter::from_fn(move || {

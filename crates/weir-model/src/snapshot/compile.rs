@@ -6,6 +6,7 @@
 mod action;
 mod address;
 mod anew;
+mod balance;
 mod condition;
 mod discover;
 mod files;

@@ -10,6 +10,7 @@ use super::{
     Sharded,
 };
 use crate::{
+    balance::{HashTable, Policy},
     limit::RetryBudget,
     pool::{Endpoint, Pool},
     snapshot::Snapshot,
@@ -25,6 +26,8 @@ pub struct Registry {
     listeners: BTreeMap<String, Arc<ListenerStatus>>,
     routes: BTreeMap<(String, String, String), Arc<RouteStatus>>,
     pools: BTreeMap<String, Arc<PoolStatus>>,
+    /// By pool: a table is built anew only if it would be another one.
+    tables: BTreeMap<String, Arc<HashTable>>,
     /// Where a backend is belongs to what it is: another machine of the same name starts afresh.
     backends: BTreeMap<(String, String), (Endpoint, Arc<BackendStatus>)>,
     access_log: Option<Arc<AccessLogStatus>>,
@@ -39,6 +42,7 @@ impl Registry {
             listeners: BTreeMap::new(),
             routes: BTreeMap::new(),
             pools: BTreeMap::new(),
+            tables: BTreeMap::new(),
             backends: BTreeMap::new(),
             access_log: None,
         }
@@ -81,12 +85,26 @@ impl Registry {
                 requests: Padded::default(),
                 connections: Padded::default(),
                 pending: Padded::default(),
+                in_flight: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
                 discovery: DiscoveryStatus::default(),
             })
         };
         self.pools.entry(name.into()).or_insert_with(new).clone()
+    }
+
+    /// The table of a pool whose policy hashes, over its backends by name and weight; none for other policies.
+    pub fn table(
+        &mut self,
+        pool: &str,
+        policy: Policy,
+        backends: Vec<(Arc<str>, u32)>,
+    ) -> Option<Arc<HashTable>> {
+        let known = self.tables.get(pool).filter(|table| table.is_of(policy, &backends));
+        let table = known.cloned().or_else(|| HashTable::new(policy, backends).map(Arc::new))?;
+        self.tables.insert(pool.into(), table.clone());
+        Some(table)
     }
 
     /// The status of a pool's backend at this endpoint; `health` is used for one that is new.
@@ -129,6 +147,7 @@ impl Registry {
         self.listeners.retain(|name, _| listeners.contains(&**name));
         self.routes.retain(|(listener, name, pool), _| routes.contains(&(&**listener, &**name, &**pool)));
         self.pools.retain(|name, _| pools.contains(&**name));
+        self.tables.retain(|name, _| snapshot.pool(name).is_some_and(|(_, pool)| pool.hash_table.is_some()));
         self.backends.retain(|(pool, name), _| backends.contains(&(&**pool, &**name)));
     }
 

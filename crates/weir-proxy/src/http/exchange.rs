@@ -48,6 +48,8 @@ pub(crate) struct Exchange<'c> {
     /// Its method and target, for the record; stays in the input until the head is used.
     pub(super) request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
+    /// Of the key that the pool places it by; unused if it has none.
+    pub(super) hash: u64,
     /// Which arm of a split it goes to; 0 for every other action.
     pub(super) arm: usize,
     pub(crate) backend: Option<usize>,
@@ -127,6 +129,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         work: conn.worker.overhead.begin(),
         request_line: Vec::new(),
         pool: None,
+        hash: 0,
         arm: 0,
         backend: None,
         tunnel: None,
@@ -238,6 +241,10 @@ impl<'c> Exchange<'c> {
         };
         if let Plan::Forward(pool) = &plan {
             self.pool = Some(pool.clone());
+            if let Some(key) = &pool.pool.balance.key {
+                let facts = Facts { head: request, bytes: head, source };
+                self.hash = key.of_request(&facts, || self.conn.flow()).hash;
+            }
         }
         let expect = request.expects_continue && body.is_empty();
         if route.has_variables {

@@ -101,10 +101,10 @@ impl Exchange<'_> {
         }
         let mut last = None;
         loop {
-            let mut choice = pool.choose(&conn.worker, &tried.backends);
+            let mut choice = pool.choose(&conn.worker, self.hash, &tried.backends);
             if choice.is_none() && tried.backends.is_empty() {
                 Box::pin(pool.gate.first_check(&pool.pool, &conn.timer, self.deadline)).await;
-                choice = pool.choose(&conn.worker, &tried.backends);
+                choice = pool.choose(&conn.worker, self.hash, &tried.backends);
             }
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
             let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
@@ -116,7 +116,7 @@ impl Exchange<'_> {
             if let Some(error) = &last {
                 self.count_retry(pool, error, tried.stale);
             }
-            let _in_flight = InFlight::new(&*pool.pool.backends[backend].status);
+            let _in_flight = InFlight::new(&*pool.pool.backends[backend].status, pool.total());
             let asked = clock::micros();
             if let Some(kept) = &mut self.kept {
                 kept.attempt(backend);
@@ -158,7 +158,8 @@ impl Exchange<'_> {
                 || self.may_retry(&failed, upload, &pool.pool.status, &tried);
             if !(again && tried.stale) {
                 // A kept connection that went stale and is made anew is no failure of its backend.
-                pool.failed(&conn.worker, backend, &failed.error);
+                let micros = clock::micros().saturating_sub(asked);
+                pool.failed(&conn.worker, backend, &failed.error, micros);
             }
             if !again {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;

@@ -106,7 +106,7 @@ impl Exchange<'_> {
         tried.again < retry.retries
             && self.asked.repeatable
             && upload.pump.can_restart()
-            && pool.choose(&self.conn.worker, &without).is_some()
+            && pool.choose(&self.conn.worker, self.hash, &without).is_some()
             && pool.pool.status.retry_budget.try_retry(clock::now(), retry.budget)
     }
 }

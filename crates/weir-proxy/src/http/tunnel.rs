@@ -62,7 +62,7 @@ impl Exchange<'_> {
             }
             Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
         }
-        let in_flight = InFlight::new(pool.pool.backends[backend].status.clone());
+        let in_flight = InFlight::new(pool.pool.backends[backend].status.clone(), pool.total());
         self.tunnel = Some(Box::new(Tunnel { link, in_flight, request: None }));
         // What the record shows of the configuration, and nothing more.
         self.listener = self.listener.alone(self.route);

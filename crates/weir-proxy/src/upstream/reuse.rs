@@ -1,9 +1,6 @@
 //! Connections to backends that wait for their next request: a stack per backend and worker, the warmest on top.
 
-use std::{
-    cell::{Cell, RefCell},
-    sync::Arc,
-};
+use std::cell::{Cell, RefCell};
 
 use weir_model::pool::Pool;
 
@@ -29,17 +26,14 @@ impl Idle {
         Self { most: Cell::new(most), by_backend: RefCell::new(by_backend) }
     }
 
-    /// Takes over what was kept for backends that are still there.
-    pub(crate) fn inherit(&self, pool: &Pool, before: &Self, pool_before: &Pool) {
+    /// Takes over what was kept for backends that are still there: `places` says where each of them stands now.
+    pub(crate) fn inherit(&self, before: &Self, places: &[Option<usize>]) {
         let mut kept = before.by_backend.borrow_mut();
         let mut by_backend = self.by_backend.borrow_mut();
-        for (index, backend) in pool.backends.iter().enumerate() {
-            let same = |old: &weir_model::pool::Backend| {
-                Arc::ptr_eq(&old.status, &backend.status) && old.endpoint == backend.endpoint
-            };
-            if let Some(old) = pool_before.backends.iter().position(same) {
-                by_backend[index] = std::mem::take(&mut kept[old]);
-                by_backend[index].truncate(self.most.get());
+        for (old, place) in kept.iter_mut().zip(places) {
+            if let Some(place) = *place {
+                by_backend[place] = std::mem::take(old);
+                by_backend[place].truncate(self.most.get());
             }
         }
     }

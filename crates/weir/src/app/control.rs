@@ -69,7 +69,7 @@ impl Control {
             },
             explain: Arc::new(|snapshot, question| {
                 let draw = u64::from(clock::wall().1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                explain(snapshot, question, &Path, Circumstances { live: true, draw })
+                explain(snapshot, question, &Path, Circumstances { live: true, draw, now: clock::read() })
             }),
             causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
             log: log.clone(),

@@ -88,7 +88,7 @@ fn from_file(config: &ConfigArgs, question: &Question) -> Result<Explanation> {
         backend.status.set_health(Health::Up, "taken to be healthy", Moment(0));
     }
     let draw = u64::from(clock::wall().1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    Ok(explain(&snapshot, question, &Path, Circumstances { live: false, draw })?)
+    Ok(explain(&snapshot, question, &Path, Circumstances { live: false, draw, now: clock::read() })?)
 }
 
 fn snapshot(config: &ConfigArgs) -> Result<Snapshot> {

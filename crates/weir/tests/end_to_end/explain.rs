@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use weir::{app::App, rehearse::Path};
 use weir_control::explain::{Circumstances, Explanation, Particulars, Question, explain};
-use weir_model::balance::Seed;
+use weir_model::{balance::Seed, time::Moment};
 use weir_testkit::{Answer, FakeBackend, RawClient};
 
 /// Every route that answers by itself says its name; the others lead to a backend that says its own.
@@ -124,7 +124,9 @@ fn what_is_explained_is_what_happens() {
         let (url, particulars) = request(&mut seed);
         let question =
             Question::new(&url, Particulars { listener: Some("web".into()), ..particulars }).unwrap();
-        let told = explain(&snapshot, &question, &Path, Circumstances { live: true, draw: number }).unwrap();
+        let told =
+            explain(&snapshot, &question, &Path, Circumstances { live: true, draw: number, now: Moment(0) })
+                .unwrap();
         let expected = expected(&told).replace(&name(&backend), "itself");
         assert_eq!(happened(&app, &question), expected, "{question}: {told:#?}");
         *outcomes.entry(expected).or_default() += 1;
@@ -151,7 +153,8 @@ pools: { db: { backends: [127.0.0.1:9] } }";
             ..Particulars::default()
         };
         let question = Question::new("tcp://127.0.0.1:1", particulars).unwrap();
-        explain(&app.snapshot(), &question, &Path, Circumstances { live: true, draw: 0 }).unwrap()
+        explain(&app.snapshot(), &question, &Path, Circumstances { live: true, draw: 0, now: Moment(0) })
+            .unwrap()
     };
     assert_eq!(ask("198.51.100.1").action, "pool");
     let denied = ask("192.0.2.7:5555");

@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod balance;
 mod crowd;
 mod discovery;
 mod doorway;

@@ -3,8 +3,8 @@
 use weir_model::{
     balance::Policy,
     draft::{
-        BackendDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft,
-        ProbeDraft, Text,
+        BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft,
+        PoolLimitsDraft, ProbeDraft, Text,
     },
     problem::Located,
     status::State,
@@ -13,13 +13,17 @@ use weir_model::{
 use super::{Reader, discover, fields::Fields, keys, route};
 use crate::config::yaml::{Node, Value};
 
-const POLICIES: [(&str, Policy); 4] = [
+const POLICIES: [(&str, Policy); 8] = [
     ("round_robin", Policy::RoundRobin),
     ("least_conn", Policy::LeastConn),
     ("random", Policy::Random),
     ("two_choices", Policy::TwoChoices),
+    ("ewma", Policy::Ewma),
+    ("source_hash", Policy::SourceHash),
+    ("ring_hash", Policy::RingHash),
+    ("maglev", Policy::Maglev),
 ];
-const LATER_POLICIES: [&str; 5] = ["ewma", "source_hash", "ring_hash", "maglev", "first"];
+const LATER_POLICIES: [&str; 1] = ["first"];
 
 /// Reads `pools`.
 pub(super) fn pools(reader: &mut Reader, top: &Fields<'_>, draft: &mut Draft) {
@@ -71,7 +75,7 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
     draft.limits = limits(reader, fields);
 }
 
-fn balance(reader: &mut Reader, node: &Node) -> Option<Policy> {
+fn balance(reader: &mut Reader, node: &Node) -> Option<BalanceDraft> {
     if let Value::Map(_) = node.value {
         let fields = reader.fields(node, &keys::BALANCE)?;
         let Some(policy) = fields.node("policy") else {
@@ -82,9 +86,14 @@ fn balance(reader: &mut Reader, node: &Node) -> Option<Policy> {
             );
             return None;
         };
-        return reader.word(policy, &POLICIES, &LATER_POLICIES);
+        return Some(BalanceDraft {
+            policy: reader.word(policy, &POLICIES, &LATER_POLICIES)?,
+            key: fields.text(reader, "key"),
+            bounded_load: fields.setting(reader, "bounded_load", Reader::percent),
+        });
     }
-    reader.word(node, &POLICIES, &LATER_POLICIES)
+    let policy = reader.word(node, &POLICIES, &LATER_POLICIES)?;
+    Some(BalanceDraft { policy, ..BalanceDraft::default() })
 }
 
 /// One entry of a list of backends.

@@ -200,6 +200,17 @@ impl Reader {
         }
     }
 
+    /// A percentage in whole numbers, which may be above 100%.
+    pub(super) fn percent(&mut self, node: &Node) -> Option<u32> {
+        let what = "a percentage";
+        let text = self.plain(node, what)?;
+        let digits = text.strip_suffix('%').unwrap_or_default();
+        match digits.parse() {
+            Ok(percent) if digits.bytes().all(|byte| byte.is_ascii_digit()) => Some(percent),
+            _ => self.refuse(node, what, "write a whole number with a sign: `125%`"),
+        }
+    }
+
     /// `auto`, `none` or a number of connections from 1.
     pub(super) fn connections(&mut self, node: &Node) -> Option<ConnectionsDraft> {
         const WHAT: &str = "`auto`, `none` or a whole number";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::{
-    balance::{Choice, EligibleSet},
+    balance::{Ask, Choice, EligibleSet},
     draft::{BackendDraft, Draft, ListenerDraft, PoolDraft, Text},
     listener::Protocol,
     problem::{Located, Span},
@@ -218,7 +218,7 @@ fn an_empty_pool_says_so() {
     let mut pool = pool(1);
     pool.backends.clear();
     assert_eq!(Standing::of(&pool).tier, Tier::Nobody);
-    let choice = Choice::explain(&pool, 7);
+    let choice = Choice::explain(&pool, &Ask::default(), 7);
     assert_eq!((choice.pick, choice.candidates.len()), (None, 0));
     assert!(choice.notes[0].starts_with("no backend takes traffic: there is none"), "{:?}", choice.notes);
 }
@@ -232,7 +232,7 @@ fn everybody_is_told_why() {
             fate.befall(backend);
         }
         pool.backends[2].backup = backup;
-        let choice = Choice::explain(&pool, 7);
+        let choice = Choice::explain(&pool, &Ask::default(), 7);
         let whys: Vec<_> =
             choice.candidates.into_iter().map(|candidate| (candidate.eligible, candidate.why)).collect();
         (whys, choice.notes)

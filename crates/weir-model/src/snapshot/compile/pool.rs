@@ -8,9 +8,8 @@ use std::{ops::RangeInclusive, sync::Arc};
 pub use backends::judge;
 pub(super) use backends::zone;
 
-use super::{condition, discover, header, kept, overlap::Loops, value, within};
+use super::{balance, condition, discover, header, kept, overlap::Loops, value, within};
 use crate::{
-    balance::Policy,
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
     pool::{Keepalive, Pool, PoolIndex, PoolLimits},
@@ -35,9 +34,12 @@ pub(super) fn pool(
         .and_then(|health| check(health, draft.broken, problems));
     let backends = backends::of(draft, health.as_ref(), (loops, index), registry, problems);
     members::judge(draft, &backends, problems);
+    let balance = balance::balance(draft.balance.as_ref(), problems);
+    let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
     Pool {
         name: draft.name.value.as_str().into(),
-        balance: value(&draft.balance, Policy::RoundRobin),
+        hash_table: registry.table(&draft.name.value, balance.policy, shares),
+        balance,
         zones: members::zones(draft, own_zone, &backends, problems),
         backends,
         discover: draft.discover.as_ref().and_then(|discover| {

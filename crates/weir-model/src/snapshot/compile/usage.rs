@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use super::overlap::pools_of;
+use super::{balance, overlap::pools_of};
 use crate::{
-    draft::{Draft, PoolDraft},
+    draft::{Draft, PoolDraft, Text},
     listener::{Listener, Protocol},
     pool::{Backend, Endpoint, Pool, PoolIndex},
     problem::{Problem, Severity, Span},
@@ -39,6 +39,7 @@ pub(super) fn pools(
                 problems.push(Problem::warning(pool.name.span, cause, "remove it, or name it in a route"));
             }
             (false, true) => refuse_http_keys(name, pool, problems),
+            (true, true) => warn_of_key(name, pool, problems),
             _ => {}
         }
         refuse_port_of_sockets(pool, &pools[index], problems);
@@ -57,12 +58,32 @@ fn refuse_port_of_sockets(draft: &PoolDraft, pool: &Pool, problems: &mut Vec<Pro
     }
 }
 
+/// The key that backends are chosen by, if only requests have one.
+fn request_key(pool: &PoolDraft) -> Option<&Text> {
+    let key = pool.balance.as_ref()?.value.key.as_ref()?;
+    balance::key(key).is_ok_and(|key| !key.is_of_connections()).then_some(key)
+}
+
+/// Connections are placed by their source where requests have a key.
+fn warn_of_key(name: &str, draft: &PoolDraft, problems: &mut Vec<Problem>) {
+    if let Some(key) = request_key(draft) {
+        let cause = format!(
+            "connections have no `{}`: those that listeners with `protocol: tcp` give to the pool `{name}` are placed by \
+             their source",
+            key.value
+        );
+        let remedy = "use two pools, or `key: source` in this one";
+        problems.push(Problem::warning(key.span, cause, remedy));
+    }
+}
+
 fn refuse_http_keys(name: &str, pool: &PoolDraft, problems: &mut Vec<Problem>) {
-    let given: [(&str, Option<Span>); 4] = [
+    let given: [(&str, Option<Span>); 5] = [
         ("response_timeout", pool.response_timeout.as_ref().map(|setting| setting.span)),
         ("stream_idle", pool.stream_idle.as_ref().map(|setting| setting.span)),
         ("keepalive", pool.keepalive.as_ref().map(|setting| setting.span)),
         ("limits.requests", pool.limits.requests.as_ref().map(|setting| setting.span)),
+        ("balance.key", request_key(pool).map(|key| key.span)),
     ];
     for (key, span) in given {
         if let Some(span) = span {

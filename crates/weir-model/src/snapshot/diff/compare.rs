@@ -99,7 +99,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         drain => "drain",
         keepalive => "keepalive",
         limits => "limits",
-    } besides { name, backends, status });
+    } besides { name, backends, hash_table, status });
     let same = old.backends.len() == new.backends.len()
         && old.backends.iter().zip(&new.backends).all(|(a, b)| a.name == b.name && backend(a, b).is_empty());
     if !same {

@@ -27,6 +27,8 @@ pub(in crate::config) enum Form {
     ByteRate,
     /// A percentage.
     Share,
+    /// A percentage in whole numbers, from the first to the second.
+    Percent(u32, u32),
     /// A percentage, or `none`.
     ShareOrNone,
     /// One of these words.

@@ -3,20 +3,23 @@
 use super::{
     Default::{Is, Nothing, Required},
     Form::{
-        AnyOf, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Period, Share, Text,
-        Timeout, Words,
+        AnyOf, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period,
+        Share, Text, Timeout, Words,
     },
     Keys, keys,
 };
 
 /// Policies of balancing that work.
-const POLICIES: &[&str] = &["round_robin", "least_conn", "random", "two_choices"];
+const POLICIES: &[&str] =
+    &["round_robin", "least_conn", "random", "two_choices", "ewma", "source_hash", "ring_hash", "maglev"];
 
 keys! {
     POOL = "a pool" {
         "balance" = AnyOf(&[Words(POLICIES), Map(&BALANCE)]), Is("round_robin"),
-            "How a backend is chosen: in turn, the fewest requests or connections in flight, by lot, or the better of two \
-             drawn by lot. Weights count in all of them.";
+            "How a backend is chosen: in turn; the fewest requests or connections in flight; by lot; the less loaded of two \
+             drawn by lot; the better of two by recent latency and load (`ewma`); or, for the last three, the same one for \
+             the same key, which is the client's address unless the long form says otherwise. Weights count in all of \
+             them.";
         "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Nothing,
             "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
              addresses. A pool has at least one, unless it has `discover`.";
@@ -67,8 +70,18 @@ keys! {
         "network" = Text, Nothing, "The network whose address is used; the first one by name unless given.";
     };
     BALANCE = "the long form of `balance`" {
-        "policy" = Words(POLICIES), Required, "The policy.";
-    } later ["key", "bounded_load"];
+        "policy" = Words(POLICIES), Required,
+            "As in the short form. `maglev` spreads keys most evenly and `ring_hash` moves the fewest of them when the list of \
+             backends changes; `source_hash` keeps no table, and about half of all keys move then. With each of them a \
+             backend that goes down moves its own keys only, and gets them back.";
+        "key" = Text, Nothing,
+            "What requests and connections are told apart by: `header:X-User`, `cookie:uid`, `query:id`, `path`, `source` (the \
+             client's address, which it is unless given) or `5tuple` (both ends of its connection). A request without that header field, cookie or \
+             parameter, or with an empty one, is placed by its source. Only for `source_hash`, `ring_hash` and `maglev`.";
+        "bounded_load" = Percent(100, 1000), Nothing,
+            "What a backend may have in flight, in percent of its share of all that is in flight; keys beyond it are placed \
+             elsewhere. Only for `source_hash`, `ring_hash` and `maglev`.";
+    };
     BACKEND = "a backend" {
         "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
         "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
