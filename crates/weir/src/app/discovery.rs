@@ -1,6 +1,6 @@
 //! What was discovered, on its way into the snapshot: only its pools are compiled anew, and published with one swap.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use weir_control::{discovery::Found, reload::plan};
 use weir_model::{
@@ -28,6 +28,7 @@ impl Reloading {
 
     /// Publishes what was found, and lets those go on who wait for it.
     pub(super) fn take_found(&mut self, mut found: BTreeMap<Arc<str>, Found>) {
+        let started = Instant::now();
         let mut left_out = BTreeMap::new();
         for pool in &mut self.discovering {
             // What was found for a pool that is there no more is of no use.
@@ -56,7 +57,9 @@ impl Reloading {
             let generation = next.generation;
             self.cell.publish(next, clock::read());
             self.replaced.push((running, clock::read()));
-            let text = format!("discovery: generation {generation}: {}", plan::line(&diff));
+            let took_ms = started.elapsed().as_secs_f64() * 1000.0;
+            let changes = plan::line(&diff);
+            let text = format!("discovery: generation {generation} after {took_ms:.1} ms: {changes}");
             self.voice.say(Level::Info, text);
         }
         for (Anew { left_out: refused, .. }, pool) in changed.into_iter().zip(pools) {
