@@ -8,6 +8,7 @@ mod idle;
 mod instructions;
 mod machine;
 mod open_loop;
+mod pick;
 pub(crate) mod probe;
 mod report;
 mod same_rate;
@@ -29,6 +30,7 @@ cargo xtask bench NAME... [OPTIONS]
   tcp            the same requests through weir's tcp listener, nginx stream and HAProxy tcp
   idle           memory per idle keep-alive connection, 9,000 of them
   instructions   instructions of weir per request (valgrind)
+  pick           the balancer alone: what a pick costs, by policy and size of the pool
 
   --rounds N              rounds in which the contestants alternate (5)
   --seconds S             seconds per contestant and round (4)
@@ -82,6 +84,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     if asked("idle") {
         report::save(&idle::run(&options)?, &folder.join("idle.json"))?;
+    }
+    if asked("pick") {
+        report::save(&pick::run()?, &folder.join("pick.json"))?;
     }
     if asked("instructions") {
         report::save(&instructions::run(&options)?, &folder.join("instructions.json"))?;
@@ -140,11 +145,12 @@ fn parse(arguments: &[String]) -> Result<Options> {
             }
             "--weir" => options.weir = std::path::absolute(value()?)?,
             "--quick" => (options.rounds, options.seconds) = (2, 1),
-            "http" | "tcp" | "idle" | "instructions" => options.names.push(argument.clone()),
+            "http" | "tcp" | "idle" | "instructions" | "pick" => options.names.push(argument.clone()),
             other => bail!("there is no bench or option `{other}`; `cargo xtask bench --help` lists them"),
         }
     }
-    if options.weir.as_os_str().is_empty() {
+    let alone = options.names.iter().all(|name| name == "pick");
+    if options.weir.as_os_str().is_empty() && !alone {
         let (weir, built) = process::build_weir()?;
         if !built {
             println!("weir was not built; the peers run without it");
