@@ -75,6 +75,8 @@ pub struct Admin {
     pub clock: Clock,
     /// What the clock on the wall showed, or will show, at a moment.
     pub stamp: Stamp,
+    /// Seconds since 1970 as RFC 3339.
+    pub timestamp: fn(u64) -> String,
 }
 
 impl fmt::Debug for Admin {

@@ -5,6 +5,7 @@
 
 mod cause;
 mod counter;
+mod discovery;
 mod drain;
 mod histogram;
 mod latency;
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use discovery::DiscoveryStatus;
 pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
 pub use latency::LatencyEstimate;
@@ -180,6 +182,8 @@ pub struct PoolStatus {
     pub silent_until: AtomicU64,
     /// A backend may be ejected: somebody has to see to it that it returns.
     pub unsettled: AtomicBool,
+    /// How its backends are discovered, if they are.
+    pub discovery: DiscoveryStatus,
 }
 
 /// One worker's retries in a pool.

@@ -55,7 +55,8 @@ pub(super) fn outlier(draft: &PoolDraft, problems: &mut Vec<Problem>) -> Option<
             "write `outlier: none`, or leave one of the two in",
         ));
     }
-    if let ([only], false, false) = (&draft.backends[..], setting.value.by_default, draft.broken) {
+    let silent = setting.value.by_default || draft.broken || draft.discover.is_some();
+    if let ([only], false) = (&draft.backends[..], silent) {
         let cause = format!(
             "the pool `{}` has one backend, which is never ejected: nobody else could take its traffic",
             draft.name.value
