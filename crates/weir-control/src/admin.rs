@@ -73,10 +73,10 @@ pub struct Admin {
     pub log: Log,
     /// The clock.
     pub clock: Clock,
-    /// What the clock on the wall showed, or will show, at a moment.
-    pub stamp: Stamp,
     /// Seconds since 1970 as RFC 3339.
     pub timestamp: fn(u64) -> String,
+    /// What the clock on the wall showed, or will show, at a moment.
+    pub stamp: Stamp,
 }
 
 impl fmt::Debug for Admin {

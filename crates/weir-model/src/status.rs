@@ -176,14 +176,14 @@ pub struct PoolStatus {
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.
     pub retries: Sharded<RetryCounters>,
+    /// How its backends are discovered, if they are.
+    pub discovery: DiscoveryStatus,
     /// Held while it is decided whether the pool can do without a backend.
     pub ejecting: Mutex<()>,
     /// Until when nobody says again that the pool cannot do without a backend that fails.
     pub silent_until: AtomicU64,
     /// A backend may be ejected: somebody has to see to it that it returns.
     pub unsettled: AtomicBool,
-    /// How its backends are discovered, if they are.
-    pub discovery: DiscoveryStatus,
 }
 
 /// One worker's retries in a pool.

@@ -200,8 +200,8 @@ fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
         panic: standing.tier == Tier::Panic,
         tier_reason: standing.sentence(pool.panic),
         pending: pool.status.pending.load(Ordering::Relaxed),
-        most_ejected: pool.most_ejected(),
         discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.timestamp)),
+        most_ejected: pool.most_ejected(),
         backends: pool.backends.iter().map(|backend| backend_view(pool, backend, now, admin.stamp)).collect(),
     }
 }

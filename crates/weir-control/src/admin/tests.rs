@@ -57,8 +57,8 @@ fn admin(text: &str) -> Admin {
         causes: ["no_route"].into(),
         log: Arc::new(|_: &str| {}),
         clock: || Moment(NOW.load(Ordering::Relaxed)),
-        stamp: |moment| format!("at {}", moment.0),
         timestamp: |seconds| format!("at {seconds}"),
+        stamp: |moment| format!("at {}", moment.0),
     }
 }
 

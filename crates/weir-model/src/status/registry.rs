@@ -93,10 +93,10 @@ impl Registry {
                 in_flight: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
+                discovery: DiscoveryStatus::default(),
                 ejecting: Mutex::default(),
                 silent_until: AtomicU64::new(0),
                 unsettled: AtomicBool::new(false),
-                discovery: DiscoveryStatus::default(),
             })
         };
         self.pools.entry(name.into()).or_insert_with(new).clone()

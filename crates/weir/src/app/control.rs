@@ -170,8 +170,8 @@ fn admin(
         causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
         log: log.clone(),
         clock: clock::read,
-        stamp,
         timestamp: |seconds| timestamp((seconds, 0)),
+        stamp,
     }
 }
 

@@ -64,7 +64,6 @@ impl Inheritance {
         for record in &self.backends {
             if let Some((pool, backend)) = find(snapshot, (&record.pool, &record.name, &record.endpoint)) {
                 record.tell(backend, now);
-                // It may have been ejected, and has to return.
                 pool.status.unsettled.store(true, Ordering::Release);
             }
         }
@@ -104,7 +103,8 @@ impl BackendRecord {
     }
 
     fn of(pool: &Arc<str>, backend: &Backend, now: Moment) -> Self {
-        let (status, view) = (&backend.status, backend.status.view());
+        let view = backend.status.view();
+        let status = &backend.status;
         Self {
             pool: pool.to_string(),
             name: backend.name.to_string(),
