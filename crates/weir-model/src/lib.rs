@@ -29,4 +29,5 @@ pub mod limit;
 pub mod status;
 
 pub mod secret;
+pub mod simulate;
 pub mod time;
