@@ -82,6 +82,9 @@ pub struct Explanation {
     pub split: Vec<Arm>,
     /// The policy of the pool.
     pub balance: Option<String>,
+    /// What holds for the pool as a whole: that it is in panic, that its backups carry the traffic.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// What the policy places it by, in words; none if it does not hash.
     pub key: Option<String>,
     /// The hash of that, as 16 hexadecimal digits.
@@ -161,6 +164,7 @@ pub fn explain<R: Rehearse>(
         effects: Vec::new(),
         split: Vec::new(),
         balance: None,
+        notes: Vec::new(),
         key: None,
         hash: None,
         listener: listener.name.to_string(),
@@ -258,6 +262,7 @@ impl Explanation {
             why: candidate.why,
         });
         self.candidates = views.collect();
+        self.notes = choice.notes;
         self.pick = choice.pick.map(|index| pool.backends[index].endpoint.to_string());
         self.pool = Some(pool.name.to_string());
         self.balance = Some(pool.balance.word().into());

@@ -7,6 +7,7 @@
 //! ```
 
 mod resolve;
+mod tiers;
 mod watch;
 
 use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
@@ -22,6 +23,7 @@ use weir_model::{
 };
 
 use resolve::Addresses;
+pub use tiers::announce;
 
 /// Probes in flight at once, over all pools.
 const AT_ONCE: usize = 64;

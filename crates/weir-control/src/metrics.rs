@@ -9,6 +9,7 @@ mod process;
 use std::sync::{Arc, atomic::Ordering};
 
 use weir_model::{
+    balance::{Standing, Tier},
     listener::Listener,
     pool::{Backend, Pool},
     route::Route,
@@ -38,6 +39,7 @@ pub fn render(snapshot: &Snapshot, beside: &Beside<'_>, format: Format) -> Strin
     listeners(&mut page, &snapshot.listeners, beside.causes);
     routes(&mut page, snapshot, beside.causes);
     pools(&mut page, snapshot, beside.causes);
+    standings(&mut page, snapshot);
     backends(&mut page, snapshot);
     process::write(&mut page);
     page.finish()
@@ -196,6 +198,35 @@ fn per_backend(page: &mut Page, snapshot: &Snapshot, suffix: &str, value: impl F
 
 fn all_backends(snapshot: &Snapshot) -> impl Iterator<Item = (&Pool, &Backend)> {
     snapshot.pools.iter().flat_map(|pool| pool.backends.iter().map(|backend| (&**pool, backend)))
+}
+
+/// Who carries the traffic of each pool, and who waits for them.
+fn standings(page: &mut Page, snapshot: &Snapshot) {
+    let standings: Vec<_> =
+        snapshot.pools.iter().map(|pool| (&*pool.name, Standing::of(pool), &pool.status)).collect();
+    page.family(
+        "weir_pool_panic",
+        Gauge,
+        "Whether so few backends of the pool are healthy that all of them are used.",
+    );
+    for (pool, standing, _) in &standings {
+        page.sample("", &[("pool", pool)], u64::from(standing.tier == Tier::Panic));
+    }
+    page.family(
+        "weir_pool_tier",
+        Gauge,
+        "Which backends of the pool carry its traffic; 1 for those that do.",
+    );
+    for (pool, standing, _) in &standings {
+        for tier in [Tier::Primary, Tier::Backup, Tier::Both, Tier::Panic, Tier::Nobody] {
+            let labels = [("pool", *pool), ("tier", tier.word())];
+            page.sample("", &labels, u64::from(standing.tier == tier));
+        }
+    }
+    page.family("weir_pool_pending", Gauge, "Requests and connections that wait for a backend of the pool.");
+    for (pool, _, status) in &standings {
+        page.sample("", &[("pool", pool)], u64::from(status.pending.load(Ordering::Relaxed)));
+    }
 }
 
 fn backends(page: &mut Page, snapshot: &Snapshot) {

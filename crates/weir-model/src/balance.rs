@@ -20,6 +20,8 @@ mod round_robin;
 mod seed;
 mod source_hash;
 mod table;
+mod tier;
+mod zone;
 
 use std::sync::Arc;
 
@@ -31,6 +33,8 @@ pub use maglev::MaglevTable;
 pub use policy::{Balance, Policy};
 pub use seed::Seed;
 pub use table::HashTable;
+pub use tier::{Headcount, Standing, Tier};
+pub use zone::Zones;
 
 /// One worker's balancer for one pool.
 #[derive(Debug)]

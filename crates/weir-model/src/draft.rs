@@ -92,6 +92,8 @@ pub struct ProcessDraft {
     pub workers: Setting<Option<u32>>,
     /// Whether each worker stays on its core.
     pub pin: Setting<bool>,
+    /// Where weir itself stands.
+    pub zone: Option<Text>,
     /// Where operators are answered.
     pub admin: Option<Text>,
     /// What `admin.token_file` holds, without space around it.

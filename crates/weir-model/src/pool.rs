@@ -1,9 +1,14 @@
 //! A pool: a named set of backends with one balancing, health and connection policy.
 
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use crate::{
-    balance::{Balance, HashTable},
+    balance::{Balance, HashTable, Zones},
     health::HealthCheck,
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
@@ -25,6 +30,10 @@ pub struct Pool {
     pub backends: Vec<Backend>,
     /// Active checks; none by default, and then every backend counts as up.
     pub health: Option<HealthCheck>,
+    /// Below this share of healthy backends, in millionths, all of them are used; 0 is never. See [`crate::balance::Tier`].
+    pub panic: u32,
+    /// The zones of [`Pool::backends`], if those of weir's own zone are preferred.
+    pub zones: Option<Zones>,
     /// Time to connect to a backend.
     pub connect_timeout: Millis,
     /// Time until the response head.
@@ -46,7 +55,13 @@ impl Pool {
     #[must_use]
     pub fn alone(&self, backend: usize) -> Self {
         let backends = self.backends.get(backend).cloned().into_iter().collect();
-        Self { backends, hash_table: None, ..self.clone() }
+        Self { backends, hash_table: None, zones: None, ..self.clone() }
+    }
+
+    /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.
+    pub fn has_queue(&self) -> bool {
+        self.limits.connections != u32::MAX
+            || self.backends.iter().any(|backend| backend.max_connections != u32::MAX)
     }
 }
 
@@ -61,6 +76,12 @@ pub struct Backend {
     pub weight: u32,
     /// Whether it may be given work, as the file says.
     pub state: State,
+    /// It takes traffic only while none of the others can.
+    pub backup: bool,
+    /// Requests and connections that it may have in flight; `u32::MAX` is no limit.
+    pub max_connections: u32,
+    /// Where it stands, if the file says so.
+    pub zone: Option<Arc<str>>,
     /// What is happening to it; survives reloads.
     pub status: Arc<BackendStatus>,
 }
@@ -76,9 +97,21 @@ impl Backend {
         Order::beside(self.status.operator.orders().weight, self.weight)
     }
 
-    /// True if new requests and connections may go to it.
+    /// True if it is healthy, and the file and operators let it have new requests and connections. Which of those that
+    /// are get some is for [`crate::balance::EligibleSet::of`] to say.
     pub fn is_eligible(&self) -> bool {
         self.status.health() == Health::Up && self.state_now() == State::Active
+    }
+
+    /// True if it has as much in flight as it may have.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.max_connections != u32::MAX && self.status.active.load(Ordering::Relaxed) >= self.max_connections
+    }
+
+    /// True if there is no address to send anything to: its name has not been found.
+    pub fn is_nowhere(&self) -> bool {
+        matches!(self.endpoint, Endpoint::Name(..)) && self.status.addresses.load().is_empty()
     }
 
     /// Sets its state, its weight, or both, until the file says something else of them.
@@ -92,6 +125,10 @@ impl Backend {
 
     /// Forgets what was set beside another value of the file, so that an order does not come back when the file does.
     pub(crate) fn settle_orders(&self) {
+        let set = self.status.operator.orders();
+        if set.state.is_none() && set.weight.is_none() {
+            return;
+        }
         self.status.operator.update(|orders| Orders {
             state: orders.state.filter(|order| order.file == self.state),
             weight: orders.weight.filter(|order| order.file == self.weight),

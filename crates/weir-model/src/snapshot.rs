@@ -70,6 +70,8 @@ pub struct Process {
     pub workers: Option<usize>,
     /// Whether each worker stays on its core.
     pub pin: bool,
+    /// Where weir itself stands, for pools that prefer their own zone.
+    pub zone: Option<Arc<str>>,
     /// Where operators are answered.
     pub admin: Option<Address>,
     /// What operators have to show; none if the file names no `admin.token_file`.
@@ -89,6 +91,7 @@ impl Default for Process {
         Self {
             workers: None,
             pin: false,
+            zone: None,
             admin: None,
             admin_token: None,
             connections: u32::MAX,

@@ -184,6 +184,9 @@ impl PoolStatus {
     }
 }
 
+/// The [`BackendStatus::share`] of a backend whose whole weight counts.
+pub const FULL_SHARE: u32 = 1000;
+
 /// What is happening to one backend.
 #[derive(Debug)]
 pub struct BackendStatus {
@@ -192,6 +195,7 @@ pub struct BackendStatus {
     /// How long it is expected to take; kept only for `ewma`.
     pub latency: Padded<LatencyEstimate>,
     health: AtomicU8,
+    share: AtomicU32,
     reason: Mutex<Arc<str>>,
     last_error: Mutex<Option<Arc<str>>>,
     /// When health last changed.
@@ -230,6 +234,7 @@ impl BackendStatus {
             active: Padded::default(),
             latency: Padded::default(),
             health: AtomicU8::new(health as u8),
+            share: AtomicU32::new(FULL_SHARE),
             reason: Mutex::new("".into()),
             last_error: Mutex::new(None),
             changed_at: AtomicU64::new(0),
@@ -257,6 +262,16 @@ impl BackendStatus {
         *lock(&self.reason) = reason.into();
         self.changed_at.store(now.0, Ordering::Relaxed);
         self.health.store(health as u8, Ordering::Release);
+    }
+
+    /// How much of its weight counts now, in thousandths: less than [`FULL_SHARE`] while it starts slowly.
+    pub fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Sets [`BackendStatus::share`], from 1 to [`FULL_SHARE`]; the caller then calls [`PoolStatus::touch`] for its pool.
+    pub fn set_share(&self, share: u32) {
+        self.share.store(share.clamp(1, FULL_SHARE), Ordering::Relaxed);
     }
 
     /// Why its health is what it is, in words; empty if nothing was said yet.

@@ -95,13 +95,20 @@ impl PoolState {
         let Chooser { epoch, set, balancer } = &mut *chooser;
         let now = self.pool.status.epoch.load(Ordering::Acquire);
         if *epoch != now {
-            *set = EligibleSet::of(&self.pool);
+            set.rebuild(&self.pool);
             balancer.prepare(set);
             *epoch = now;
         }
         let ask = Ask { hash, tried, now: clock::now() };
         let index = balancer.pick(set, &ask, &*self.pool, &mut worker.seed.borrow_mut());
         index.map(|index| set.members()[index].backend)
+    }
+
+    /// There is nobody to choose, and why.
+    #[cold]
+    pub(crate) fn nobody(&self) -> ProxyError {
+        let why = self.chooser.borrow().set.standing().nobody();
+        ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
     }
 
     /// A backend has answered with this status code (0 for a connection that it took), so long after it was chosen.
@@ -138,12 +145,6 @@ impl PoolState {
         status.set_last_error(&error.to_string());
     }
 
-    /// Where what is in flight in the whole pool is counted, if balancing asks for it.
-    #[inline]
-    pub(crate) fn total(&self) -> Option<&Arc<PoolStatus>> {
-        self.pool.balance.bounded_load.is_some().then_some(&self.pool.status)
-    }
-
     /// When what this backend has is cut; never, unless it is let go.
     #[inline]
     pub(crate) fn drain_ends(&self, backend: Option<usize>) -> Moment {
@@ -156,6 +157,12 @@ impl PoolState {
         if error.cause == Cause::DrainOver {
             self.pool.backends[backend].status.drain.count_cut();
         }
+    }
+
+    /// Where what is in flight in the whole pool is counted, if balancing asks for it.
+    #[inline]
+    pub(crate) fn total(&self) -> Option<&Arc<PoolStatus>> {
+        self.pool.balance.bounded_load.is_some().then_some(&self.pool.status)
     }
 
     /// Lets those that wait for a connection look again: another worker may have released one.

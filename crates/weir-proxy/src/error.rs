@@ -92,7 +92,7 @@ causes! {
     /// timeout of a route.
     TimeoutRoute = "timeout_route", Ours, 504, "the exchange was not complete within the timeout of its route";
     /// 503.
-    NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool is healthy";
+    NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool takes traffic";
     /// limits.requests.
     PoolRequestsLimit = "pool_requests_limit", Ours, 503, "the pool has limits.requests in flight";
     /// limits.pending.

@@ -197,7 +197,7 @@ async fn join(
     let key = pool.pool.balance.key.as_ref();
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
     let mut tried = Vec::new();
-    let mut last = ProxyError::new(Cause::NoHealthyBackend);
+    let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
         let mut choice = pool.choose(&conn.worker, hash, &tried);
         if choice.is_none() && tried.is_empty() {
@@ -207,7 +207,7 @@ async fn join(
         let Some(backend) = choice else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
-        if !tried.is_empty() {
+        if let Some(last) = &last {
             pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
         }
         let in_flight = InFlight::new(chosen.status.clone(), pool.total());
@@ -227,11 +227,11 @@ async fn join(
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));
                 tried.push(backend);
-                last = error;
+                last = Some(error);
             }
         }
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| pool.nobody()))
 }
 
 async fn carry(

@@ -29,6 +29,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Value {
             "bind": bind.to_string(),
             "token": process.admin_token.as_ref().map(|_| secret::HIDDEN),
         })),
+        "zone": process.zone.as_deref(),
         "workers": { "count": process.workers.map_or_else(|| json!("auto"), |count| json!(count)), "pin": process.pin },
         "limits": { "connections": limit(process.connections) },
         "access_log": snapshot.logging.access.as_ref().map(|log| json!({
@@ -252,6 +253,9 @@ fn pool(pool: &Pool) -> Value {
                 "name": backend.name.to_string(),
                 "address": backend.endpoint.to_string(),
                 "weight": backend.weight,
+                "zone": backend.zone.as_deref(),
+                "backup": backend.backup,
+                "max_connections": limit(backend.max_connections),
                 "state": backend.state.word(),
             })
         })
@@ -261,6 +265,8 @@ fn pool(pool: &Pool) -> Value {
         "balance": balance(&pool.balance),
         "backends": backends,
         "health": pool.health.as_ref().map(health),
+        "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
+        "zone_aware": if pool.zones.is_some() { "prefer" } else { "off" },
         "connect_timeout": time(pool.connect_timeout),
         "response_timeout": time(pool.response_timeout),
         "stream_idle": time(pool.stream_idle),

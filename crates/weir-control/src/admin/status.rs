@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 use weir_model::{
+    balance::{Standing, Tier},
     listener::{Listener, Protocol},
     pool::{Backend, Pool},
     status::HistogramView,
@@ -61,6 +62,13 @@ struct RouteView {
 struct PoolView {
     name: String,
     balance: &'static str,
+    /// Which backends carry the traffic: `primary`, `backup`, `both`, `panic` or `none`.
+    tier: &'static str,
+    panic: bool,
+    /// What there is to say of that; null while the healthy primaries carry it.
+    tier_reason: Option<String>,
+    /// Requests and connections that wait for a backend.
+    pending: u32,
     backends: Vec<BackendView>,
 }
 
@@ -76,6 +84,10 @@ pub(super) struct BackendView {
     /// Why health is what it is; empty if nothing was said.
     reason: String,
     weight: u32,
+    backup: bool,
+    zone: Option<String>,
+    /// Null if there is no limit.
+    max_connections: Option<u32>,
     /// Requests and connections in flight.
     active: u32,
     /// It is given nothing new, and has nothing left.
@@ -150,9 +162,14 @@ fn listener_view(listener: &Listener) -> ListenerView {
 }
 
 fn pool_view(pool: &Pool, now: Moment) -> PoolView {
+    let standing = Standing::of(pool);
     PoolView {
         name: pool.name.to_string(),
         balance: pool.balance.word(),
+        tier: standing.tier.word(),
+        panic: standing.tier == Tier::Panic,
+        tier_reason: standing.sentence(pool.panic),
+        pending: pool.status.pending.load(Ordering::Relaxed),
         backends: pool.backends.iter().map(|backend| backend_view(backend, now)).collect(),
     }
 }
@@ -178,6 +195,9 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
         health: status.health().word(),
         reason: status.reason().to_string(),
         weight: backend.weight_now(),
+        backup: backend.backup,
+        zone: backend.zone.as_deref().map(str::to_owned),
+        max_connections: Some(backend.max_connections).filter(|most| *most != u32::MAX),
         active: status.active.load(Ordering::Relaxed),
         safe_to_stop: status.has_left(now),
         drain,

@@ -34,6 +34,10 @@ impl Display for Explanation {
                 visible(&candidate.why)
             )?;
         }
+        for (number, note) in self.notes.iter().enumerate() {
+            let head = if number == 0 { "pool" } else { "" };
+            writeln!(f, "{head:<11} {}", visible(note))?;
+        }
         if self.pool.is_some() {
             writeln!(f, "pick        {}", self.pick.as_deref().unwrap_or("none"))?;
         }

@@ -7,9 +7,10 @@ use weir_model::{
     health::{HealthCheck, Probe},
     listener::{Listener, Normalize},
     log::ProcessLog,
-    pool::Pool,
+    pool::{Backend, Pool},
     route::{Action, Condition, HeaderEdits, Matcher, Retry, RewritePath, Route},
     snapshot::{Logging, Snapshot},
+    status::State,
     time::Millis,
 };
 
@@ -165,7 +166,19 @@ fn pool(out: &mut String, pool: &Pool) {
     line!(out, "pool {} {}", pool.name, balance(&pool.balance));
     for backend in &pool.backends {
         let health = backend.status.health().word();
-        line!(out, "  backend {} {:?} weight {} {health}", backend.name, backend.endpoint, backend.weight);
+        let Backend { name, endpoint, weight, state, backup, max_connections, zone, status: _ } = backend;
+        line!(out, "  backend {name} {endpoint:?} weight {weight} {health}");
+        if *backup || *state != State::Active || *max_connections != u32::MAX || zone.is_some() {
+            let state = state.word();
+            line!(out, "    {state} backup {backup} max connections {max_connections} zone {zone:?}");
+        }
+    }
+    if pool.panic > 0 {
+        line!(out, "  panic {}", pool.panic);
+    }
+    if let Some(zones) = &pool.zones {
+        let own: Vec<_> = (0..pool.backends.len()).filter(|index| zones.is_own(*index)).collect();
+        line!(out, "  zone {} of {}: {own:?}", zones.own(), zones.count());
     }
     if let Some(check) = &pool.health {
         health(out, check);

@@ -34,8 +34,8 @@ impl Loads for Pool {
     }
 
     #[inline]
-    fn is_full(&self, _backend: usize) -> bool {
-        false
+    fn is_full(&self, backend: usize) -> bool {
+        self.backends[backend].is_full()
     }
 
     fn latency(&self, backend: usize, now: Moment) -> Option<f32> {

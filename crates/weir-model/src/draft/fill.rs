@@ -154,6 +154,8 @@ impl PoolDraft {
             backends: _,
             balance,
             health,
+            panic,
+            zone_aware,
             connect_timeout,
             response_timeout,
             stream_idle,
@@ -161,7 +163,7 @@ impl PoolDraft {
             keepalive,
             limits,
         } = self;
-        absent!(from; connect_timeout, response_timeout, stream_idle, drain);
+        absent!(from; panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);

@@ -4,6 +4,7 @@ use super::{Setting, Text};
 use crate::{
     balance::Policy,
     problem::{Located, Span},
+    status::State,
     time::Millis,
 };
 
@@ -20,6 +21,10 @@ pub struct PoolDraft {
     pub backends: Vec<BackendDraft>,
     /// How they are checked.
     pub health: Option<HealthDraft>,
+    /// See [`crate::pool::Pool::panic`].
+    pub panic: Setting<u32>,
+    /// True for `prefer`, false for `off`.
+    pub zone_aware: Setting<bool>,
     /// See [`crate::pool::Pool::connect_timeout`].
     pub connect_timeout: Setting<Millis>,
     /// See [`crate::pool::Pool::response_timeout`].
@@ -54,6 +59,14 @@ pub struct BackendDraft {
     pub name: Option<Text>,
     /// Its share relative to the others.
     pub weight: Setting<u32>,
+    /// Where it stands.
+    pub zone: Option<Text>,
+    /// See [`crate::pool::Backend::backup`].
+    pub backup: Setting<bool>,
+    /// See [`crate::pool::Backend::max_connections`].
+    pub max_connections: Setting<u32>,
+    /// See [`crate::pool::Backend::state`].
+    pub state: Setting<State>,
 }
 
 /// Unchecked health checks.

@@ -64,8 +64,9 @@ pub fn compile(
     let connections = draft.process.connections.as_ref().map(|setting| setting.value);
     let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
+    let zone = process.zone.as_ref();
     let pools: Vec<_> =
-        filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, registry, &mut problems))).collect();
+        filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, zone, registry, &mut problems))).collect();
     let names = PoolNames {
         index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
         names: pool_drafts.keys().copied().collect(),
@@ -164,6 +165,7 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
     Process {
         workers,
         pin: draft.pin.as_ref().map_or(defaults.pin, |pin| pin.value),
+        zone: draft.zone.as_ref().and_then(|zone| kept(pool::zone(zone), problems)),
         admin: draft.admin.as_ref().and_then(|text| kept(address::admin(text), problems)),
         admin_token: draft.admin_token.as_ref().map(|token| {
             problems.extend(token_problem(token));

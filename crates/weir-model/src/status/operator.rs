@@ -3,6 +3,8 @@
 //! An order holds until the file's own value for the backend changes: it remembers what the file said when it was
 //! given, and counts for nothing beside any other value. So a reload keeps it without copying anything.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use arc_swap::ArcSwap;
 
 use crate::time::Moment;
@@ -67,17 +69,24 @@ pub struct Orders {
 
 /// The orders for one backend, read by whoever prepares a set of eligible backends.
 #[derive(Debug, Default)]
-pub struct OrderBook(ArcSwap<Orders>);
+pub struct OrderBook {
+    orders: ArcSwap<Orders>,
+    /// True once anything was set: most backends never hear of an operator, and are then asked for one byte only.
+    used: AtomicBool,
+}
 
 impl OrderBook {
     /// What is set now.
     pub fn orders(&self) -> Orders {
-        **self.0.load()
+        if self.used.load(Ordering::Acquire) { **self.orders.load() } else { Orders::default() }
     }
 
     /// Changes what is set; the caller then calls [`super::PoolStatus::touch`] for the pool. `change` may be called
     /// again if somebody else changes it at the same time.
     pub fn update(&self, change: impl Fn(Orders) -> Orders) {
-        self.0.rcu(|orders| change(**orders));
+        self.orders.rcu(|orders| change(**orders));
+        if **self.orders.load() != Orders::default() {
+            self.used.store(true, Ordering::Release);
+        }
     }
 }

@@ -105,7 +105,7 @@ impl Exchange<'_> {
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
             let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
             let Some(backend) = choice else {
-                let error = last.unwrap_or(ProxyError::new(Cause::NoHealthyBackend));
+                let error = last.unwrap_or_else(|| pool.nobody());
                 return Box::pin(self.give_up(input, error, true)).await;
             };
             self.backend = Some(backend);

@@ -11,6 +11,7 @@ use std::{
 };
 
 use weir_model::{
+    balance::{Standing, Tier},
     pool::{Backend, Pool},
     status::{Health, PoolStatus, State},
     time::Moment,
@@ -119,7 +120,7 @@ impl Gate {
             let unknown = |backend: &Backend| {
                 backend.status.health() == Health::Unknown && backend.state_now() == State::Active
             };
-            pool.backends.iter().any(unknown) && !pool.backends.iter().any(Backend::is_eligible)
+            pool.backends.iter().any(unknown) && Standing::of(pool).tier == Tier::Nobody
         };
         if !is_open() {
             return;

@@ -85,6 +85,7 @@ impl Control {
                 };
                 tokio::select! {
                     _ = phase.wait_for(|phase| *phase == Phase::Stopped) => {}
+                    () = health::announce(cell.clone(), log.clone()) => {}
                     () = health::run(cell.clone(), Probes, log.clone(), clock::read) => {}
                     () = drain::run(cell, log, clock::read) => {}
                     () = operators => {}

@@ -26,6 +26,7 @@ mod routes;
 mod shutdown;
 mod start;
 mod tcp;
+mod tiers;
 mod timeouts;
 mod unix;
 mod upgrade;

@@ -7,6 +7,7 @@ use weir_model::{
         PoolLimitsDraft, ProbeDraft, Text,
     },
     problem::Located,
+    status::State,
 };
 
 use super::{Reader, fields::Fields, keys, route};
@@ -61,6 +62,10 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
         let fields = reader.fields(&entry.value, &keys::HEALTH)?;
         Some(HealthDraft { span: entry.key.span, ..health(reader, &fields) })
     });
+    draft.panic = fields.setting(reader, "panic", Reader::share);
+    draft.zone_aware = fields.setting(reader, "zone_aware", |reader, node| {
+        reader.word(node, &[("prefer", true), ("off", false)], &[])
+    });
     draft.connect_timeout = fields.setting(reader, "connect_timeout", Reader::timeout);
     draft.response_timeout = fields.setting(reader, "response_timeout", Reader::timeout);
     draft.stream_idle = fields.setting(reader, "stream_idle", Reader::timeout);
@@ -104,6 +109,12 @@ fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> {
         address: fields.text(reader, "address").map(|text| reader.address(text))?,
         name: fields.text(reader, "name"),
         weight: fields.setting(reader, "weight", Reader::number),
+        zone: fields.text(reader, "zone"),
+        backup: fields.setting(reader, "backup", Reader::flag),
+        max_connections: fields.setting(reader, "max_connections", count_or_none),
+        state: fields.setting(reader, "state", |reader, node| {
+            reader.word(node, &State::ALL.map(|state| (state.word(), state)), &[])
+        }),
     })
 }
 

@@ -9,7 +9,7 @@ use weir_model::{
 use super::{Reader, fields::Fields, keys};
 use crate::config::yaml::{Node, Value};
 
-/// Reads `admin`, `limits`, `workers` and `shutdown`. Another file may have set them before.
+/// Reads `admin`, `zone`, `limits`, `workers` and `shutdown`. Another file may have set them before.
 pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ProcessDraft) {
     if let Some(admin) = fields.node("admin").and_then(|node| reader.fields(node, &keys::ADMIN)) {
         let bind = admin.text(reader, "bind").map(|text| reader.address(text));
@@ -17,6 +17,8 @@ pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Proc
         let token = admin.setting(reader, "token_file", token);
         once(reader, &mut draft.admin_token, token, "admin.token_file");
     }
+    let zone = fields.text(reader, "zone");
+    once(reader, &mut draft.zone, zone, "zone");
     if let Some(limits) = fields.node("limits").and_then(|node| reader.fields(node, &keys::LIMITS)) {
         let connections = limits.setting(reader, "connections", Reader::connections);
         once(reader, &mut draft.connections, connections, "limits.connections");

@@ -144,8 +144,11 @@ fn sample(keys: &Keys) -> Value {
 /// Puts `inner` into the least configuration, at each place where a map of this kind may stand.
 fn documents(keys: &Keys, inner: &Value) -> Vec<Value> {
     if std::ptr::eq(keys, &raw const TOP) {
-        let mut top =
-            json!({ "listeners": { "web": sample_of("LISTENER") }, "pools": { "app": sample_of("POOL") } });
+        let mut top = json!({
+            "listeners": { "web": sample_of("LISTENER") },
+            "pools": { "app": sample_of("POOL") },
+            "zone": "a",
+        });
         merge(&mut top, inner);
         return vec![top];
     }

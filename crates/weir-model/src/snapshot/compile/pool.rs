@@ -1,5 +1,7 @@
 //! Pools: backends, checks, connection policy.
 
+mod members;
+
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
 use super::{address, balance, condition, header, kept, value, within};
@@ -19,21 +21,29 @@ const WEIGHTS: RangeInclusive<u64> = 0..=1_000_000;
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// One pool.
-pub(super) fn pool(draft: &PoolDraft, registry: &mut Registry, problems: &mut Vec<Problem>) -> Pool {
+pub(super) fn pool(
+    draft: &PoolDraft,
+    own_zone: Option<&Arc<str>>,
+    registry: &mut Registry,
+    problems: &mut Vec<Problem>,
+) -> Pool {
     let health = draft
         .health
         .as_ref()
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
     let backends = backends(draft, health.as_ref(), registry, problems);
+    members::judge(draft, &backends, problems);
     let balance = balance::balance(draft.balance.as_ref(), problems);
     let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
     Pool {
         name: draft.name.value.as_str().into(),
         hash_table: registry.table(&draft.name.value, balance.policy, shares),
         balance,
+        zones: members::zones(draft, own_zone, &backends, problems),
         backends,
         health,
+        panic: value(&draft.panic, 0),
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
         response_timeout: value(&draft.response_timeout, Millis::secs(60)),
         stream_idle: value(&draft.stream_idle, Millis::secs(300)),
@@ -67,29 +77,29 @@ fn backends(
             continue;
         }
         let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
+        let zone = backend_draft.zone.as_ref().and_then(|zone| kept(self::zone(zone), problems));
         let status = registry.backend(&draft.name.value, &name, &endpoint, first_health(health, &endpoint));
-        backends.push(Backend { name, endpoint, weight, state: State::default(), status });
-    }
-    let complete = !draft.broken && backends.len() == draft.backends.len();
-    if complete && backends.is_empty() {
-        let cause = format!("the pool `{}` has no backend", draft.name.value);
-        problems.push(Problem::error(
-            draft.name.span,
-            cause,
-            "add at least one: `backends: [10.0.0.1:8080]`",
-        ));
-    } else if complete && backends.iter().all(|backend| backend.weight == 0) {
-        let cause = format!(
-            "every backend of the pool `{}` has weight 0, so that none takes traffic",
-            draft.name.value
-        );
-        problems.push(Problem::error(
-            draft.name.span,
-            cause,
-            "give at least one of them a weight of 1 or more",
-        ));
+        backends.push(Backend {
+            name,
+            endpoint,
+            weight,
+            state: value(&backend_draft.state, State::default()),
+            backup: value(&backend_draft.backup, false),
+            max_connections: value(&backend_draft.max_connections, u32::MAX),
+            zone,
+            status,
+        });
     }
     backends
+}
+
+/// The name of a zone.
+pub(super) fn zone(text: &Text) -> Result<Arc<str>, Problem> {
+    if text.value.is_empty() || text.value.contains(char::is_control) {
+        let cause = format!("`{}` is not the name of a zone", text.value.escape_debug());
+        return Err(Problem::error(text.span, cause, "write for example `zone: a`"));
+    }
+    Ok(text.value.as_str().into())
 }
 
 fn name_of(draft: &BackendDraft, endpoint: &Endpoint) -> (Arc<str>, Span) {

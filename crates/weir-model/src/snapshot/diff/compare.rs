@@ -90,6 +90,8 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
     let mut keys = differences!(old, new, Pool {
         balance => "balance",
         health => "health",
+        panic => "panic",
+        zones => "zone_aware",
         connect_timeout => "connect_timeout",
         response_timeout => "response_timeout",
         stream_idle => "stream_idle",
@@ -111,6 +113,9 @@ pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
         endpoint => "address",
         weight => "weight",
         state => "state",
+        backup => "backup",
+        max_connections => "max_connections",
+        zone => "zone",
     } besides { name, status })
 }
 
@@ -122,6 +127,7 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
         shutdown_drain => "shutdown.drain",
         upgrade_drain => "upgrade.drain",
         admin_token => "admin.token_file",
+        zone => "zone",
     } besides { connections, workers, pin, admin });
     if old.connections != new.connections && (from.connections_given || to.connections_given) {
         at_once.push("limits.connections");
@@ -130,7 +136,7 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
         workers => "workers",
         pin => "workers.pin",
         admin => "admin.bind",
-    } besides { shutdown_announce, shutdown_drain, upgrade_drain, admin_token, connections });
+    } besides { shutdown_announce, shutdown_drain, upgrade_drain, admin_token, zone, connections });
     (at_once, next_start)
 }
 

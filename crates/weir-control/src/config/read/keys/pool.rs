@@ -3,8 +3,8 @@
 use super::{
     Default::{Is, Nothing, Required},
     Form::{
-        AnyOf, DelayOrNone, Empty, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period, Text,
-        Timeout, Words,
+        AnyOf, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period,
+        Share, Text, Timeout, Words,
     },
     Keys, keys,
 };
@@ -25,6 +25,12 @@ keys! {
              addresses.";
         "health" = AnyOf(&[Map(&HEALTH), Words(&["none"])]), Nothing,
             "How backends are checked; not at all unless given. `none` keeps a default away.";
+        "panic" = Share, Is("0%"),
+            "While less than this share of the backends is healthy, and no backup is, all of them are used: more than the \
+             healthy ones could carry is then spread over those that may be. Draining and disabled ones never are.";
+        "zone_aware" = Words(&["prefer", "off"]), Is("off"),
+            "`prefer` keeps traffic in weir's own `zone` as far as the backends there can carry what arrives in it, and \
+             gives the rest to the zones that have more capacity than they need.";
         "connect_timeout" = Timeout, Is("2s"), "To connect to a backend.";
         "response_timeout" = Timeout, Is("60s"), "Until the response head. http only.";
         "stream_idle" = Timeout, Is("5m"), "The backend is silent after its head. http only.";
@@ -34,7 +40,7 @@ keys! {
         "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
         "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
     } later [
-        "discover", "zone_aware", "outlier", "panic", "slow_start", "sticky", "protocol", "tls",
+        "discover", "outlier", "slow_start", "sticky", "protocol", "tls",
         "send_proxy_protocol",
     ];
     BALANCE = "the long form of `balance`" {
@@ -54,7 +60,13 @@ keys! {
         "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
         "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
         "weight" = Number(0, 1_000_000), Is("1"), "Its share relative to the others; 0 takes nothing.";
-    } later ["zone", "backup", "max_connections", "state"];
+        "zone" = Text, Nothing, "Where it stands, for `zone_aware`.";
+        "backup" = Flag, Is("false"),
+            "Whether it takes traffic only while no other backend of the pool can; backups then share it by weight.";
+        "state" = Words(&["active", "draining", "disabled"]), Is("active"),
+            "`draining` takes nothing new and finishes what it has, `disabled` the same for clients that are bound to it as \
+             well. What an operator sets holds until this changes.";
+    } later ["max_connections"];
     HEALTH = "a health check" {
         "http" = AnyOf(&[Text, Map(&HTTP_PROBE)]), Nothing, "It answers a request: a path, or a map.";
         "tcp" = AnyOf(&[Map(&TCP_PROBE), Empty]), Nothing, "It accepts a connection: `tcp: {}`.";
@@ -82,7 +94,7 @@ keys! {
         "max_age" = Timeout, Is("5m"), "A connection older than this is not used again.";
     };
     POOL_LIMITS = "the `limits` of a pool" {
-        "connections" = NumberOr(&["none"]), Is("none"), "Connections in use; more wait.";
+        "connections" = NumberOr(&["none"]), Is("none"), "Connections in use, over all backends; more wait.";
         "pending" = NumberOr(&["none"]), Is("1024"), "Requests and connections that wait; more are answered with 503 at once.";
         "requests" = NumberOr(&["none"]), Is("none"), "Requests in flight; more are answered with 503 at once. http only.";
         "queue_timeout" = Timeout, Is("1s"), "How long one may wait.";

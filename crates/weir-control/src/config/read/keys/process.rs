@@ -23,6 +23,7 @@ keys! {
              HTTP keys do for `protocol: tcp`) is left out there.";
         "admin" = Map(&ADMIN), Nothing,
             "Where operators are answered: status, probes, metrics. There is no such address unless it is given.";
+        "zone" = Text, Nothing, "Where this weir stands, for pools with `zone_aware`.";
         "workers" = AnyOf(&[NumberOr(&["auto"]), Map(&WORKERS)]), Is("auto"),
             "Threads of the data path, 1 to 1024; `auto` is one per core.";
         "limits" = Map(&LIMITS), Nothing, "What the process as a whole may hold.";
@@ -35,7 +36,7 @@ keys! {
         "include" = Some(&Text), Nothing,
             "Further files, by name or pattern such as `conf.d/*.yaml`, relative to this one. Each file is read once; a \
              pattern without a match is a warning, files that include each other an error.";
-    } later ["zone", "upgrade", "tracing", "alerts", "ha", "gslb", "state"];
+    } later ["upgrade", "tracing", "alerts", "ha", "gslb", "state"];
     ADMIN = "`admin`" {
         "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`, or `unix:/run/weir-admin.sock`.";
         "token_file" = Text, Nothing,
@@ -111,6 +112,8 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
     ready: &[
         "balance",
         "health",
+        "panic",
+        "zone_aware",
         "connect_timeout",
         "response_timeout",
         "stream_idle",
