@@ -16,7 +16,7 @@ pub(super) use pool::{BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POO
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
     ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
-    WORKERS,
+    UPGRADE, WORKERS,
 };
 pub(super) use route::{
     ARM, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
@@ -106,7 +106,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 31] = [
+static ALL: [&Keys; 32] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -137,6 +137,7 @@ static ALL: [&Keys; 31] = [
     &ACCESS_LOG,
     &LOG,
     &SHUTDOWN,
+    &UPGRADE,
     &DEFAULTS,
 ];
 
