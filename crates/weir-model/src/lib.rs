@@ -32,4 +32,5 @@ pub mod limit;
 pub mod status;
 
 pub mod secret;
+pub mod simulate;
 pub mod time;

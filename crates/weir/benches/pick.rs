@@ -27,14 +27,19 @@ fn main() {
         .into_iter()
         // Refused by name as long as no file can say it.
         .filter(|policy| is_ready(*policy))
-        .flat_map(|policy| SIZES.map(|size| row(policy, size)))
+        .flat_map(|policy| [false, true].map(|weighted| (policy, weighted)))
+        .flat_map(|(policy, weighted)| SIZES.map(|size| row(policy, weighted, size)))
         .collect();
     println!("{:#}", json!({ "picks": PICKS, "rounds": ROUNDS, "rows": rows }));
 }
 
 /// A pool as a file makes it, with the time that compiling it took.
-fn pool(policy: Policy, size: usize) -> Option<(Arc<Pool>, f64)> {
-    let backend = |index: usize| format!("'10.{}.{}.{}:80'", index >> 16, index >> 8 & 255, index & 255);
+fn pool(policy: Policy, weighted: bool, size: usize) -> Option<(Arc<Pool>, f64)> {
+    let backend = |index: usize| {
+        let weight = if weighted { index % 4 + 1 } else { 1 };
+        let (high, middle, low) = (index >> 16, index >> 8 & 255, index & 255);
+        format!("{{ address: '10.{high}.{middle}.{low}:80', weight: {weight} }}")
+    };
     let backends: Vec<_> = (0..size).map(backend).collect();
     let text = format!(
         "listeners: {{ web: {{ bind: ':80', protocol: http, pool: app }} }}\n\
@@ -49,11 +54,11 @@ fn pool(policy: Policy, size: usize) -> Option<(Arc<Pool>, f64)> {
 }
 
 fn is_ready(policy: Policy) -> bool {
-    pool(policy, 2).is_some()
+    pool(policy, false, 2).is_some()
 }
 
-fn row(policy: Policy, size: usize) -> Value {
-    let (pool, compiled) = pool(policy, size).unwrap();
+fn row(policy: Policy, weighted: bool, size: usize) -> Value {
+    let (pool, compiled) = pool(policy, weighted, size).unwrap();
     let mut seed = Seed::new(1);
     for backend in &pool.backends {
         backend.status.active.store(seed.below(20) as u32, Ordering::Relaxed);
@@ -87,6 +92,7 @@ fn row(policy: Policy, size: usize) -> Value {
     });
     json!({
         "policy": policy.word(),
+        "weighted": weighted,
         "backends": size,
         "pick_ns": pick * 1e9,
         "publish_us": publish * 1e6,

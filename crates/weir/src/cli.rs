@@ -8,6 +8,7 @@ mod reload;
 mod remote;
 mod run;
 mod schema;
+mod simulate;
 mod status;
 mod upgrade;
 
@@ -55,6 +56,9 @@ enum Command {
     /// Say which route takes a request, which backend gets it, and why; nothing is sent
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
+    /// Compare the balancing policies on a workload that is made up or was recorded; nothing is sent
+    #[command(after_help = simulate::EXAMPLES)]
+    Simulate(simulate::SimulateArgs),
     /// Say what the running process is doing: listeners, pools, backends
     #[command(after_help = status::EXAMPLES)]
     Status(status::StatusArgs),
@@ -104,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => Ok(check::check(&args)),
         Command::Schema => schema::schema(),
         Command::Explain(args) => explain::run(args),
+        Command::Simulate(args) => simulate::simulate(&args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),

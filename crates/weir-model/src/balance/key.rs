@@ -125,6 +125,11 @@ impl Key {
         }
     }
 
+    /// The hash of a client's address: what [`Key::Source`] places by.
+    pub fn of_address(source: IpAddr) -> u64 {
+        hash_address(source)
+    }
+
     /// The hash for a connection from this address; what only requests have is not found. `flow` is asked only if the key
     /// is about both ends.
     pub fn of_connection(&self, source: IpAddr, flow: impl FnOnce() -> Flow) -> KeyHash {

@@ -16,6 +16,11 @@ const MOST: u64 = 1 << 21;
 pub(super) struct Ring {
     /// The place in the upper 32 bits, the backend in the lower.
     points: Box<[u64]>,
+    /// Where to begin to look: the first point at or behind each of 2^n places, about one for each point. A search by
+    /// halves would miss the cache at nearly every step.
+    starts: Box<[u32]>,
+    /// 64 - n.
+    shift: u32,
 }
 
 impl Ring {
@@ -38,15 +43,24 @@ impl Ring {
             let rank = (*point & u64::from(u32::MAX)) as usize;
             *point = *point >> 32 << 32 | entries[rank].backend as u64;
         }
-        Self { points: points.into() }
+        let bits = points.len().next_power_of_two().trailing_zeros().max(1);
+        let shift = u64::BITS - bits;
+        let mut next = 0;
+        let start = |place: u64| {
+            next += points[next..].iter().take_while(|point| **point >> shift < place).count();
+            next as u32
+        };
+        let starts = (0..1 << bits).map(start).collect();
+        Self { points: points.into(), starts, shift }
     }
 
     /// The backend of the next point from the upper 32 bits of the hash on.
     #[inline]
     pub(super) fn lookup(&self, hash: u64) -> usize {
         let place = hash >> 32 << 32;
-        let next = self.points.partition_point(|point| *point < place);
-        let point = self.points.get(next).or_else(|| self.points.first());
+        let start = self.starts[(hash >> self.shift) as usize] as usize;
+        let behind = self.points[start..].iter().find(|point| **point >= place);
+        let point = behind.or_else(|| self.points.first());
         point.map_or(0, |point| (*point & u64::from(u32::MAX)) as usize)
     }
 

@@ -57,6 +57,7 @@ impl RoundRobin {
         let due = set.members().iter().enumerate().map(|(index, member)| {
             let turn = TURN / u64::from(member.weight);
             let wait = match waits.get(member.backend) {
+                Some(Some((left, weight))) if *weight == member.weight => *left,
                 // As much of its turn is left as before, however long a turn is now.
                 Some(Some((left, weight))) => {
                     (u128::from(*left) * u128::from(*weight) / u128::from(member.weight)) as u64

@@ -207,7 +207,7 @@ fn weights_of_all_zero_are_an_empty_set() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn every_policy_follows_the_weights(weights in proptest::collection::vec(1u32..=1000, 2..6)) {

@@ -193,6 +193,28 @@ fn a_weight_that_an_operator_sets_is_kept_to_and_moves_few_keys() {
 }
 
 #[test]
+fn keys_come_back_bit_by_bit_to_a_backend_that_starts_slowly() {
+    let backends = named(&[1; 8]);
+    for policy in HASHING {
+        // What the eligible set makes of a backend that has so many thousandths of its weight.
+        let at = |share: u32| {
+            let weight = |backend| if backend == 3 { share } else { 1000 };
+            let members: Vec<_> = (0..8).map(|backend| Member { backend, weight: weight(backend) }).collect();
+            placed(policy, &backends, &members, 20_000)
+        };
+        let (name, mut before) = (&backends[3].0, at(1));
+        for share in [50, 200, 500, 900, 1000] {
+            let after = at(share);
+            let expected = f64::from(share) / f64::from(7000 + share);
+            let found = after.iter().filter(|to| *to == name).count() as f64 / 20_000.0;
+            assert!((found - expected).abs() < 0.02, "{policy:?} at {share}: {found} for {expected}");
+            assert!(before.iter().zip(&after).all(|(a, b)| a == b || b == name), "{policy:?} at {share}");
+            before = after;
+        }
+    }
+}
+
+#[test]
 fn keys_find_the_last_backends_that_are_up() {
     let backends = named(&vec![1; 1000]);
     for policy in HASHING {
