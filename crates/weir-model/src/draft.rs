@@ -17,7 +17,7 @@ pub use listener::{
 pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
     BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft,
-    ProbeDraft,
+    ProbeDraft, SameSite, StickyDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

@@ -266,6 +266,10 @@ fn pool(pool: &Pool) -> Value {
         "backends": backends,
         "health": pool.health.as_ref().map(health),
         "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
+        "sticky": pool.sticky.as_ref().map(|sticky| json!({
+            "cookie": sticky.cookie.to_string(),
+            "attributes": sticky.attributes.trim_start_matches("; "),
+        })),
         "zone_aware": if pool.zones.is_some() { "prefer" } else { "off" },
         "connect_timeout": time(pool.connect_timeout),
         "response_timeout": time(pool.response_timeout),

@@ -26,6 +26,7 @@ mod reuse;
 mod routes;
 mod shutdown;
 mod start;
+mod sticky;
 mod tcp;
 mod tiers;
 mod timeouts;

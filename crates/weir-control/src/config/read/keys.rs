@@ -12,7 +12,9 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
-pub(super) use pool::{BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, TCP_PROBE};
+pub(super) use pool::{
+    BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, STICKY, TCP_PROBE,
+};
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
     ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
@@ -106,7 +108,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 31] = [
+static ALL: [&Keys; 32] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -124,6 +126,7 @@ static ALL: [&Keys; 31] = [
     &PATH_REGEX,
     &EDITS,
     &POOL,
+    &STICKY,
     &BACKEND,
     &HEALTH,
     &HTTP_PROBE,

@@ -1,6 +1,7 @@
 //! Pools: backends, checks, connection policy.
 
 mod members;
+mod sticky;
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
@@ -41,6 +42,7 @@ pub(super) fn pool(
         hash_table: registry.table(&draft.name.value, balance.policy, shares),
         balance,
         zones: members::zones(draft, own_zone, &backends, problems),
+        sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
         health,
         panic: value(&draft.panic, 0),

@@ -92,6 +92,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         health => "health",
         panic => "panic",
         zones => "zone_aware",
+        sticky => "sticky",
         connect_timeout => "connect_timeout",
         response_timeout => "response_timeout",
         stream_idle => "stream_idle",
