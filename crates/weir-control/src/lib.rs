@@ -10,6 +10,9 @@ pub mod config;
 // How a changed configuration is asked for, and what comes of it.
 pub mod reload;
 
+// How the program is replaced in place, and what comes of it.
+pub mod upgrade;
+
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;
 

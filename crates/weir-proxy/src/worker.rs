@@ -43,10 +43,14 @@ pub(crate) use bell::Post;
 /// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Not accepting yet: everything that may go wrong has not been done.
+    Starting,
     /// Serving.
     Running,
     /// Serving, and telling clients to go elsewhere next time.
     Announcing,
+    /// Another process has the listening sockets, and accepts. Connections go on here, with one more exchange on each.
+    HandedOver,
     /// Finishing what is in flight; nothing new is accepted.
     Draining,
     /// Over.
@@ -276,7 +280,7 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
         }
         match now {
             Phase::Stopped => return,
-            Phase::Draining => {
+            Phase::HandedOver | Phase::Draining => {
                 let timer = worker.wheel.timer();
                 loop {
                     match timer.limit(TICK, phase.changed()).await {

@@ -18,7 +18,7 @@ pub(super) use pool::{
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
     ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
-    WORKERS,
+    UPGRADE, WORKERS,
 };
 pub(super) use route::{
     ARM, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
@@ -140,6 +140,7 @@ static ALL: [&Keys; 32] = [
     &ACCESS_LOG,
     &LOG,
     &SHUTDOWN,
+    &UPGRADE,
     &DEFAULTS,
 ];
 
