@@ -108,7 +108,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 32] = [
+static ALL: [&Keys; 33] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
