@@ -153,6 +153,8 @@ impl PoolDraft {
             broken: _,
             backends: _,
             sticky: _,
+            discover: _,
+            found: _,
             balance,
             health,
             panic,

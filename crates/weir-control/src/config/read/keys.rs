@@ -13,7 +13,7 @@ mod route;
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
 pub(super) use pool::{
-    BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, STICKY, TCP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, STICKY, TCP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -108,7 +108,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 33] = [
+static ALL: [&Keys; 35] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -128,6 +128,8 @@ static ALL: [&Keys; 33] = [
     &POOL,
     &STICKY,
     &BACKEND,
+    &DISCOVER,
+    &DOCKER,
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,
