@@ -180,6 +180,7 @@ pub fn explain<R: Rehearse>(
                     let route = &listener.routes.routes()[number];
                     let key = |key: &Key| key.of_request(&facts, || question.flow());
                     told.take(snapshot, route, circumstances, key);
+                    told.keep_to_backend(snapshot, &facts, circumstances.now);
                     told.effects = effects::of_request(snapshot, listener, route, &told, &request);
                 } else {
                     told.effects.push("the client is answered 404 Not Found: no route matches".into());
@@ -217,6 +218,35 @@ impl Explanation {
             why: verdict.why,
         };
         self.tested = tested.into_iter().map(view).collect();
+    }
+
+    /// Writes down what a cookie of the request, or the lack of one, means for where it goes.
+    fn keep_to_backend(&mut self, snapshot: &Snapshot, facts: &impl RequestFacts, now: Moment) {
+        let pool = self.pool.as_deref().and_then(|name| snapshot.pool(name));
+        let Some((_, pool)) = pool else { return };
+        let Some(sticky) = &pool.sticky else { return };
+        let cookie = &sticky.cookie;
+        let Some(bond) = sticky.bond(facts) else {
+            self.notes.push(format!("the answer binds the client to its backend by the cookie `{cookie}`"));
+            return;
+        };
+        match pool.bound(bond, now) {
+            Some(index) if !pool.backends[index].is_full() => {
+                let backend = &pool.backends[index];
+                self.pick = Some(backend.endpoint.to_string());
+                self.notes.push(format!("the cookie `{cookie}` binds the client to `{}`", backend.name));
+            }
+            Some(index) => {
+                let name = &pool.backends[index].name;
+                self.notes.push(format!(
+                    "the cookie `{cookie}` binds the client to `{name}`, which is full just now"
+                ));
+            }
+            None => self.notes.push(format!(
+                "the cookie `{cookie}` binds the client to a backend that is gone, disabled or not healthy: it is bound \
+                 anew"
+            )),
+        }
     }
 
     /// Writes down what the route does with it.

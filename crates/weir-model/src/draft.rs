@@ -19,7 +19,7 @@ pub use listener::{
 pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
     BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft,
-    PoolLimitsDraft, ProbeDraft, UdpProbeDraft,
+    PoolLimitsDraft, ProbeDraft, SameSite, StickyDraft, UdpProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

@@ -1,5 +1,7 @@
 //! A pool: a named set of backends with one balancing, health and connection policy.
 
+mod sticky;
+
 use std::{
     fmt,
     net::SocketAddr,
@@ -14,6 +16,8 @@ use crate::{
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
 };
+
+pub use sticky::{Bond, Sticky};
 
 /// Where a pool stands in its snapshot.
 pub type PoolIndex = usize;
@@ -41,6 +45,8 @@ pub struct Pool {
     pub panic: u32,
     /// The zones of [`Pool::backends`], if those of weir's own zone are preferred.
     pub zones: Option<Zones>,
+    /// How sessions stay at one backend, if they do.
+    pub sticky: Option<Sticky>,
     /// Time to connect to a backend.
     pub connect_timeout: Millis,
     /// Time until the response head.
@@ -62,7 +68,7 @@ impl Pool {
     #[must_use]
     pub fn alone(&self, backend: usize) -> Self {
         let backends = self.backends.get(backend).cloned().into_iter().collect();
-        Self { backends, hash_table: None, zones: None, ..self.clone() }
+        Self { backends, hash_table: None, zones: None, sticky: None, ..self.clone() }
     }
 
     /// True if it has no backend yet because nothing has come of the first question for them.

@@ -27,6 +27,7 @@ mod kept;
 mod record;
 mod retry;
 mod serve;
+mod sticky;
 mod tunnel;
 
 // 3. What is sent.

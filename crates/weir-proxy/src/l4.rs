@@ -249,6 +249,7 @@ async fn find(conn: &Conn, pool: &Rc<PoolState>, hash: u64, tried: &[usize]) -> 
         timer: &conn.timer,
         client: &conn.stream,
         hash,
+        bound: None,
         tried,
         again: None,
         until: Moment::NEVER,

@@ -270,6 +270,10 @@ fn pool(pool: &Pool) -> Value {
         "outlier": pool.outlier.as_ref().map(outlier),
         "slow_start": time(pool.slow_start),
         "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
+        "sticky": pool.sticky.as_ref().map(|sticky| json!({
+            "cookie": sticky.cookie.to_string(),
+            "attributes": sticky.attributes.trim_start_matches("; "),
+        })),
         "zone_aware": if pool.zones.is_some() { "prefer" } else { "off" },
         "connect_timeout": time(pool.connect_timeout),
         "response_timeout": time(pool.response_timeout),

@@ -173,6 +173,9 @@ fn pool(out: &mut String, pool: &Pool) {
             line!(out, "    {state} backup {backup} max connections {max_connections} zone {zone:?}");
         }
     }
+    if let Some(sticky) = &pool.sticky {
+        line!(out, "  sticky {}{}", sticky.cookie, sticky.attributes);
+    }
     if pool.panic > 0 {
         line!(out, "  panic {}", pool.panic);
     }

@@ -66,12 +66,11 @@ impl EligibleSet {
         self.sum_up();
     }
 
-    /// Takes into account who counts for a part of its weight only. A key stays where it is meanwhile; where all have just
-    /// begun it changes nothing; in panic nobody knows who has.
+    /// Takes into account who counts for a part of its weight only. Where all have just begun it changes nothing; in panic
+    /// nobody knows who has.
     fn start_slowly(&mut self, pool: &Pool) {
         let share = |member: &Member| pool.share_of(&pool.backends[member.backend]);
-        let ignored = pool.balance.policy.hashes() || self.standing.tier == Tier::Panic;
-        if ignored || pool.slow_start == Millis(0) {
+        if self.standing.tier == Tier::Panic || pool.slow_start == Millis(0) {
             return;
         }
         let first = self.members.first().map_or(FULL_SHARE, share);

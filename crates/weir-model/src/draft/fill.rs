@@ -152,6 +152,7 @@ impl PoolDraft {
             name: _,
             broken: _,
             backends: _,
+            sticky: _,
             discover: _,
             found: _,
             balance,

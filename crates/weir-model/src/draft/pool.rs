@@ -33,6 +33,8 @@ pub struct PoolDraft {
     pub panic: Setting<u32>,
     /// True for `prefer`, false for `off`.
     pub zone_aware: Setting<bool>,
+    /// How sessions stay at one backend.
+    pub sticky: Option<StickyDraft>,
     /// See [`crate::pool::Pool::connect_timeout`].
     pub connect_timeout: Setting<Millis>,
     /// See [`crate::pool::Pool::response_timeout`].
@@ -75,6 +77,45 @@ pub struct BackendDraft {
     pub max_connections: Setting<u32>,
     /// See [`crate::pool::Backend::state`].
     pub state: Setting<State>,
+}
+
+/// Unchecked sticky sessions; the attributes are those of a cookie (RFC 6265).
+#[derive(Clone, Debug, Default)]
+#[expect(missing_docs, reason = "named as the attributes")]
+pub struct StickyDraft {
+    /// The key `sticky`.
+    pub span: Span,
+    /// The name of the cookie.
+    pub cookie: Option<Text>,
+    /// `Max-Age`.
+    pub ttl: Setting<Millis>,
+    pub path: Option<Text>,
+    pub domain: Option<Text>,
+    pub secure: Setting<bool>,
+    pub http_only: Setting<bool>,
+    pub same_site: Setting<SameSite>,
+}
+
+/// When a browser sends a cookie with requests that another site caused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// When the user follows a link.
+    Lax,
+    /// Never.
+    Strict,
+    /// Always.
+    None,
+}
+
+impl SameSite {
+    /// The word used in the cookie.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Lax => "Lax",
+            Self::Strict => "Strict",
+            Self::None => "None",
+        }
+    }
 }
 
 /// Unchecked health checks.

@@ -4,10 +4,15 @@
 
 use std::{rc::Rc, sync::atomic::Ordering, task::Context};
 
-use weir_model::{balance::Tier, time::Moment};
+use weir_model::{
+    balance::Tier,
+    pool::{Backend, Bond},
+    time::Moment,
+};
 
 use super::PoolState;
 use crate::{
+    clock,
     error::{Cause, ProxyError},
     io::Stream,
     timer::Timer,
@@ -23,6 +28,8 @@ pub(crate) struct Search<'s> {
     pub(crate) client: &'s Stream,
     /// Of the key, if the pool has one.
     pub(crate) hash: u64,
+    /// What the client is bound to.
+    pub(crate) bound: Option<Bond>,
     /// Backends that were tried before.
     pub(crate) tried: &'s [usize],
     /// The one of those that may be tried again if there is no other.
@@ -97,8 +104,10 @@ impl PoolState {
     /// Takes what there is, without waiting.
     fn enter(self: &Rc<Self>, search: &Search<'_>) -> Tried<Found> {
         let found = |backend, counted, hold| Tried::Found(Found { moved: None, backend, counted, hold });
+        let bound = search.bound.and_then(|bond| self.pool.bound(bond, clock::now()));
         if !self.queued {
-            return match self.choose(search.worker, search.hash, search.tried).or(search.again) {
+            let choose = || self.choose(search.worker, search.hash, search.tried);
+            return match bound.or_else(choose).or(search.again) {
                 Some(backend) => found(backend, false, None),
                 None => self.nobody_now(search),
             };
@@ -109,7 +118,8 @@ impl PoolState {
             // Nobody is chosen in vain, and who will never get one is told so.
             return if self.has_anybody(search) { Tried::Wait } else { self.nobody_now(search) };
         }
-        let Some((backend, counted)) = self.occupy(search) else {
+        let place = bound.and_then(|bound| self.sit_at(bound)).or_else(|| self.occupy(search));
+        let Some((backend, counted)) = place else {
             return if self.has_anybody(search) { Tried::Wait } else { self.nobody_now(search) };
         };
         if limited && !add_below(&status.connections, limit) {
@@ -128,17 +138,22 @@ impl PoolState {
         for _ in 0..RACES {
             let choice = self.choose(search.worker, search.hash, search.tried);
             let backend = choice.or(search.again)?;
-            let limit = self.pool.backends[backend].max_connections;
-            if limit == u32::MAX {
-                return Some((backend, false));
-            }
-            if add_below(&self.pool.backends[backend].status.active, limit) {
-                return Some((backend, true));
+            if let Some(place) = self.sit_at(backend) {
+                return Some(place);
             }
             // The only one there is.
             choice?;
         }
         None
+    }
+
+    /// This backend if it has room; if it has a limit, its slot is taken.
+    fn sit_at(&self, backend: usize) -> Option<(usize, bool)> {
+        let Backend { max_connections, status, .. } = &self.pool.backends[backend];
+        match *max_connections {
+            u32::MAX => Some((backend, false)),
+            limit => add_below(&status.active, limit).then_some((backend, true)),
+        }
     }
 
     /// Gives back what [`PoolState::occupy`] took.

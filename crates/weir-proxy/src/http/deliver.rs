@@ -121,6 +121,9 @@ impl Exchange<'_> {
         if self.listener.debug_headers {
             self.write_debug_fields(&mut lead);
         }
+        if self.binds {
+            self.write_bond(&mut lead);
+        }
         lead.extend_from_slice(b"\r\n");
         lead
     }

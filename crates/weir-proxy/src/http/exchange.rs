@@ -4,6 +4,7 @@ use std::{net::IpAddr, rc::Rc};
 
 use weir_model::{
     listener::Listener,
+    pool::Bond,
     route::{Action, RetryMethods, Route},
     time::Moment,
 };
@@ -51,6 +52,10 @@ pub(crate) struct Exchange<'c> {
     pub(crate) pool: Option<Rc<PoolState>>,
     /// Of the key that the pool places it by; unused if it has none.
     pub(super) hash: u64,
+    /// What its client is bound to by a cookie, if the pool has sticky sessions.
+    pub(super) bond: Option<Bond>,
+    /// The answer binds the client to the backend that it comes from.
+    pub(super) binds: bool,
     /// Which arm of a split it goes to; 0 for every other action.
     pub(super) arm: usize,
     pub(crate) backend: Option<usize>,
@@ -133,6 +138,8 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         request_line: Vec::new(),
         pool: None,
         hash: 0,
+        bond: None,
+        binds: false,
         arm: 0,
         backend: None,
         hold: None,
@@ -248,6 +255,9 @@ impl<'c> Exchange<'c> {
             if let Some(key) = &pool.pool.balance.key {
                 let facts = Facts { head: request, bytes: head, source };
                 self.hash = key.of_request(&facts, || self.conn.flow()).hash;
+            }
+            if let Some(sticky) = &pool.pool.sticky {
+                self.bond = sticky.bond(&Facts { head: request, bytes: head, source });
             }
         }
         let expect = request.expects_continue && body.is_empty();

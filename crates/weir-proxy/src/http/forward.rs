@@ -96,8 +96,11 @@ impl Exchange<'_> {
         let mut last = None;
         loop {
             let mut begun = None;
-            let choice =
-                if pool.queued { None } else { pool.choose(&conn.worker, self.hash, &tried.backends) };
+            let choice = match (&pool.pool.sticky, pool.queued) {
+                (None, false) => pool.choose(&conn.worker, self.hash, &tried.backends),
+                (Some(_), false) => self.keep_to(&pool, &tried.backends),
+                (_, true) => None,
+            };
             let (backend, counted) = match choice {
                 Some(backend) => (backend, false),
                 None => {
@@ -112,6 +115,9 @@ impl Exchange<'_> {
             };
             let pool = &pool;
             self.backend = Some(backend);
+            if pool.pool.sticky.is_some() {
+                self.bind(pool, backend);
+            }
             if let Some(error) = &last {
                 self.count_retry(pool, error, tried.stale);
             }
@@ -188,6 +194,7 @@ impl Exchange<'_> {
             timer: &conn.timer,
             client: &conn.stream,
             hash: self.hash,
+            bound: self.bound(pool, &tried.backends),
             tried: &tried.backends,
             // Where nothing else is eligible, a connection that had gone stale may be made anew.
             again: tried.backends.last().copied().filter(|_| tried.stale),

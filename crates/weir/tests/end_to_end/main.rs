@@ -28,6 +28,7 @@ mod reuse;
 mod routes;
 mod shutdown;
 mod start;
+mod sticky;
 mod tcp;
 mod tiers;
 mod timeouts;

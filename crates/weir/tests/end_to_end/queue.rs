@@ -264,12 +264,13 @@ fn whose_backend_is_drained_meanwhile_goes_elsewhere_or_is_told() {
         1,
         "http",
         LONG,
-        &[(&one, "max_connections: 1"), (&two, "max_connections: 1, state: draining")],
+        &[(&one, "max_connections: 1"), (&two, "max_connections: 1")],
     ));
     let order = |backend: usize, state: State| {
         pool(&weir).backends[backend].order(Some(state), None, Moment(1));
         pool(&weir).status.touch();
     };
+    order(1, State::Draining);
     let mut first = ask(&weir, "/first");
     one.has(1);
     let mut second = queued(&weir, "/second", 1);

@@ -13,8 +13,8 @@ mod route;
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, TCP_PROBE,
-    UDP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, STICKY,
+    TCP_PROBE, UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -109,7 +109,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 36] = [
+static ALL: [&Keys; 37] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -127,6 +127,7 @@ static ALL: [&Keys; 36] = [
     &PATH_REGEX,
     &EDITS,
     &POOL,
+    &STICKY,
     &BACKEND,
     &DISCOVER,
     &DOCKER,

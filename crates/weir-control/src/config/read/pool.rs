@@ -4,7 +4,7 @@ use weir_model::{
     balance::Policy,
     draft::{
         BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft,
-        PoolDraft, PoolLimitsDraft, ProbeDraft, Text, UdpProbeDraft,
+        PoolDraft, PoolLimitsDraft, ProbeDraft, SameSite, StickyDraft, Text, UdpProbeDraft,
     },
     problem::Located,
     status::State,
@@ -43,6 +43,10 @@ fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
         return draft;
     };
     settings(reader, &fields, &mut draft);
+    draft.sticky = fields.entry("sticky").and_then(|entry| {
+        let fields = reader.fields(&entry.value, &keys::STICKY)?;
+        Some(StickyDraft { span: entry.key.span, ..sticky(reader, &fields, &entry.value) })
+    });
     if let Some(node) = fields.node("backends") {
         let nodes = reader.list(node, "backends");
         draft.backends = nodes.iter().filter_map(|node| backend(reader, node)).collect();
@@ -96,6 +100,23 @@ fn balance(reader: &mut Reader, node: &Node) -> Option<BalanceDraft> {
     }
     let policy = reader.word(node, &POLICIES, &[])?;
     Some(BalanceDraft { policy, ..BalanceDraft::default() })
+}
+
+fn sticky(reader: &mut Reader, fields: &Fields<'_>, node: &Node) -> StickyDraft {
+    if fields.node("cookie").is_none() && !fields.strange {
+        reader.error(node.span, "`sticky` does not say which cookie it sets", "add `cookie: WEIR`");
+    }
+    let words = [("lax", SameSite::Lax), ("strict", SameSite::Strict), ("none", SameSite::None)];
+    StickyDraft {
+        cookie: fields.text(reader, "cookie"),
+        ttl: fields.setting(reader, "ttl", Reader::timeout),
+        path: fields.text(reader, "path"),
+        domain: fields.text(reader, "domain"),
+        secure: fields.setting(reader, "secure", Reader::flag),
+        http_only: fields.setting(reader, "http_only", Reader::flag),
+        same_site: fields.setting(reader, "same_site", |reader, node| reader.word(node, &words, &[])),
+        ..StickyDraft::default()
+    }
 }
 
 /// One entry of a list of backends.

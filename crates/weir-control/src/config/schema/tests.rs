@@ -135,6 +135,7 @@ fn sample(keys: &Keys) -> Value {
         "DISCOVER" => json!({ "dns": "app.internal:80" }),
         "HEALTH" => json!({ "tcp": {} }),
         "HTTP_PROBE" => json!({ "path": "/" }),
+        "STICKY" => json!({ "cookie": "WEIR" }),
         "BALANCE" => json!({ "policy": "random" }),
         "ADMIN" => json!({ "bind": "127.0.0.1:9900" }),
         "ACCESS_LOG" => json!({ "path": "-" }),

@@ -160,7 +160,7 @@ pub(super) fn method(text: &Text) -> Result<Arc<str>, Problem> {
     Ok(text.value.as_str().into())
 }
 
-fn cookie_name(text: &Text) -> Result<Arc<str>, Problem> {
+pub(super) fn cookie_name(text: &Text) -> Result<Arc<str>, Problem> {
     if !text.value.is_empty() && text.value.bytes().all(header::is_token) {
         return Ok(text.value.as_str().into());
     }

@@ -2,6 +2,7 @@
 
 mod backends;
 mod members;
+mod sticky;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -42,6 +43,7 @@ pub(super) fn pool(
         hash_table: registry.table(&draft.name.value, balance.policy, shares),
         balance,
         zones: members::zones(draft, own_zone, &backends, problems),
+        sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
         discover: draft.discover.as_ref().and_then(|discover| {
             discover::source(discover, &draft.name.value, draft.broken, problems).map(Arc::new)

@@ -95,6 +95,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         slow_start => "slow_start",
         panic => "panic",
         zones => "zone_aware",
+        sticky => "sticky",
         connect_timeout => "connect_timeout",
         response_timeout => "response_timeout",
         stream_idle => "stream_idle",

@@ -46,6 +46,7 @@ keys! {
         "zone_aware" = Words(&["prefer", "off"]), Is("off"),
             "`prefer` keeps traffic in weir's own `zone` as far as the backends there can carry what arrives in it, and \
              gives the rest to the zones that have more capacity than they need.";
+        "sticky" = Map(&STICKY), Nothing, "How a client stays at the backend that it came to first. http only.";
         "connect_timeout" = Timeout, Is("2s"), "To connect to a backend.";
         "response_timeout" = Timeout, Is("60s"), "Until the response head. http only.";
         "stream_idle" = Timeout, Is("5m"), "The backend is silent after its head. http only.";
@@ -55,7 +56,7 @@ keys! {
         "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
         "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
     } later [
-        "sticky", "protocol", "tls",
+        "protocol", "tls",
         "send_proxy_protocol",
     ];
     DISCOVER = "the `discover` of a pool" {
@@ -95,6 +96,19 @@ keys! {
             "What a backend may have in flight, in percent of its share of all that is in flight; keys beyond it are placed \
              elsewhere. Only for `source_hash`, `ring_hash` and `maglev`.";
     };
+    STICKY = "the `sticky` of a pool" {
+        "cookie" = Text, Required,
+            "The name of the cookie by which a client is known again. weir sets it; the value stands for a backend, and \
+             tells nobody which.";
+        "ttl" = Timeout, Is("none"),
+            "How long the client keeps it (`Max-Age`), from the answer that set it; `none` is until the browser is closed.";
+        "path" = Text, Is("/"), "For which paths the client sends it.";
+        "domain" = Text, Nothing, "For which hosts; only the one that was asked unless given.";
+        "secure" = Flag, Is("false"), "Whether it is sent over TLS only.";
+        "http_only" = Flag, Is("true"), "Whether scripts are kept from it.";
+        "same_site" = Words(&["lax", "strict", "none"]), Is("lax"),
+            "Whether it is sent where another site caused the request.";
+    } later ["header", "source"];
     BACKEND = "a backend" {
         "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
         "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
