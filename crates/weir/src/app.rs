@@ -215,16 +215,19 @@ impl App {
             access,
             _log: log,
         };
-        for (listener, address) in app.addresses() {
-            app.voice.say(Level::Info, format!("listener={listener} bound to {address}"));
+        app.say_what_is_bound(&inheritance);
+        Ok(app)
+    }
+
+    /// Says where clients can come, and what was inherited for nothing.
+    fn say_what_is_bound(&self, inheritance: &Inheritance) {
+        for (listener, address) in self.addresses() {
+            self.voice.say(Level::Info, format!("listener={listener} bound to {address}"));
         }
         for (label, _) in &inheritance.sockets {
-            app.voice.say(
-                Level::Warn,
-                format!("no listener is bound to {label}: the socket that came for it is closed"),
-            );
+            let text = format!("no listener is bound to {label}: the socket that came for it is closed");
+            self.voice.say(Level::Warn, text);
         }
-        Ok(app)
     }
 
     /// Every address that is bound, with its listener.
