@@ -1,5 +1,5 @@
 //! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
-//! Prometheus as an observer.
+//! Prometheus as an observer, NSD and Podman as those who know where backends are.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
@@ -8,6 +8,7 @@ mod clients;
 mod crowd;
 mod databases;
 mod demo;
+mod discovery;
 mod idle;
 mod kill;
 mod prometheus;
@@ -29,7 +30,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 15] = [
+const TESTS: [(&str, Test); 18] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -43,6 +44,9 @@ const TESTS: [(&str, Test); 15] = [
     ("ten_upgrades", upgrade::ten),
     ("metrics_parsers", prometheus::parsers),
     ("prometheus_scrapes", prometheus::scrapes),
+    ("discovery_addresses", discovery::names::addresses),
+    ("discovery_services", discovery::names::services),
+    ("discovery_containers", discovery::containers::come_and_go),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

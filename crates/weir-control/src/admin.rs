@@ -69,6 +69,8 @@ pub struct Admin {
     pub log: Log,
     /// The clock.
     pub clock: Clock,
+    /// Seconds since 1970 as RFC 3339.
+    pub timestamp: fn(u64) -> String,
 }
 
 impl fmt::Debug for Admin {

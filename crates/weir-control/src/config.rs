@@ -7,6 +7,7 @@
 //! Every stage collects problems instead of stopping at the first one; [`compile`] reports those of all stages at
 //! once.
 
+mod backends;
 mod files;
 mod load;
 mod read;
@@ -17,13 +18,14 @@ mod surroundings;
 mod yaml;
 
 use weir_model::{
-    draft::{Draft, Machine},
-    problem::{Problem, Severity},
+    draft::{Draft, Machine, PoolDraft},
+    problem::{Problem, Severity, Span},
     snapshot::{self, Snapshot},
     status::Registry,
     time::Millis,
 };
 
+pub use backends::backends;
 pub use files::{File, Files};
 pub use load::{load, load_in};
 pub use reference::reference;
@@ -49,6 +51,8 @@ pub struct Compiled {
     pub snapshot: Snapshot,
     /// Warnings, and the files they stand in.
     pub report: Report,
+    /// The pools that discover backends, to be compiled anew when something was found.
+    pub discovering: Vec<PoolDraft>,
 }
 
 /// Problems together with the files that they point into.
@@ -67,6 +71,21 @@ impl Report {
     /// As text for people, with source lines and a summary; empty if there is no problem.
     pub fn render(&self, style: Style) -> String {
         render::render(&self.problems, &self.files, style)
+    }
+
+    /// The first error with its place, in one line: `weir.yaml:3:5: …`, and how many more there are.
+    pub fn headline(&self) -> String {
+        let mut errors = self.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        let Some(first) = errors.next() else { return String::new() };
+        let more = match errors.count() {
+            0 => String::new(),
+            count => format!(" (and {count} more)"),
+        };
+        let file = self.files.file(first.span.file).map_or("", |file| &*file.name);
+        match first.span {
+            Span { line: 0, .. } => format!("{file}: {}{more}", first.cause),
+            Span { line, column, .. } => format!("{file}:{line}:{column}: {}{more}", first.cause),
+        }
     }
 
     /// How many errors and warnings there are.
@@ -119,7 +138,10 @@ pub fn compile(loaded: Loaded, generation: u64, registry: &mut Registry) -> Resu
     let refused = problems.iter().any(|problem| problem.severity == Severity::Error);
     let report = Report { files, problems };
     match snapshot {
-        Some(snapshot) if !refused => Ok(Compiled { snapshot, report }),
+        Some(snapshot) if !refused => {
+            let discovering = snapshot::compile::discovering(&draft);
+            Ok(Compiled { snapshot, report, discovering })
+        }
         _ => Err(report),
     }
 }

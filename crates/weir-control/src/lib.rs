@@ -13,6 +13,9 @@ pub mod reload;
 // How the program is replaced in place, and what comes of it.
 pub mod upgrade;
 
+// Where backends come from that do not stand in a file.
+pub mod discovery;
+
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;
 

@@ -40,6 +40,7 @@ pub fn render(snapshot: &Snapshot, beside: &Beside<'_>, format: Format) -> Strin
     routes(&mut page, snapshot, beside.causes);
     pools(&mut page, snapshot, beside.causes);
     standings(&mut page, snapshot);
+    discovery(&mut page, snapshot);
     backends(&mut page, snapshot);
     process::write(&mut page);
     page.finish()
@@ -185,6 +186,33 @@ fn pools(page: &mut Page, snapshot: &Snapshot, causes: &[&str]) {
         let all = by_cause(counters, causes).chain((stale > 0).then_some(("stale", stale)));
         for (reason, count) in all {
             page.sample("_total", &[("pool", &pool.name), ("reason", reason)], count);
+        }
+    }
+}
+
+/// Pools whose backends are discovered.
+fn discovery(page: &mut Page, snapshot: &Snapshot) {
+    let pools = || snapshot.pools.iter().filter(|pool| pool.discover.is_some());
+    page.family("weir_discovery_backends", Gauge, "Backends that were discovered and are used.");
+    for pool in pools() {
+        page.sample("", &[("pool", &pool.name)], pool.status.discovery.found());
+    }
+    page.family(
+        "weir_discovery_failures",
+        Counter,
+        "Questions for backends that came to nothing; what was found before stays.",
+    );
+    for pool in pools() {
+        page.sample("_total", &[("pool", &pool.name)], pool.status.discovery.failures());
+    }
+    page.family(
+        "weir_discovery_last_success_timestamp_seconds",
+        Gauge,
+        "When an answer could be used last; absent while none could.",
+    );
+    for pool in pools() {
+        if let Some(seconds) = pool.status.discovery.last_success() {
+            page.sample("", &[("pool", &pool.name)], seconds);
         }
     }
 }

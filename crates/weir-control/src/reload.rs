@@ -13,7 +13,11 @@ pub mod plan;
 mod watch;
 
 use std::{
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
     time::Duration,
 };
 
@@ -22,7 +26,10 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use weir_model::problem::{Problem, Severity};
 
-use crate::config::{self, Style};
+use crate::{
+    config::{self, Style},
+    discovery::{Board, Found},
+};
 pub use ledger::{Ledger, Record};
 pub use watch::Watch;
 
@@ -128,11 +135,22 @@ fn placed(report: &config::Report, problem: &Problem) -> PlacedProblem {
     }
 }
 
-/// One wish for a reload.
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// A reload from the files.
+    Files,
+    /// A reload from this text instead of the files.
+    Text(String),
+    /// A look at what was discovered: [`Asks::found`].
+    Found,
+}
+
+/// One wish.
 #[derive(Debug)]
 pub struct Ask {
-    /// A configuration to take instead of the files.
-    pub text: Option<String>,
+    /// What is asked for.
+    pub wish: Wish,
     answer: Option<oneshot::Sender<Result<Outcome, Refusal>>>,
 }
 
@@ -150,19 +168,28 @@ impl Ask {
 pub struct Reloader {
     asks: SyncSender<Ask>,
     ledger: Ledger,
+    board: Board,
 }
 
 impl Reloader {
     /// A reloader, and what arrives from it. `ledger` is where the outcomes can be looked up.
     pub fn new(ledger: Ledger) -> (Self, Asks) {
         let (asks, waiting) = sync_channel(WAITING);
-        (Self { asks, ledger }, Asks(waiting))
+        let board = Board::default();
+        (Self { asks, ledger, board: board.clone() }, Asks { waiting, board })
     }
 
     /// Asks for a reload without waiting for it. Several that are asked for while one is under way are one.
     pub fn ask(&self) {
         // Those that fill the queue will be served by a reload that has not begun: it sees what this one would see.
-        let _ = self.asks.try_send(Ask { text: None, answer: None });
+        let _ = self.asks.try_send(Ask { wish: Wish::Files, answer: None });
+    }
+
+    /// Hands over what was found for a pool, in place of what was found before and nobody has looked at yet.
+    pub fn found(&self, pool: Arc<str>, found: Found) {
+        self.board.put(pool, found);
+        // The board is looked at with whatever fills the queue.
+        let _ = self.asks.try_send(Ask { wish: Wish::Found, answer: None });
     }
 
     /// Reloads, and waits for the outcome.
@@ -170,7 +197,7 @@ impl Reloader {
     /// # Errors
     /// Every reason why nothing was changed.
     pub async fn reload(&self) -> Result<Outcome, Refusal> {
-        self.send(None)?.await.unwrap_or_else(|_| Err(ended()))
+        self.send(Wish::Files)?.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Reloads from the files, or from a text instead of them, and waits for the outcome on a thread that may wait.
@@ -181,7 +208,8 @@ impl Reloader {
     /// # Panics
     /// On a thread that runs asynchronous tasks.
     pub fn reload_blocking(&self, text: Option<String>) -> Result<Outcome, Refusal> {
-        self.send(text)?.blocking_recv().unwrap_or_else(|_| Err(ended()))
+        let wish = text.map_or(Wish::Files, Wish::Text);
+        self.send(wish)?.blocking_recv().unwrap_or_else(|_| Err(ended()))
     }
 
     /// How the reloads so far went.
@@ -189,9 +217,9 @@ impl Reloader {
         self.ledger.record()
     }
 
-    fn send(&self, text: Option<String>) -> Result<oneshot::Receiver<Result<Outcome, Refusal>>, Refusal> {
+    fn send(&self, wish: Wish) -> Result<oneshot::Receiver<Result<Outcome, Refusal>>, Refusal> {
         let (answer, outcome) = oneshot::channel();
-        match self.asks.try_send(Ask { text, answer: Some(answer) }) {
+        match self.asks.try_send(Ask { wish, answer: Some(answer) }) {
             Ok(()) => Ok(outcome),
             Err(TrySendError::Full(_)) => {
                 Err(Refusal::because(format!("{WAITING} reloads are waiting already"), "ask again later"))
@@ -207,7 +235,10 @@ fn ended() -> Refusal {
 
 /// What was asked for, in order. It ends when the last [`Reloader`] has gone.
 #[derive(Debug)]
-pub struct Asks(Receiver<Ask>);
+pub struct Asks {
+    waiting: Receiver<Ask>,
+    board: Board,
+}
 
 /// What came of waiting for the next ask.
 #[derive(Debug)]
@@ -223,11 +254,16 @@ pub enum Asked {
 impl Asks {
     /// Waits so long for somebody to ask.
     pub fn next(&self, patience: Duration) -> Asked {
-        match self.0.recv_timeout(patience) {
-            Ok(first) => Asked::Now(std::iter::once(first).chain(self.0.try_iter()).collect()),
+        match self.waiting.recv_timeout(patience) {
+            Ok(first) => Asked::Now(std::iter::once(first).chain(self.waiting.try_iter()).collect()),
             Err(RecvTimeoutError::Timeout) => Asked::Nothing,
             Err(RecvTimeoutError::Disconnected) => Asked::Never,
         }
+    }
+
+    /// What was found since the last look, by pool.
+    pub fn found(&self) -> BTreeMap<Arc<str>, Found> {
+        self.board.take()
     }
 }
 

@@ -4,12 +4,14 @@
 //! [`crate::snapshot::compile`] is the only place that judges a draft. What stands here is therefore text wherever
 //! judging the text can fail for a reason that other sources share (addresses, patterns, header names).
 
+mod discover;
 mod fill;
 mod listener;
 mod log;
 mod pool;
 mod route;
 
+pub use discover::{DiscoverDraft, DockerDraft, SourceDraft};
 pub(crate) use fill::filled;
 pub use listener::{
     ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, TimeoutsDraft,

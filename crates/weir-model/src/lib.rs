@@ -20,6 +20,9 @@ pub mod route;
 pub mod log;
 pub mod template;
 
+// Where backends come from that do not stand in the file.
+pub mod discovery;
+
 // Decisions made while traffic flows.
 pub mod balance;
 pub mod health;

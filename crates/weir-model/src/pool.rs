@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     balance::{Balance, HashTable, Zones},
+    discovery::Source,
     health::HealthCheck,
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
@@ -26,8 +27,10 @@ pub struct Pool {
     pub balance: Balance,
     /// From keys to backends, if the policy hashes.
     pub hash_table: Option<Arc<HashTable>>,
-    /// In the order of the file.
+    /// In the order of the file, and after them those that were discovered, in the order of the answer.
     pub backends: Vec<Backend>,
+    /// How more of them are discovered.
+    pub discover: Option<Arc<Source>>,
     /// Active checks; none by default, and then every backend counts as up.
     pub health: Option<HealthCheck>,
     /// Below this share of healthy backends, in millionths, all of them are used; 0 is never. See [`crate::balance::Tier`].
@@ -56,6 +59,11 @@ impl Pool {
     pub fn alone(&self, backend: usize) -> Self {
         let backends = self.backends.get(backend).cloned().into_iter().collect();
         Self { backends, hash_table: None, zones: None, ..self.clone() }
+    }
+
+    /// True if it has no backend yet because nothing has come of the first question for them.
+    pub fn awaits_discovery(&self) -> bool {
+        self.discover.is_some() && self.backends.is_empty() && !self.status.discovery.is_decided()
     }
 
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.

@@ -5,6 +5,7 @@
 
 mod cause;
 mod counter;
+mod discovery;
 mod drain;
 mod histogram;
 mod latency;
@@ -23,6 +24,7 @@ use arc_swap::ArcSwap;
 
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use discovery::DiscoveryStatus;
 pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
 pub use latency::LatencyEstimate;
@@ -170,6 +172,8 @@ pub struct PoolStatus {
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.
     pub retries: Sharded<RetryCounters>,
+    /// How its backends are discovered, if they are.
+    pub discovery: DiscoveryStatus,
 }
 
 /// One worker's retries in a pool.

@@ -6,11 +6,13 @@
 
 mod backend;
 mod client;
+mod dns;
 mod message;
 mod wire;
 
 pub use backend::{Answer, BlackHole, Connection, FakeBackend, Refusing};
 pub use client::RawClient;
+pub use dns::{DnsData, DnsRecord, DnsReply, DnsServer};
 pub use message::Message;
 pub use wire::End;
 

@@ -6,6 +6,7 @@
 //! ```
 
 mod control;
+mod discovery;
 mod inherit;
 mod listeners;
 mod reload;
@@ -146,7 +147,7 @@ impl App {
     ) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
-        let Compiled { snapshot, report } = config::compile(loaded, 1, &mut registry)
+        let Compiled { snapshot, report, discovering } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
         let log = LogWriter::start(lines, log, snapshot.logging.process);
@@ -191,6 +192,7 @@ impl App {
             cell: cell.clone(),
             replaced: Vec::new(),
             registry,
+            discovering,
             bound: bound.clone(),
             orders: orders.clone(),
             phase: phase.subscribe(),

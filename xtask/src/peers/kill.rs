@@ -24,11 +24,11 @@ const PHASE: Duration = Duration::from_secs(3);
 
 /// What the clients counted.
 #[derive(Default)]
-struct Count {
-    requests: usize,
-    failures: Vec<String>,
+pub(super) struct Count {
+    pub(super) requests: usize,
+    pub(super) failures: Vec<String>,
     /// Answers by backend.
-    by_backend: BTreeMap<String, usize>,
+    pub(super) by_backend: BTreeMap<String, usize>,
 }
 
 impl Count {
@@ -74,7 +74,11 @@ fn ask(address: SocketAddr, stopped: &AtomicBool, fresh: bool) -> Count {
 }
 
 /// Loads an address for the time that `work` takes.
-fn under_load(address: SocketAddr, fresh: bool, work: impl FnOnce() -> Result<()>) -> Result<Count> {
+pub(super) fn under_load(
+    address: SocketAddr,
+    fresh: bool,
+    work: impl FnOnce() -> Result<()>,
+) -> Result<Count> {
     let stopped = AtomicBool::new(false);
     thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| ask(address, &stopped, fresh))).collect();

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 use weir_model::{
     balance::Balance,
+    discovery::{Asking, Source},
     health::{HealthCheck, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
@@ -264,6 +265,7 @@ fn pool(pool: &Pool) -> Value {
     json!({
         "balance": balance(&pool.balance),
         "backends": backends,
+        "discover": pool.discover.as_ref().map(|source| discover(source)),
         "health": pool.health.as_ref().map(health),
         "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
         "zone_aware": if pool.zones.is_some() { "prefer" } else { "off" },
@@ -293,6 +295,27 @@ fn balance(balance: &Balance) -> Value {
         "key": key.to_string(),
         "bounded_load": balance.bounded_load.map(|percent| format!("{percent}%")),
     })
+}
+
+fn discover(source: &Source) -> Value {
+    let asked = |what: String, asking: &Asking| {
+        json!({
+            source.word(): what,
+            "refresh": time(asking.refresh),
+            "servers": texts(&asking.servers),
+        })
+    };
+    match source {
+        Source::Dns { host, port, asking } => asked(format!("{host}:{port}"), asking),
+        Source::Srv { name, asking } => asked(name.to_string(), asking),
+        Source::File(path) => json!({ "file": path.display().to_string() }),
+        Source::Docker(docker) => json!({ "docker": {
+            "host": format!("unix://{}", docker.socket.display()),
+            "label": docker.label.to_string(),
+            "port": docker.port,
+            "network": docker.network.as_deref(),
+        } }),
+    }
 }
 
 fn health(check: &HealthCheck) -> Value {

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 use weir_model::{
     balance::{Standing, Tier},
+    discovery::Source,
     listener::{Listener, Protocol},
     pool::{Backend, Pool},
     status::HistogramView,
@@ -69,7 +70,25 @@ struct PoolView {
     tier_reason: Option<String>,
     /// Requests and connections that wait for a backend.
     pending: u32,
+    /// Null for a pool whose backends all stand in the file.
+    discovery: Option<DiscoveryView>,
     backends: Vec<BackendView>,
+}
+
+#[derive(Serialize)]
+struct DiscoveryView {
+    /// `dns app.internal:8080`.
+    source: String,
+    /// Backends that were found and are used.
+    backends: u64,
+    /// When an answer could be used last, as RFC 3339; null if none could yet.
+    last_success: Option<String>,
+    /// Questions that came to nothing.
+    failures: u64,
+    /// Why the last question came to nothing; null if it did not.
+    last_error: Option<String>,
+    /// What was found and is not used, and why.
+    left_out: Vec<String>,
 }
 
 /// One backend; the rest of the API shows it in the same form.
@@ -134,7 +153,7 @@ pub(super) fn of(admin: &Admin) -> Status {
             last_error: record.last_error,
         },
         listeners: snapshot.listeners.iter().map(|listener| listener_view(listener)).collect(),
-        pools: snapshot.pools.iter().map(|pool| pool_view(pool, now)).collect(),
+        pools: snapshot.pools.iter().map(|pool| pool_view(pool, admin, now)).collect(),
     }
 }
 
@@ -161,7 +180,7 @@ fn listener_view(listener: &Listener) -> ListenerView {
     }
 }
 
-fn pool_view(pool: &Pool, now: Moment) -> PoolView {
+fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
     let standing = Standing::of(pool);
     PoolView {
         name: pool.name.to_string(),
@@ -170,7 +189,20 @@ fn pool_view(pool: &Pool, now: Moment) -> PoolView {
         panic: standing.tier == Tier::Panic,
         tier_reason: standing.sentence(pool.panic),
         pending: pool.status.pending.load(Ordering::Relaxed),
+        discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.timestamp)),
         backends: pool.backends.iter().map(|backend| backend_view(backend, now)).collect(),
+    }
+}
+
+fn discovery_view(pool: &Pool, source: &Source, timestamp: fn(u64) -> String) -> DiscoveryView {
+    let status = &pool.status.discovery;
+    DiscoveryView {
+        source: source.to_string(),
+        backends: status.found(),
+        last_success: status.last_success().map(timestamp),
+        failures: status.failures(),
+        last_error: status.last_error().map(|sentence| sentence.to_string()),
+        left_out: status.left_out().to_vec(),
     }
 }
 

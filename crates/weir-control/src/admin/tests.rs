@@ -57,6 +57,7 @@ fn admin(text: &str) -> Admin {
         causes: ["no_route"].into(),
         log: Arc::new(|_: &str| {}),
         clock: || Moment(NOW.load(Ordering::Relaxed)),
+        timestamp: |seconds| format!("at {seconds}"),
     }
 }
 

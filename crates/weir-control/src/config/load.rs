@@ -10,7 +10,7 @@ use std::{
 };
 
 use weir_model::{
-    draft::Draft,
+    draft::{BackendDraft, Draft},
     problem::{Problem, Span},
 };
 
@@ -47,6 +47,22 @@ pub(super) fn text(name: &str, text: &str, surroundings: &Surroundings) -> Loade
     let mut loading = Loading::new(surroundings);
     loading.add(Path::new(name), text.as_bytes());
     loading.loaded
+}
+
+/// Reads a file that is a list of backends.
+///
+/// # Errors
+/// If it cannot be read at all.
+pub(super) fn backends(
+    path: &Path,
+    surroundings: &Surroundings,
+) -> Result<(Vec<BackendDraft>, Loaded), Refusal> {
+    let mut loading = Loading::new(surroundings);
+    let bytes = list_bytes(path).map_err(|error| unreadable(path, &error))?;
+    let parsed = loading.parse(path, &bytes);
+    let place = loading.place(path);
+    let list = parsed.map(|root| read::list(&root, place, &mut loading.loaded));
+    Ok((list.unwrap_or_default(), loading.loaded))
 }
 
 /// What was read so far, and what is being read.
@@ -90,8 +106,8 @@ impl Loading {
         Ok(())
     }
 
-    /// Adds the text of one file, and the files that it includes.
-    fn add(&mut self, path: &Path, bytes: &[u8]) {
+    /// The nodes of one file; none if its syntax is broken, which is then among the problems.
+    fn parse(&mut self, path: &Path, bytes: &[u8]) -> Option<yaml::Node> {
         let loaded = &mut self.loaded;
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = String::from_utf8_lossy(bytes);
@@ -100,25 +116,34 @@ impl Loading {
             let span = place_of(&bytes[..error.valid_up_to()], file);
             let remedy = "save the file as UTF-8";
             loaded.problems.push(Problem::error(span, "the file is not UTF-8 text", remedy));
-            return broken(&mut loaded.draft);
+            return None;
         }
-        let before = loaded.problems.len();
-        let root = yaml::parse(&text, file, &mut loaded.problems);
-        if loaded.problems.len() > before {
-            // Keys may have been lost, with whole listeners and pools in them.
-            broken(&mut loaded.draft);
-        }
-        let Some(root) = root else { return };
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let place = read::Place {
-            folder: folder.to_owned(),
+        yaml::parse(&text, file, &mut loaded.problems)
+    }
+
+    fn place(&self, path: &Path) -> read::Place {
+        read::Place {
+            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
             surroundings: self.surroundings.clone(),
             alone: self.alone,
-        };
-        let found = read::read(&root, place, loaded);
+        }
+    }
+
+    /// Adds the text of one file, and the files that it includes.
+    fn add(&mut self, path: &Path, bytes: &[u8]) {
+        let before = self.loaded.problems.len();
+        let root = self.parse(path, bytes);
+        if self.loaded.problems.len() > before {
+            // Keys may have been lost, with whole listeners and pools in them.
+            broken(&mut self.loaded.draft);
+        }
+        let Some(root) = root else { return };
+        let place = self.place(path);
+        let folder = place.folder.clone();
+        let found = read::read(&root, place, &mut self.loaded);
         for pattern in found {
             self.alone = false;
-            self.include(&pattern, folder);
+            self.include(&pattern, &folder);
         }
     }
 }
@@ -141,6 +166,19 @@ fn place_of(before: &[u8], file: u16) -> Span {
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
     if fs::metadata(path)?.len() > LARGEST {
         return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+    }
+    fs::read(path)
+}
+
+/// A list is not written by hand, and may become a pipe or endless by mistake.
+fn list_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    const LARGEST_LIST: u64 = 16 << 20;
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    if metadata.len() > LARGEST_LIST {
+        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST_LIST >> 20)));
     }
     fs::read(path)
 }

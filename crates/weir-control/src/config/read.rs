@@ -4,6 +4,7 @@
 //! the values mean together is for weir-model's compile.
 
 mod defaults;
+mod discover;
 mod environment;
 mod fields;
 mod file;
@@ -24,7 +25,7 @@ use weir_model::{
 };
 
 use self::fields::Fields;
-pub(super) use self::scalar::parse_duration;
+pub(super) use self::{discover::list, scalar::parse_duration};
 use super::{
     Loaded, Surroundings,
     yaml::{Node, Value},

@@ -38,9 +38,7 @@ pub(super) fn of_request(
             }
         }
         Action::Pool(_) | Action::Split(_) => {
-            if told.pick.is_none() {
-                effects.push("the client is answered 503: no backend of the pool may be chosen".into());
-            }
+            effects.extend(nobody(snapshot, told, "the client is answered 503"));
             forwarded(&mut effects, route, request);
         }
     }
@@ -65,16 +63,31 @@ pub(super) fn of_request(
 
 /// What becomes of a connection that a route took.
 pub(super) fn of_connection(snapshot: &Snapshot, listener: &Listener, told: &Explanation) -> Vec<String> {
-    let mut effects = Vec::new();
-    if told.pick.is_none() {
-        effects.push("the connection is reset: no backend of the pool may be chosen".into());
-    }
+    let mut effects: Vec<_> = nobody(snapshot, told, "the connection is reset").into_iter().collect();
     if let Some((_, pool)) = told.pool.as_deref().and_then(|name| snapshot.pool(name)) {
         effects.push("a backend that cannot be connected is passed over for another one".into());
         let times = [("connect_timeout", pool.connect_timeout), ("idle", listener.timeouts.idle)];
         effects.push(format!("time-outs: {}", listed(&times)));
     }
     effects
+}
+
+/// What follows where there is nobody to choose.
+fn nobody(snapshot: &Snapshot, told: &Explanation, consequence: &str) -> Option<String> {
+    if told.pick.is_some() {
+        return None;
+    }
+    let pool = told.pool.as_deref().and_then(|name| snapshot.pool(name));
+    let source = pool.and_then(|(_, pool)| pool.discover.as_ref());
+    Some(match source {
+        Some(source) if !told.live => {
+            format!("the backends are discovered ({source}): the file alone does not say which they are")
+        }
+        Some(source) if told.candidates.is_empty() => {
+            format!("{consequence}: no backend was discovered yet ({source})")
+        }
+        _ => format!("{consequence}: no backend of the pool may be chosen"),
+    })
 }
 
 /// What becomes of what is refused before it is routed.

@@ -180,6 +180,9 @@ fn pool(out: &mut String, pool: &Pool) {
         let own: Vec<_> = (0..pool.backends.len()).filter(|index| zones.is_own(*index)).collect();
         line!(out, "  zone {} of {}: {own:?}", zones.own(), zones.count());
     }
+    if let Some(source) = &pool.discover {
+        line!(out, "  discover {source:?}");
+    }
     if let Some(check) = &pool.health {
         health(out, check);
     }

@@ -152,6 +152,8 @@ impl PoolDraft {
             name: _,
             broken: _,
             backends: _,
+            discover: _,
+            found: _,
             balance,
             health,
             panic,

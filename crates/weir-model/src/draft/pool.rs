@@ -1,6 +1,6 @@
 //! A pool as a file says it.
 
-use super::{Setting, Text};
+use super::{DiscoverDraft, Setting, Text};
 use crate::{
     balance::Policy,
     problem::{Located, Span},
@@ -19,6 +19,10 @@ pub struct PoolDraft {
     pub balance: Setting<BalanceDraft>,
     /// In the order of the file.
     pub backends: Vec<BackendDraft>,
+    /// How more of them are discovered.
+    pub discover: Option<DiscoverDraft>,
+    /// Those that were discovered last. What is wrong with one of them is a warning, and it is left out.
+    pub found: Vec<BackendDraft>,
     /// How they are checked.
     pub health: Option<HealthDraft>,
     /// See [`crate::pool::Pool::panic`].

@@ -5,8 +5,10 @@
 
 mod action;
 mod address;
+mod anew;
 mod balance;
 mod condition;
+mod discover;
 mod files;
 mod header;
 mod listener;
@@ -22,6 +24,9 @@ mod shared;
 mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};
+
+pub use anew::{Anew, anew, discovering};
+pub use pool::judge;
 
 use super::{Process, Secret, Snapshot};
 use crate::{
@@ -64,9 +69,6 @@ pub fn compile(
     let connections = draft.process.connections.as_ref().map(|setting| setting.value);
     let connections_given = matches!(connections, Some(ConnectionsDraft::Count(_)));
 
-    let zone = process.zone.as_ref();
-    let pools: Vec<_> =
-        filled_pools.iter().map(|draft| Arc::new(pool::pool(draft, zone, registry, &mut problems))).collect();
     let names = PoolNames {
         index: pool_drafts.keys().enumerate().map(|(index, name)| (*name, index)).collect(),
         names: pool_drafts.keys().copied().collect(),
@@ -79,6 +81,14 @@ pub fn compile(
         .values()
         .map(|draft| Arc::new(listener::listener(draft, &context, registry, &mut problems)))
         .collect();
+
+    let loops = overlap::Loops::of(&listeners);
+    let zone = process.zone.as_ref();
+    let compiled = filled_pools
+        .iter()
+        .enumerate()
+        .map(|(index, draft)| Arc::new(pool::pool(draft, (zone, &loops, index), registry, &mut problems)));
+    let pools: Vec<_> = compiled.collect();
 
     overlap::binds(&listener_drafts, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);

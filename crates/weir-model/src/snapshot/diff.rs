@@ -8,7 +8,10 @@ mod compare;
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{BindKey, Snapshot};
-use crate::listener::Listener;
+use crate::{
+    listener::Listener,
+    pool::{Backend, Pool},
+};
 
 /// What changes from one snapshot to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -101,6 +104,18 @@ impl Diff {
             settings,
             next_start,
         }
+    }
+
+    /// What changes where pools have other backends and nothing else; each pool as it was and as it will be.
+    pub fn of_backends<'p>(pools: impl Iterator<Item = (&'p Pool, &'p Pool)> + Clone) -> Self {
+        let named = |pool: &'p Pool| {
+            let backends = pool.backends.iter();
+            backends.map(|backend| ((pool.name.clone(), backend.name.clone()), backend))
+        };
+        let old = pools.clone().flat_map(|(old, _)| named(old)).collect();
+        let new = pools.flat_map(|(_, new)| named(new)).collect();
+        let backends = changes(&old, &new, |old: &&Backend, new: &&Backend| compare::backend(old, new));
+        Self { backends, ..Self::default() }
     }
 
     /// True if nothing changes.

@@ -6,12 +6,13 @@ use std::{
 };
 
 use super::{
-    AccessLogStatus, BackendStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus, Sharded,
+    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus,
+    Sharded,
 };
 use crate::{
     balance::{HashTable, Policy},
     limit::RetryBudget,
-    pool::Endpoint,
+    pool::{Endpoint, Pool},
     snapshot::Snapshot,
 };
 
@@ -89,6 +90,7 @@ impl Registry {
                 in_flight: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
+                discovery: DiscoveryStatus::default(),
             })
         };
         self.pools.entry(name.into()).or_insert_with(new).clone()
@@ -149,6 +151,18 @@ impl Registry {
         self.pools.retain(|name, _| pools.contains(&**name));
         self.tables.retain(|name, _| snapshot.pool(name).is_some_and(|(_, pool)| pool.hash_table.is_some()));
         self.backends.retain(|(pool, name), _| backends.contains(&(&**pool, &**name)));
+    }
+
+    /// [`Registry::keep_only`], for the backends of one pool.
+    pub fn keep_only_of(&mut self, pool: &Pool) {
+        let named: BTreeSet<&str> = pool.backends.iter().map(|backend| &*backend.name).collect();
+        let from = (pool.name.to_string(), String::new());
+        let own = self.backends.range(from..).take_while(|((name, _), _)| **name == *pool.name);
+        let gone = own.filter(|((_, backend), _)| !named.contains(&**backend));
+        let gone: Vec<_> = gone.map(|(key, _)| key.clone()).collect();
+        for key in gone {
+            self.backends.remove(&key);
+        }
     }
 
     /// How many names are known, of all kinds.

@@ -14,9 +14,9 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
     admin::{self, Admin, Door},
-    drain,
+    discovery, drain,
     explain::{Circumstances, explain},
-    health::{self, Prober},
+    health::{self, Log, Prober},
     reload::Reloader,
     upgrade::Upgrader,
 };
@@ -24,7 +24,7 @@ use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell}
 use weir_proxy::{
     clock,
     error::Cause,
-    telemetry::{Level, Voice},
+    telemetry::{Level, Voice, timestamp},
     worker::Phase,
 };
 
@@ -86,10 +86,16 @@ impl Control {
         let door = bind.as_ref().map(open).transpose()?;
         let address = door.as_ref().and_then(|door| door.address().ip());
         let socket = door.as_ref().map(Door::copy).transpose()?;
-        let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
+        let log: Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let admin = admin(&cell, &phase, beats, reach, &log);
         let left = Arc::<AtomicBool>::default();
-        let work = work(cell, door.map(|door| (door, admin)), log, phase, left.clone());
+        let sources = discovery::Shared {
+            reloader: admin.reloader.clone(),
+            log: log.clone(),
+            clock: clock::read,
+            wall: || clock::wall().0,
+        };
+        let work = work(cell, door.map(|door| (door, admin)), sources, log, phase, left.clone());
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(work);
             // A look-up that hangs must not hold up the end of the process.
@@ -132,7 +138,7 @@ fn admin(
     phase: &watch::Receiver<Phase>,
     beats: Beats,
     reach: Reach,
-    log: &health::Log,
+    log: &Log,
 ) -> Admin {
     let phase = phase.clone();
     Admin {
@@ -153,6 +159,7 @@ fn admin(
         causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
         log: log.clone(),
         clock: clock::read,
+        timestamp: |seconds| timestamp((seconds, 0)),
     }
 }
 
@@ -160,7 +167,8 @@ fn admin(
 async fn work(
     cell: Arc<SnapshotCell>,
     door: Option<(Door, Admin)>,
-    log: health::Log,
+    sources: discovery::Shared,
+    log: Log,
     phase: watch::Receiver<Phase>,
     left: Arc<AtomicBool>,
 ) {
@@ -193,6 +201,7 @@ async fn work(
         () = checks => {}
         () = health::announce(cell.clone(), log.clone()) => {}
         () = drain::run(cell.clone(), log.clone(), clock::read) => {}
+        () = discovery::run(cell.clone(), sources) => {}
         () = operators => {}
     }
 }

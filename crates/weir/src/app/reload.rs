@@ -20,9 +20,10 @@ use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 use weir_control::{
     config::{self, Compiled, Loaded},
-    reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, plan},
+    reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, Wish, plan},
 };
 use weir_model::{
+    draft::PoolDraft,
     snapshot::{Logging, Snapshot, SnapshotCell, diff},
     status::Registry,
     time::{Millis, Moment},
@@ -59,6 +60,8 @@ pub(super) struct Reloading {
     /// that lets go of it last.
     pub(super) replaced: Vec<(Arc<Snapshot>, Moment)>,
     pub(super) registry: Registry,
+    /// The pools that discover backends, with those that were found last.
+    pub(super) discovering: Vec<PoolDraft>,
     pub(super) bound: Arc<RwLock<Vec<Bound>>>,
     pub(super) orders: Orders,
     pub(super) phase: watch::Receiver<Phase>,
@@ -88,9 +91,10 @@ impl Reloading {
                         _ = self.reload(None);
                     }
                 }
-                Asked::Now(asks) => {
+                Asked::Now(wishes) => {
                     self.free_replaced();
-                    self.answer(asks);
+                    self.take_found(asks.found());
+                    self.answer(wishes);
                 }
             }
         }
@@ -104,10 +108,16 @@ impl Reloading {
 
     /// Those that want the files are all served by one reload: it begins after each of them has asked.
     fn answer(&mut self, asks: Vec<Ask>) {
-        let (with_text, of_files): (Vec<_>, Vec<_>) = asks.into_iter().partition(|ask| ask.text.is_some());
-        for mut ask in with_text {
-            let text = ask.text.take();
-            ask.answer(&self.reload(text));
+        let mut of_files = Vec::new();
+        for ask in asks {
+            match &ask.wish {
+                Wish::Text(text) => {
+                    let result = self.reload(Some(text.clone()));
+                    ask.answer(&result);
+                }
+                Wish::Files => of_files.push(ask),
+                Wish::Found => {}
+            }
         }
         if !of_files.is_empty() {
             let result = self.reload(None);
@@ -136,11 +146,12 @@ impl Reloading {
 
     fn attempt(&mut self, text: Option<String>) -> Result<Outcome, Refusal> {
         let started = Instant::now();
-        let loaded = self.load(text)?;
+        let mut loaded = self.load(text)?;
+        self.carry_found_over(&mut loaded.draft);
         // A configuration that is refused must leave no trace in what is known.
         let mut registry = self.registry.clone();
         let running = self.cell.load();
-        let Compiled { mut snapshot, report } =
+        let Compiled { mut snapshot, report, discovering } =
             config::compile(loaded, running.generation + 1, &mut registry)?;
         let diff = diff::adopt(&running, &mut snapshot);
 
@@ -170,6 +181,7 @@ impl Reloading {
         let generation = snapshot.generation;
         registry.keep_only(&snapshot);
         self.registry = registry;
+        self.discovering = discovering;
         let wanted: HashMap<_, _> = snapshot
             .binds()
             .map(|(key, place)| (key, snapshot.listeners[place.listener].tcp.clone()))

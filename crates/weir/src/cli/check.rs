@@ -62,8 +62,13 @@ fn report(path: &Path, compiled: &Compiled) {
     let snapshot = &compiled.snapshot;
     let routes: usize = snapshot.listeners.iter().map(|listener| listener.routes.routes().len()).sum();
     let backends: usize = snapshot.pools.iter().map(|pool| pool.backends.len()).sum();
+    let discovering = snapshot.pools.iter().filter(|pool| pool.discover.is_some()).count();
+    let more = match discovering {
+        0 => String::new(),
+        count => format!(", and those that {count} of the pools discover"),
+    };
     println!(
-        "{} is valid: {} listeners, {routes} routes, {} pools, {backends} backends",
+        "{} is valid: {} listeners, {routes} routes, {} pools, {backends} backends{more}",
         path.display(),
         snapshot.listeners.len(),
         snapshot.pools.len(),

@@ -63,6 +63,11 @@ fn text(status: &Value) -> String {
         rows.extend(list(&pool["backends"]).map(|backend| row(pool, backend)));
     }
     out.push_str(&table(&rows, &[4, 5, 6, 7, 8, 9]));
+    let discovered: String = list(&status["pools"]).filter_map(discovery).collect();
+    if !discovered.is_empty() {
+        out.push('\n');
+        out.push_str(&discovered);
+    }
     out
 }
 
@@ -83,6 +88,25 @@ fn listener(listener: &Value) -> Vec<String> {
         bytes(&listener["bytes_in"]),
         bytes(&listener["bytes_out"]),
     ]
+}
+
+/// Where the backends of a pool come from, if not from the file.
+fn discovery(pool: &Value) -> Option<String> {
+    let told = pool["discovery"].as_object()?;
+    let mut out = format!(
+        "pool {} discovers by {}: {} backends, last answer {}\n",
+        shown(&pool["name"]),
+        shown(&told["source"]),
+        told["backends"],
+        told["last_success"].as_str().unwrap_or("never"),
+    );
+    if told["last_error"].is_string() {
+        out.push_str(&format!("  failing: {}\n", shown(&told["last_error"])));
+    }
+    for sentence in list(&told["left_out"]) {
+        out.push_str(&format!("  leaves out {}\n", shown(sentence)));
+    }
+    Some(out)
 }
 
 fn row(pool: &Value, backend: &Value) -> Vec<String> {

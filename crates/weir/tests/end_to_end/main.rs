@@ -8,6 +8,7 @@ mod support;
 mod abort;
 mod balance;
 mod crowd;
+mod discovery;
 mod doorway;
 mod drain;
 mod explain;

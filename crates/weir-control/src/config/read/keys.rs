@@ -12,7 +12,9 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
-pub(super) use pool::{BACKEND, BALANCE, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, TCP_PROBE};
+pub(super) use pool::{
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, TCP_PROBE,
+};
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
     ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
@@ -106,7 +108,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 32] = [
+static ALL: [&Keys; 34] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -125,6 +127,8 @@ static ALL: [&Keys; 32] = [
     &EDITS,
     &POOL,
     &BACKEND,
+    &DISCOVER,
+    &DOCKER,
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,

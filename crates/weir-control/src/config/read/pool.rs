@@ -10,7 +10,7 @@ use weir_model::{
     status::State,
 };
 
-use super::{Reader, fields::Fields, keys, route};
+use super::{Reader, discover, fields::Fields, keys, route};
 use crate::config::yaml::{Node, Value};
 
 const POLICIES: [(&str, Policy); 9] = [
@@ -47,6 +47,7 @@ fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
         let nodes = reader.list(node, "backends");
         draft.backends = nodes.iter().filter_map(|node| backend(reader, node)).collect();
     }
+    draft.discover = discover::discover(reader, &fields);
     draft
 }
 
@@ -95,7 +96,8 @@ fn balance(reader: &mut Reader, node: &Node) -> Option<BalanceDraft> {
     Some(BalanceDraft { policy, ..BalanceDraft::default() })
 }
 
-fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> {
+/// One entry of a list of backends.
+pub(super) fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> {
     if !matches!(node.value, Value::Map(_)) {
         let address = reader.text(node)?;
         let address = reader.address(address);

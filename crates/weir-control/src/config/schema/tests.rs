@@ -132,6 +132,7 @@ fn sample(keys: &Keys) -> Value {
         "REDIRECT" => json!({ "host": "a.example.com" }),
         "PATH_REGEX" => json!({ "from": "a", "to": "b" }),
         "BACKEND" => json!({ "address": "10.0.0.3:80" }),
+        "DISCOVER" => json!({ "dns": "app.internal:80" }),
         "HEALTH" => json!({ "tcp": {} }),
         "HTTP_PROBE" => json!({ "path": "/" }),
         "BALANCE" => json!({ "policy": "random" }),

@@ -58,7 +58,8 @@ pub(super) fn hairpins(
         .values()
         .map(|pool| {
             let addresses = pool.backends.iter().map(|backend| &backend.address);
-            addresses.filter_map(|text| Some((doors.behind(text)?, text))).collect()
+            let lead = |text| Some((doors.behind(&address::endpoint(text).ok()?)?, text));
+            addresses.filter_map(lead).collect()
         })
         .collect();
     for (pool, leads_to) in leads.iter().enumerate() {
@@ -80,6 +81,28 @@ pub(super) fn hairpins(
             let related = bind.map(|bind| (bind.span, "the listener is bound here".to_owned()));
             problems.push(Problem { related, ..problem });
         }
+    }
+}
+
+/// The listeners that a discovered backend must not be.
+pub(super) struct Loops<'l> {
+    listeners: &'l [Arc<Listener>],
+    doors: Doors<'l>,
+}
+
+impl<'l> Loops<'l> {
+    pub(super) fn of(listeners: &'l [Arc<Listener>]) -> Self {
+        Self { listeners, doors: Doors::of(listeners) }
+    }
+
+    /// What is wrong with a backend of a pool that is a listener which leads to this very pool.
+    pub(super) fn problem(&self, endpoint: &Endpoint, index: PoolIndex, pool: &str) -> Option<Problem> {
+        let listener = &self.listeners[self.doors.behind(endpoint)?];
+        let cause = format!(
+            "`{endpoint}` is weir's own listener `{}`, which leads to the pool `{pool}` again",
+            listener.name
+        );
+        pools_of(listener).contains(&index).then(|| Problem::error(Span::default(), cause, ""))
     }
 }
 
@@ -139,12 +162,12 @@ impl<'l> Doors<'l> {
 
     /// The listener that a backend's address belongs to. Which addresses this machine has besides loopback is not known
     /// here; those are found at run time.
-    fn behind(&self, text: &Text) -> Option<usize> {
-        let to: SocketAddr = match address::endpoint(text).ok()? {
-            Endpoint::Address(address) => address,
-            Endpoint::Name(host, port) if &*host == "localhost" => (Ipv4Addr::LOCALHOST, port).into(),
+    fn behind(&self, endpoint: &Endpoint) -> Option<usize> {
+        let to: SocketAddr = match endpoint {
+            Endpoint::Address(address) => *address,
+            Endpoint::Name(host, port) if &**host == "localhost" => (Ipv4Addr::LOCALHOST, *port).into(),
             Endpoint::Name(..) => return None,
-            Endpoint::Unix(path) => return self.by_path.get(&*path).copied(),
+            Endpoint::Unix(path) => return self.by_path.get(&**path).copied(),
         };
         let leads_here = |at: &Address| {
             at.ip().is_some_and(|at| {

@@ -1,29 +1,29 @@
 //! Pools: backends, checks, connection policy.
 
+mod backends;
 mod members;
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc};
 
-use super::{address, balance, condition, header, kept, value, within};
+pub use backends::judge;
+pub(super) use backends::zone;
+
+use super::{balance, condition, discover, header, kept, overlap::Loops, value, within};
 use crate::{
-    draft::{
-        BackendDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft,
-        Text,
-    },
+    draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
-    pool::{Backend, Endpoint, Keepalive, Pool, PoolLimits},
-    problem::{Problem, Span},
-    status::{Health, Registry, State},
+    pool::{Keepalive, Pool, PoolIndex, PoolLimits},
+    problem::Problem,
+    status::Registry,
     time::Millis,
 };
 
-const WEIGHTS: RangeInclusive<u64> = 0..=1_000_000;
 const PORTS: RangeInclusive<u64> = 1..=65_535;
 
 /// One pool.
 pub(super) fn pool(
     draft: &PoolDraft,
-    own_zone: Option<&Arc<str>>,
+    (own_zone, loops, index): (Option<&Arc<str>>, &Loops<'_>, PoolIndex),
     registry: &mut Registry,
     problems: &mut Vec<Problem>,
 ) -> Pool {
@@ -32,7 +32,7 @@ pub(super) fn pool(
         .as_ref()
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
-    let backends = backends(draft, health.as_ref(), registry, problems);
+    let backends = backends::of(draft, health.as_ref(), (loops, index), registry, problems);
     members::judge(draft, &backends, problems);
     let balance = balance::balance(draft.balance.as_ref(), problems);
     let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
@@ -42,6 +42,9 @@ pub(super) fn pool(
         balance,
         zones: members::zones(draft, own_zone, &backends, problems),
         backends,
+        discover: draft.discover.as_ref().and_then(|discover| {
+            discover::source(discover, &draft.name.value, draft.broken, problems).map(Arc::new)
+        }),
         health,
         panic: value(&draft.panic, 0),
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
@@ -54,67 +57,6 @@ pub(super) fn pool(
             .map_or_else(Keepalive::default, |keepalive| reuse(&keepalive.value)),
         limits: limits(&draft.limits),
         status: registry.pool(&draft.name.value),
-    }
-}
-
-fn backends(
-    draft: &PoolDraft,
-    health: Option<&HealthCheck>,
-    registry: &mut Registry,
-    problems: &mut Vec<Problem>,
-) -> Vec<Backend> {
-    let mut names: BTreeMap<Arc<str>, Span> = BTreeMap::new();
-    let mut backends = Vec::with_capacity(draft.backends.len());
-    for backend_draft in &draft.backends {
-        let Some(endpoint) = kept(address::endpoint(&backend_draft.address), problems) else {
-            continue;
-        };
-        let (name, span) = name_of(backend_draft, &endpoint);
-        if let Some(first) = names.insert(name.clone(), span) {
-            let cause = format!("the pool `{}` has two backends named `{name}`", draft.name.value);
-            let problem = Problem::error(span, cause, "remove one of them, or give it a `name` of its own");
-            problems.push(problem.with_related(first, "the first one is here"));
-            continue;
-        }
-        let weight = within(&backend_draft.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
-        let zone = backend_draft.zone.as_ref().and_then(|zone| kept(self::zone(zone), problems));
-        let status = registry.backend(&draft.name.value, &name, &endpoint, first_health(health, &endpoint));
-        backends.push(Backend {
-            name,
-            endpoint,
-            weight,
-            state: value(&backend_draft.state, State::default()),
-            backup: value(&backend_draft.backup, false),
-            max_connections: value(&backend_draft.max_connections, u32::MAX),
-            zone,
-            status,
-        });
-    }
-    backends
-}
-
-/// The name of a zone.
-pub(super) fn zone(text: &Text) -> Result<Arc<str>, Problem> {
-    if text.value.is_empty() || text.value.contains(char::is_control) {
-        let cause = format!("`{}` is not the name of a zone", text.value.escape_debug());
-        return Err(Problem::error(text.span, cause, "write for example `zone: a`"));
-    }
-    Ok(text.value.as_str().into())
-}
-
-fn name_of(draft: &BackendDraft, endpoint: &Endpoint) -> (Arc<str>, Span) {
-    match (&draft.name, endpoint) {
-        (Some(name), _) => (name.value.as_str().into(), name.span),
-        (None, endpoint) => (endpoint.to_string().into(), draft.address.span),
-    }
-}
-
-/// A host name has no address before it was looked up, so it cannot start up.
-fn first_health(check: Option<&HealthCheck>, endpoint: &Endpoint) -> Health {
-    match (check, endpoint) {
-        (_, Endpoint::Name(..)) => Health::Unknown,
-        (Some(check), _) if !check.initially_up => Health::Unknown,
-        _ => Health::Up,
     }
 }
 

@@ -50,7 +50,9 @@ pub(super) fn pools(
 fn refuse_port_of_sockets(draft: &PoolDraft, pool: &Pool, problems: &mut Vec<Problem>) {
     let is_socket = |backend: &Backend| matches!(backend.endpoint, Endpoint::Unix(_));
     let port = draft.health.as_ref().and_then(|health| health.port.as_ref());
-    if let Some(port) = port.filter(|_| !pool.backends.is_empty() && pool.backends.iter().all(is_socket)) {
+    if let Some(port) = port.filter(|_| {
+        pool.discover.is_none() && !pool.backends.is_empty() && pool.backends.iter().all(is_socket)
+    }) {
         let cause = "`port` has no meaning for backends on unix sockets";
         problems.push(Problem::error(port.span, cause, "remove it"));
     }

@@ -89,6 +89,7 @@ pub(super) fn route((old, from): (&Route, &Snapshot), (new, to): (&Route, &Snaps
 pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
     let mut keys = differences!(old, new, Pool {
         balance => "balance",
+        discover => "discover",
         health => "health",
         panic => "panic",
         zones => "zone_aware",

@@ -29,9 +29,11 @@ keys! {
              drawn by lot; the better of two by recent latency and load (`ewma`); for `source_hash`, `ring_hash` and `maglev` the \
              same one for the same key, which is the client's address unless the long form says otherwise; or the first in \
              the list that has less than its `max_connections`. Weights count in all but the last.";
-        "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Required,
+        "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Nothing,
             "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
-             addresses.";
+             addresses. A pool has at least one, unless it has `discover`.";
+        "discover" = Map(&DISCOVER), Nothing,
+            "More backends than those of the file, which come and go: see docs/discovery.md.";
         "health" = AnyOf(&[Map(&HEALTH), Words(&["none"])]), Nothing,
             "How backends are checked; not at all unless given. `none` keeps a default away.";
         "panic" = Share, Is("0%"),
@@ -49,9 +51,33 @@ keys! {
         "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
         "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
     } later [
-        "discover", "outlier", "slow_start", "sticky", "protocol", "tls",
+        "outlier", "slow_start", "sticky", "protocol", "tls",
         "send_proxy_protocol",
     ];
+    DISCOVER = "the `discover` of a pool" {
+        "dns" = Text, Nothing,
+            "`NAME:PORT`: each address of the name is a backend. Not the same as the name under `backends`, which is one \
+             backend.";
+        "srv" = Text, Nothing,
+            "The name of service records, as `_http._tcp.app.internal`: each target is a backend, with the port and the weight \
+             of its record. Higher priority numbers are backups.";
+        "file" = Text, Nothing, "A file with a list as under `backends`, in YAML or JSON. It is read again whenever it changes.";
+        "docker" = AnyOf(&[Text, Map(&DOCKER)]), Nothing,
+            "Running containers with a label. A text is short for `{ label: weir.pool=TEXT }`.";
+        "refresh" = Period, Is("10s"),
+            "dns and srv: the longest time between two questions. An answer with a shorter time to live is asked for again when \
+             that is over, but not within a second.";
+        "servers" = OneOrMore(&Text), Nothing,
+            "dns and srv: name servers as `ADDRESS` or `ADDRESS:PORT`; those of /etc/resolv.conf, after /etc/hosts, unless \
+             given.";
+    } exactly one of ["dns", "srv", "file", "docker"] later ["kubernetes", "xds", "consul"];
+    DOCKER = "the `docker` of a discovery" {
+        "host" = Text, Is("unix:///var/run/docker.sock"), "The unix socket of the engine's API: Docker's, or Podman's.";
+        "label" = Text, Nothing, "`KEY=VALUE`, or `KEY` for any value; `weir.pool=` and the name of the pool unless given.";
+        "port" = Number(1, 65_535), Nothing,
+            "The port of a container that says none in its label `weir.port`; unless given, the only one that it exposes.";
+        "network" = Text, Nothing, "The network whose address is used; the first one by name unless given.";
+    };
     BALANCE = "the long form of `balance`" {
         "policy" = Words(POLICIES), Required,
             "As in the short form. `maglev` spreads keys most evenly and `ring_hash` moves the fewest of them when the list of \

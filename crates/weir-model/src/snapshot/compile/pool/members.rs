@@ -12,7 +12,8 @@ use crate::{
 
 /// What is wrong with the backends together.
 pub(super) fn judge(draft: &PoolDraft, backends: &[Backend], problems: &mut Vec<Problem>) {
-    if draft.broken || backends.len() != draft.backends.len() {
+    // What is discovered comes and goes.
+    if draft.broken || draft.discover.is_some() || backends.len() != draft.backends.len() {
         return;
     }
     let (name, span) = (&draft.name.value, draft.name.span);
@@ -57,7 +58,7 @@ pub(super) fn zones(
         problems.push(Problem::error(key.span, cause, remedy));
         return None;
     };
-    if !draft.broken && backends.len() == draft.backends.len() {
+    if !draft.broken && draft.discover.is_none() && backends.len() == draft.backends.len() {
         problems.extend(nobody_near(name, key.span, own, backends));
     }
     Some(Zones::new(own, backends.iter().map(|backend| backend.zone.as_ref())))
