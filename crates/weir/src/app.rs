@@ -139,7 +139,7 @@ impl App {
     }
 
     fn start(
-        loaded: Loaded,
+        mut loaded: Loaded,
         source: Option<Source<'_>>,
         log: Sink,
         mut inheritance: Inheritance,
@@ -147,6 +147,7 @@ impl App {
     ) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
+        inheritance.carry_found_over(&mut loaded.draft);
         let Compiled { snapshot, report, discovering } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
