@@ -1,16 +1,21 @@
 //! What a process begins with that others have opened or known before it: the process that it takes over from, or a service
 //! manager.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+};
 
 use weir_model::{
     draft::{BackendDraft, Draft, Text},
+    health::Fact,
     listener::{Address, Bind},
     pool::{Backend, Pool},
     problem::{Located, Span},
     snapshot::{BindKey, Snapshot, SnapshotCell},
     status::{Health, Order, Orders, State},
-    time::Moment,
+    time::{Millis, Moment},
 };
 
 use super::listeners::takes_both;
@@ -71,8 +76,9 @@ impl Inheritance {
         let mut found = BTreeMap::new();
         for record in &self.backends {
             let known = find(snapshot, (&record.pool, &record.name, &record.endpoint));
-            if let Some((_, backend)) = known {
+            if let Some((pool, backend)) = known {
                 record.tell(backend, now);
+                pool.status.unsettled.store(true, Ordering::Release);
             }
             if let Some((pool, _)) = known.filter(|_| record.found.is_some()) {
                 found.entry(&*pool.name).or_insert((pool, 0)).1 += 1;
@@ -110,20 +116,21 @@ fn find<'s>(
 
 impl BackendRecord {
     /// What is known of every backend of a snapshot.
-    pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
+    pub(super) fn all(snapshot: &Snapshot, now: Moment) -> Vec<Self> {
         let mut records = Vec::new();
         for pool in &snapshot.pools {
             // Those that were found come after those that stand in the file.
             let found = usize::try_from(pool.status.discovery.found()).unwrap_or(0);
             let written = pool.backends.len().saturating_sub(found);
-            let of =
-                |(index, backend)| Self::of(&pool.name, backend, pool.discover.is_some() && index >= written);
+            let is_found = |index| pool.discover.is_some() && index >= written;
+            let of = |(index, backend)| Self::of(&pool.name, backend, is_found(index), now);
             records.extend(pool.backends.iter().enumerate().map(of));
         }
         records
     }
 
-    fn of(pool: &Arc<str>, backend: &Backend, found: bool) -> Self {
+    fn of(pool: &Arc<str>, backend: &Backend, found: bool, now: Moment) -> Self {
+        let view = backend.status.view();
         let status = &backend.status;
         Self {
             pool: pool.to_string(),
@@ -136,6 +143,9 @@ impl BackendRecord {
                 Health::Unknown => None,
             },
             reason: status.reason().to_string(),
+            ejected: view
+                .ejection()
+                .map(|ejection| (ejection.until.since(now).0, ejection.reason.to_string())),
             addresses: status.addresses.load().to_vec(),
             found: found.then(|| FoundRecord {
                 weight: backend.weight,
@@ -171,7 +181,10 @@ impl BackendRecord {
             Some("down") => Health::Down,
             _ => return,
         };
-        status.set_health(health, &self.reason, now);
+        status.apply(Fact::Checked(health, &self.reason), now);
+        if let Some((left, reason)) = &self.ejected {
+            status.apply(Fact::Ejected(Millis(*left), reason), now);
+        }
     }
 }
 
