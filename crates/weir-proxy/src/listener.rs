@@ -250,4 +250,79 @@ mod tests {
         assert!(!accepted.keepalive().unwrap());
         assert_eq!(accepted.tcp_user_timeout().unwrap().unwrap_or_default(), Duration::ZERO);
     }
+
+    fn plain() -> TcpOptions {
+        TcpOptions { keepalive: Millis::NONE, user_timeout: Millis::NONE, backlog: 64 }
+    }
+
+    fn any() -> Bind {
+        Bind { address: Address::Ip("127.0.0.1:0".parse().unwrap()), either_family: false }
+    }
+
+    fn copies(listening: &ListeningSockets) -> Vec<OwnedFd> {
+        listening.sockets.iter().map(|socket| socket.try_clone().unwrap().into()).collect()
+    }
+
+    /// Accepts everything that waits, wherever it waits.
+    fn waiting(listening: &ListeningSockets) -> Vec<TcpStream> {
+        let queue = |socket: &TcpListener| std::iter::from_fn(|| socket.accept().ok()).collect::<Vec<_>>();
+        listening.sockets.iter().flat_map(queue).map(|(stream, _)| stream).collect()
+    }
+
+    #[test]
+    fn who_waits_when_sockets_change_hands_is_served() {
+        use std::io::{Read as _, Write as _};
+
+        let address = any().address;
+        let first = bind(&any(), &plain(), 2, false).unwrap().unwrap().listen().unwrap();
+        let port = first.sockets[0].local_addr().unwrap();
+        // More sockets than before, and fewer.
+        let mut before = first;
+        for count in [3, 1] {
+            let mut clients: Vec<_> = (0..30).map(|_| TcpStream::connect(port).unwrap()).collect();
+            let next = inherit(&address, copies(&before), &plain(), count).unwrap();
+            let there = before.sockets.len();
+            before.leave();
+            let next = next.listen().unwrap();
+            assert_eq!(next.sockets.len(), there.max(count), "none that was there is given up");
+            let accepted = waiting(&next);
+            assert_eq!(accepted.len(), clients.len());
+            accepted.into_iter().for_each(|mut stream| stream.write_all(b"x").unwrap());
+            for client in &mut clients {
+                let mut heard = Vec::new();
+                client.read_to_end(&mut heard).unwrap();
+                assert_eq!(heard, b"x", "served in order, not reset");
+            }
+            before = next;
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_not_shared_is_one_socket_for_all() {
+        let own = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = own.local_addr().unwrap();
+        let address = Address::Ip(port);
+        let given = vec![own.try_clone().unwrap().into()];
+        let listening = inherit(&address, given, &plain(), 3).unwrap().listen().unwrap();
+        assert_eq!(listening.sockets.len(), 3);
+        let _client = TcpStream::connect(port).unwrap();
+        assert_eq!(waiting(&listening).len(), 1);
+        assert!(inherit(&address, Vec::new(), &plain(), 1).is_err());
+    }
+
+    #[test]
+    fn the_file_of_a_socket_goes_with_its_last_owner() {
+        use std::os::unix::net::UnixStream;
+
+        let path: std::sync::Arc<std::path::Path> =
+            std::env::temp_dir().join(format!("weir-inherit-{}.sock", std::process::id())).into();
+        let address = Address::Unix(path.clone());
+        let unix = Bind { address: address.clone(), either_family: false };
+        let first = bind(&unix, &plain(), 1, false).unwrap().unwrap().listen().unwrap();
+        let second = inherit(&address, copies(&first), &plain(), 2).unwrap().listen().unwrap();
+        first.leave();
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(second);
+        assert!(!path.exists());
+    }
 }

@@ -139,7 +139,7 @@ impl App {
     }
 
     fn start(
-        loaded: Loaded,
+        mut loaded: Loaded,
         source: Option<Source<'_>>,
         log: Sink,
         mut inheritance: Inheritance,
@@ -147,6 +147,7 @@ impl App {
     ) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
+        inheritance.carry_found_over(&mut loaded.draft);
         let Compiled { snapshot, report, discovering } = config::compile(loaded, 1, &mut registry)
             .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
@@ -217,16 +218,19 @@ impl App {
             access,
             _log: log,
         };
-        for (listener, address) in app.addresses() {
-            app.voice.say(Level::Info, format!("listener={listener} bound to {address}"));
+        app.say_what_is_bound(&inheritance);
+        Ok(app)
+    }
+
+    /// Says where clients can come, and what was inherited for nothing.
+    fn say_what_is_bound(&self, inheritance: &Inheritance) {
+        for (listener, address) in self.addresses() {
+            self.voice.say(Level::Info, format!("listener={listener} bound to {address}"));
         }
         for (label, _) in &inheritance.sockets {
-            app.voice.say(
-                Level::Warn,
-                format!("no listener is bound to {label}: the socket that came for it is closed"),
-            );
+            let text = format!("no listener is bound to {label}: the socket that came for it is closed");
+            self.voice.say(Level::Warn, text);
         }
-        Ok(app)
     }
 
     /// Every address that is bound, with its listener.

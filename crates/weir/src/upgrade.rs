@@ -39,7 +39,7 @@ pub(crate) struct Handover {
     pub(crate) sockets: Vec<SocketRecord>,
     /// Where the admin API is bound, as the file says it.
     pub(crate) admin: Option<String>,
-    /// What is known of the health of backends.
+    /// What is known of backends.
     pub(crate) backends: Vec<BackendRecord>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct SocketRecord {
     pub(crate) count: usize,
 }
 
-/// What is known of the health of a backend.
+/// What is known of a backend.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BackendRecord {
     pub(crate) pool: String,
@@ -68,6 +68,21 @@ pub(crate) struct BackendRecord {
     pub(crate) ejected: Option<(u64, String)>,
     /// What its host name stands for.
     pub(crate) addresses: Vec<std::net::SocketAddr>,
+    /// What was found out about it; nothing if it stands in the file.
+    #[serde(default)]
+    pub(crate) found: Option<FoundRecord>,
+}
+
+/// What a pool's discovery has found out about a backend.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FoundRecord {
+    pub(crate) weight: u32,
+    pub(crate) backup: bool,
+    pub(crate) zone: Option<String>,
+    /// As the configuration says it.
+    pub(crate) state: String,
+    /// Nothing for no limit.
+    pub(crate) max_connections: Option<u32>,
 }
 
 /// What operators have set for a backend, and what the file said then.

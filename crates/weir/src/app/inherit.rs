@@ -2,21 +2,24 @@
 //! manager.
 
 use std::{
+    collections::BTreeMap,
     os::fd::OwnedFd,
     sync::{Arc, atomic::Ordering},
 };
 
 use weir_model::{
+    draft::{BackendDraft, Draft, Text},
     health::Fact,
     listener::{Address, Bind},
     pool::{Backend, Pool},
+    problem::{Located, Span},
     snapshot::{BindKey, Snapshot, SnapshotCell},
     status::{Health, Order, Orders, State},
     time::{Millis, Moment},
 };
 
 use super::listeners::takes_both;
-use crate::upgrade::{BackendRecord, OrdersRecord};
+use crate::upgrade::{BackendRecord, FoundRecord, OrdersRecord};
 
 /// Sockets and knowledge from before.
 #[derive(Debug, Default)]
@@ -25,7 +28,7 @@ pub(crate) struct Inheritance {
     pub(crate) sockets: Vec<(String, Vec<OwnedFd>)>,
     /// The socket of the admin API, and what it is bound to by the file of the process before.
     pub(crate) admin: Option<(String, OwnedFd)>,
-    /// What was known of the health of backends.
+    /// What was known of backends.
     pub(crate) backends: Vec<BackendRecord>,
 }
 
@@ -59,13 +62,31 @@ impl Inheritance {
         self.sockets.swap_remove(position).1.pop()
     }
 
+    /// Gives pools that discover their backends those that were found before: nobody has said that they are gone, and the
+    /// first answer may take a while.
+    pub(super) fn carry_found_over(&self, draft: &mut Draft) {
+        for pool in draft.pools.iter_mut().filter(|pool| pool.discover.is_some()) {
+            let own = self.backends.iter().filter(|record| *record.pool == pool.name.value);
+            pool.found = own.filter_map(BackendRecord::as_found).collect();
+        }
+    }
+
     /// Gives backends that are still there the health that they had.
     pub(super) fn remember_health(&self, snapshot: &Snapshot, now: Moment) {
+        let mut found = BTreeMap::new();
         for record in &self.backends {
-            if let Some((pool, backend)) = find(snapshot, (&record.pool, &record.name, &record.endpoint)) {
+            let known = find(snapshot, (&record.pool, &record.name, &record.endpoint));
+            if let Some((pool, backend)) = known {
                 record.tell(backend, now);
                 pool.status.unsettled.store(true, Ordering::Release);
             }
+            if let Some((pool, _)) = known.filter(|_| record.found.is_some()) {
+                found.entry(&*pool.name).or_insert((pool, 0)).1 += 1;
+            }
+        }
+        // For whoever takes over from this process before the first answer has come.
+        for (pool, count) in found.into_values().filter(|(pool, _)| pool.discover.is_some()) {
+            pool.status.discovery.used(count, Vec::new());
         }
     }
 }
@@ -94,15 +115,21 @@ fn find<'s>(
 }
 
 impl BackendRecord {
-    /// What is known of the health of every backend of a snapshot.
+    /// What is known of every backend of a snapshot.
     pub(super) fn all(snapshot: &Snapshot, now: Moment) -> Vec<Self> {
-        let pools = snapshot.pools.iter();
-        pools
-            .flat_map(|pool| pool.backends.iter().map(|backend| Self::of(&pool.name, backend, now)))
-            .collect()
+        let mut records = Vec::new();
+        for pool in &snapshot.pools {
+            // Those that were found come after those that stand in the file.
+            let found = usize::try_from(pool.status.discovery.found()).unwrap_or(0);
+            let written = pool.backends.len().saturating_sub(found);
+            let is_found = |index| pool.discover.is_some() && index >= written;
+            let of = |(index, backend)| Self::of(&pool.name, backend, is_found(index), now);
+            records.extend(pool.backends.iter().enumerate().map(of));
+        }
+        records
     }
 
-    fn of(pool: &Arc<str>, backend: &Backend, now: Moment) -> Self {
+    fn of(pool: &Arc<str>, backend: &Backend, found: bool, now: Moment) -> Self {
         let view = backend.status.view();
         let status = &backend.status;
         Self {
@@ -120,7 +147,30 @@ impl BackendRecord {
                 .ejection()
                 .map(|ejection| (ejection.until.since(now).0, ejection.reason.to_string())),
             addresses: status.addresses.load().to_vec(),
+            found: found.then(|| FoundRecord {
+                weight: backend.weight,
+                backup: backend.backup,
+                zone: backend.zone.as_deref().map(str::to_owned),
+                state: backend.state.word().to_owned(),
+                max_connections: Some(backend.max_connections).filter(|most| *most != u32::MAX),
+            }),
         }
+    }
+
+    /// The same as it was found, if it was.
+    fn as_found(&self) -> Option<BackendDraft> {
+        let FoundRecord { weight, backup, zone, state, max_connections } = self.found.as_ref()?;
+        let text = |value: &String| Text::new(value.clone(), Span::default());
+        let state = State::of_word(state).filter(|state| *state != State::Active);
+        Some(BackendDraft {
+            address: text(&self.endpoint),
+            name: Some(text(&self.name)),
+            weight: Some(Located::new(*weight, Span::default())),
+            backup: backup.then(|| Located::new(true, Span::default())),
+            zone: zone.as_ref().map(text),
+            state: state.map(|state| Located::new(state, Span::default())),
+            max_connections: max_connections.map(|most| Located::new(most, Span::default())),
+        })
     }
 
     fn tell(&self, backend: &Backend, now: Moment) {

@@ -148,3 +148,37 @@ fn what_does_not_end_in_time_is_cut_and_counted() {
     assert!(session.closed());
     wait_until("it ends", || !is_there(third));
 }
+
+#[test]
+fn what_was_discovered_stays_although_nobody_answers_any_more() {
+    let (web, tcp) = (FakeBackend::answering(Answer::ok("ok")), echo());
+    let mut world = World::new("found");
+    let written = format!("backends: [{{ address: '{}', name: one }}]", web.address());
+    world.write(&world.text(1, &web, &tcp).replace(&written, "discover: { file: backends.json }"));
+    let found =
+        |name: &str, more: &str| format!(r#"{{ "address": "{}", "name": "{name}"{more} }}"#, web.address());
+    let list = format!("[{}, {}]", found("one", ""), found("two", r#", "weight": 3, "state": "draining""#));
+    fs::write(world.folder.join("backends.json"), list).unwrap();
+    world.run();
+    assert!(world.weir(&["enable", "app", "two"]).status.success());
+    assert!(world.weir(&["disable", "app", "one"]).status.success());
+    fs::write(world.folder.join("backends.json"), "nonsense").unwrap();
+    // The second time, the answer of the first process is known to nobody but the second.
+    for round in 2..4 {
+        assert_eq!(world.upgrade().0, 0);
+        wait_until("it is written down", || world.pids().len() == round);
+        assert_eq!(RawClient::connect(world.web).get("/").text(), "ok");
+        let status = world.status();
+        let told = |index: usize| {
+            let backend = &status["pools"][0]["backends"][index];
+            (
+                backend["name"].clone(),
+                backend["state"].clone(),
+                backend["weight"].clone(),
+                backend["health"].clone(),
+            )
+        };
+        assert_eq!(told(0), ("one".into(), "disabled".into(), 1.into(), "up".into()));
+        assert_eq!(told(1), ("two".into(), "active".into(), 3.into(), "up".into()));
+    }
+}
