@@ -44,6 +44,27 @@ fn addresses_come_and_go_with_the_answers() {
 }
 
 #[test]
+fn requests_and_connections_wait_for_the_first_answer() {
+    let farm = Farm::new(1);
+    for protocol in ["http", "tcp"] {
+        let server = DnsServer::start();
+        server.tell("app.test", "A", DnsReply::Silence);
+        let pool = format!("{}, limits: {{ queue_timeout: 20s }}", dns(&server, farm.port));
+        let text = text(&pool).replace("protocol: http", &format!("protocol: {protocol}"));
+        let weir = Discovering(weir::app::App::from_text(&text).unwrap());
+        let address = weir.0.address("web");
+        std::thread::scope(|scope| {
+            let client = scope.spawn(move || RawClient::connect(address).get("/").status());
+            wait_until("it waits for a backend", || weir.pending() == 1);
+            assert!(server.asked() > 0);
+            server.tell_addresses("app.test", &[farm.ip(1)]);
+            assert_eq!(client.join().unwrap(), 200, "{protocol}");
+        });
+        assert_eq!(weir.pending(), 0);
+    }
+}
+
+#[test]
 fn whatever_goes_wrong_the_last_good_set_stays() {
     let farm = Farm::new(1);
     let server = DnsServer::start();
