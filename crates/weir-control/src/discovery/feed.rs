@@ -84,7 +84,9 @@ impl Feed {
 
     /// These are all the backends there are. Handed over unless it is what was handed over last.
     pub(super) fn entries(&mut self, entries: Vec<Entry>, left_out: Vec<String>) {
-        if self.last.as_ref() == Some(&entries) && left_out.is_empty() {
+        // Where none of it is used any more, a reload has let it go in the meantime.
+        let is_used = self.status.discovery.found() > 0;
+        if self.last.as_ref() == Some(&entries) && left_out.is_empty() && is_used {
             return self.went_well();
         }
         let backends = entries.iter().map(BackendDraft::from).collect();

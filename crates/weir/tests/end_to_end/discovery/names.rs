@@ -177,6 +177,10 @@ fn a_reload_keeps_what_was_discovered() {
     weir.0.reload_text(&text(&format!("backends: ['{}']", farm.name(2)))).unwrap();
     assert_eq!(weir.backends(), [farm.name(2)]);
     assert!(weir.discovery().is_null());
+    // With it again they are found again, however soon that is.
+    server.tell_addresses("app.test", &[farm.ip(1)]);
+    weir.0.reload_text(&text(&dns(&server, farm.port))).unwrap();
+    weir.wait_for(&[&farm.name(1)]);
 }
 
 #[test]
