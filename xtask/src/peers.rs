@@ -5,6 +5,7 @@
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
 
 mod clients;
+mod crowd;
 mod databases;
 mod demo;
 mod discovery;
@@ -12,8 +13,10 @@ mod idle;
 mod kill;
 mod prometheus;
 mod reload;
+mod rolling;
 mod shutdown;
 mod site;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 
@@ -27,7 +30,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 16] = [
+const TESTS: [(&str, Test); 18] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -37,6 +40,8 @@ const TESTS: [(&str, Test); 16] = [
     ("backend_killed_tcp", kill::tcp),
     ("shutdown_drains", shutdown::drains),
     ("fifty_reloads", reload::fifty),
+    ("rolling_restart", rolling::restarts),
+    ("ten_upgrades", upgrade::ten),
     ("metrics_parsers", prometheus::parsers),
     ("prometheus_scrapes", prometheus::scrapes),
     ("discovery_addresses", discovery::names::addresses),

@@ -34,6 +34,7 @@ use crate::{
     metrics::{self, Beside, Format},
     reload::Reloader,
     trouble::Trouble,
+    upgrade::Upgrader,
 };
 use answer::{Answer, allowed};
 pub use door::Door;
@@ -56,6 +57,8 @@ pub struct Admin {
     pub version: &'static str,
     /// The way to reload, and how the reloads so far went.
     pub reloader: Reloader,
+    /// The way to have the program replaced in place.
+    pub upgrader: Upgrader,
     /// Whether traffic is welcome; if not, why, in one sentence. The binary asks its workers.
     pub readiness: Arc<dyn Fn() -> Result<(), String> + Send + Sync>,
     /// Says what would become of a request.
@@ -76,22 +79,35 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// Answers at a door. Never returns; to stop it, with all its connections, drop it.
+/// Answers at a door, until `handed_over`: then those who are connected are answered to their end, and somebody else answers
+/// newcomers, perhaps at the very same door: then `handed_over` is true. To stop it, with all its connections, drop it.
 ///
 /// # Errors
 /// If the socket cannot be used.
-pub async fn serve(door: Door, admin: Admin) -> std::io::Result<()> {
+pub async fn serve(door: Door, admin: Admin, handed_over: impl Future<Output = bool>) -> std::io::Result<()> {
     let Door { socket, address } = door;
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let room = Room { permits, bound: address.into(), admin: admin.into() };
+    let mut connections = JoinSet::new();
     match socket {
         DoorSocket::Ip(socket) => {
-            accept(&tokio::net::TcpListener::from_std(socket)?, room).await;
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            tokio::select! {
+                () = accept(&socket, &mut connections, room) => {}
+                _ = handed_over => {}
+            }
         }
-        DoorSocket::Unix(socket, _path) => {
-            accept(&tokio::net::UnixListener::from_std(socket)?, room).await;
+        DoorSocket::Unix(socket, path) => {
+            let socket = tokio::net::UnixListener::from_std(socket)?;
+            tokio::select! {
+                () = accept(&socket, &mut connections, room) => {}
+                same = handed_over => if same {
+                    path.leave();
+                },
+            }
         }
     }
+    while connections.join_next().await.is_some() {}
     Ok(())
 }
 
@@ -106,8 +122,7 @@ struct Room {
     admin: Arc<Admin>,
 }
 
-async fn accept(listening: &impl Listening, room: Room) {
-    let mut connections = JoinSet::new();
+async fn accept(listening: &impl Listening, connections: &mut JoinSet<()>, room: Room) {
     loop {
         // Above the limit new connections wait in the accept queue.
         let Ok(permit) = room.permits.clone().acquire_owned().await else { return };
@@ -203,6 +218,13 @@ impl Room {
                 Ok(outcome
                     .map_or_else(|refusal| Answer::json(422, &refusal), |done| Answer::json(200, &done)))
             }
+            ["upgrade"] => {
+                allowed(request, "POST")?;
+                // Answered when another process serves, or when it is certain that none will.
+                let outcome = admin.upgrader.upgrade().await;
+                Ok(outcome
+                    .map_or_else(|trouble| Answer::json(422, &trouble), |done| Answer::json(200, &done)))
+            }
             ["explain"] => {
                 allowed(request, "GET")?;
                 let told = Question::from_query(request.query.as_deref().unwrap_or_default())
@@ -228,7 +250,7 @@ impl Room {
 }
 
 const PLACES: &str = "there are /livez, /readyz, /metrics, /api/status, /api/config, /api/explain?url=URL, \
-    /api/reload and /api/pools/POOL/backends/BACKEND";
+    /api/reload, /api/upgrade and /api/pools/POOL/backends/BACKEND";
 
 #[cfg(test)]
 mod tests;

@@ -12,6 +12,8 @@ pub mod reload;
 
 // Where backends come from that do not stand in a file.
 pub mod discovery;
+// How the program is replaced in place, and what comes of it.
+pub mod upgrade;
 
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;

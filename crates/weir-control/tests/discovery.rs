@@ -1,15 +1,20 @@
 //! What is discovered, compiled: one pool anew, everything else as it was, and bad entries left out alone.
 #![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use proptest::prelude::*;
 use weir_control::config::{self, Compiled};
 use weir_model::{
+    balance::EligibleSet,
     draft::{BackendDraft, Text},
     problem::{Located, Span},
-    snapshot::{Snapshot, compile::anew},
+    snapshot::{Snapshot, SnapshotCell, compile::anew},
     status::Registry,
+    time::Moment,
 };
 
 fn compiled(registry: &mut Registry) -> Compiled {
@@ -93,6 +98,31 @@ fn what_is_wrong_is_said_of_each_entry() {
         assert_eq!(*said, expected);
     }
     assert_eq!(said.len(), 5);
+}
+
+#[test]
+fn who_holds_the_pool_as_it_was_does_not_choose_what_is_gone() {
+    let mut registry = Registry::new(1);
+    let Compiled { snapshot, discovering, .. } = compiled(&mut registry);
+    let cell = SnapshotCell::new(snapshot);
+    let mut draft = discovering[0].clone();
+    draft.found = vec![found("10.0.0.2:80", None), found("10.0.0.3:80", None)];
+    let publish = |draft: &_, registry: &mut Registry| {
+        let (next, _) = anew([draft], &cell.load(), registry).unwrap();
+        cell.publish(next, Moment(1000));
+        cell.load().pool("app").unwrap().1.clone()
+    };
+    let chosen = |pool| {
+        let set = EligibleSet::of(pool);
+        set.members().iter().map(|member| member.backend).collect::<Vec<_>>()
+    };
+    let before = publish(&draft, &mut registry);
+    assert_eq!(chosen(&before), [0, 1, 2]);
+    let epoch = before.status.epoch.load(Ordering::Relaxed);
+    draft.found.remove(0);
+    let after = publish(&draft, &mut registry);
+    assert_eq!((chosen(&before), chosen(&after)), (vec![0, 2], vec![0, 1]));
+    assert!(before.status.epoch.load(Ordering::Relaxed) > epoch, "workers are told");
 }
 
 /// Addresses good and bad, often the same ones.

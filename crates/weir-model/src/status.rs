@@ -160,8 +160,12 @@ pub struct PoolStatus {
     pub requests: Padded<AtomicU32>,
     /// Connections in use.
     pub connections: Padded<AtomicU32>,
-    /// Exchanges that wait for a connection.
+    /// Requests and connections that wait for a backend.
     pub pending: Padded<AtomicU32>,
+    /// The same by worker; each of them is written by its own.
+    pub waiting: Sharded<AtomicU32>,
+    /// Moves with every slot that comes free while somebody waits: whose turn it is to get one.
+    pub turn: AtomicU32,
     /// Requests and connections in flight to backends; counted only for `bounded_load`.
     pub in_flight: Padded<AtomicU32>,
     /// Shared by all workers: retries may add so much to the load and no more.

@@ -1,5 +1,7 @@
 //! Which backend takes a request or connection: one worker's state for one pool.
 
+mod find;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -18,10 +20,11 @@ use weir_model::{
 use crate::{
     clock,
     error::{Cause, ProxyError},
-    timer::Timer,
     upstream::{Gate, Idle},
-    worker::Worker,
+    worker::{Post, Worker},
 };
+
+pub(crate) use find::{Found, Search};
 
 /// One worker's state for one pool.
 #[derive(Debug)]
@@ -32,8 +35,11 @@ pub(crate) struct PoolState {
     pub(crate) gate: Rc<Gate>,
     /// What tunnels keep of it, by backend.
     alone: RefCell<BTreeMap<usize, Rc<Self>>>,
-    workers: usize,
-    index: usize,
+    /// The state of the same pool after a reload that changed it.
+    successor: RefCell<Option<Rc<Self>>>,
+    /// Backends may have to be waited for: they are looked for by [`PoolState::find`] only.
+    pub(crate) queued: bool,
+    post: Rc<Post>,
 }
 
 #[derive(Debug)]
@@ -46,21 +52,22 @@ struct Chooser {
 
 impl PoolState {
     /// The state of a pool that was not there before.
-    pub(crate) fn new(pool: Arc<Pool>, index: usize, workers: usize) -> Rc<Self> {
-        Self::with_gate(pool, index, workers, Rc::default())
+    pub(crate) fn new(pool: Arc<Pool>, post: &Rc<Post>) -> Rc<Self> {
+        Self::with_gate(pool, post, Gate::new(post.clone()))
     }
 
-    fn with_gate(pool: Arc<Pool>, index: usize, workers: usize, gate: Rc<Gate>) -> Rc<Self> {
-        let balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), index as u64);
-        let idle = Idle::new(&pool, workers);
+    fn with_gate(pool: Arc<Pool>, post: &Rc<Post>, gate: Rc<Gate>) -> Rc<Self> {
+        let balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), post.index as u64);
+        let idle = Idle::new(&pool, post.count);
         Rc::new(Self {
             chooser: RefCell::new(Chooser { epoch: 0, set: EligibleSet::default(), balancer }),
             idle,
             gate,
             alone: RefCell::default(),
+            successor: RefCell::default(),
+            queued: pool.has_queue(),
             pool,
-            workers,
-            index,
+            post: post.clone(),
         })
     }
 
@@ -68,8 +75,11 @@ impl PoolState {
     /// balancing goes on where it stands.
     pub(crate) fn succeed(&self, pool: Arc<Pool>) -> Rc<Self> {
         let same = Arc::ptr_eq(&pool.status, &self.pool.status);
-        let gate = if same { self.gate.clone() } else { Rc::default() };
-        let state = Self::with_gate(pool, self.index, self.workers, gate);
+        let gate = if same { self.gate.clone() } else { Gate::new(self.post.clone()) };
+        let state = Self::with_gate(pool, &self.post, gate);
+        if same {
+            *self.successor.borrow_mut() = Some(state.clone());
+        }
         let places = places(&self.pool, &state.pool);
         state.idle.inherit(&self.idle, &places);
         let place = |backend: usize| places.get(backend).copied().flatten();
@@ -86,20 +96,27 @@ impl PoolState {
     /// The same pool with this backend only: a tunnel that keeps this keeps neither the snapshot nor the pool's kept
     /// connections. Its backend has the index 0.
     pub(crate) fn alone(&self, backend: usize) -> Rc<Self> {
-        let new = || Self::new(Arc::new(self.pool.alone(backend)), self.index, self.workers);
+        let new = || Self::new(Arc::new(self.pool.alone(backend)), &self.post);
         self.alone.borrow_mut().entry(backend).or_insert_with(new).clone()
     }
 
-    /// The index of the backend to use for a key with this hash, none of `tried`; `None` if nothing is eligible.
-    pub(crate) fn choose(&self, worker: &Worker, hash: u64, tried: &[usize]) -> Option<usize> {
-        let mut chooser = self.chooser.borrow_mut();
-        let Chooser { epoch, set, balancer } = &mut *chooser;
+    /// Takes notice of what has become of the backends.
+    #[inline]
+    fn refresh(&self, chooser: &mut Chooser) {
         let now = self.pool.status.epoch.load(Ordering::Acquire);
-        if *epoch != now {
-            set.rebuild(&self.pool);
-            balancer.prepare(set);
-            *epoch = now;
+        if chooser.epoch != now {
+            chooser.set.rebuild(&self.pool);
+            chooser.balancer.prepare(&chooser.set);
+            chooser.epoch = now;
         }
+    }
+
+    /// The index of the backend to use for a key with this hash, none of `tried`; `None` if nothing is eligible, or
+    /// everything that is has as much as it may have.
+    pub(crate) fn choose(&self, worker: &Worker, hash: u64, tried: &[usize]) -> Option<usize> {
+        let chooser = &mut *self.chooser.borrow_mut();
+        self.refresh(chooser);
+        let Chooser { set, balancer, .. } = chooser;
         let ask = Ask { hash, tried, now: clock::now() };
         let index = balancer.pick(set, &ask, &*self.pool, &mut worker.seed.borrow_mut());
         index.map(|index| set.members()[index].backend)
@@ -108,6 +125,9 @@ impl PoolState {
     /// There is nobody to choose, and why.
     #[cold]
     pub(crate) fn nobody(&self) -> ProxyError {
+        if self.pool.backends.is_empty() && self.pool.discover.is_some() {
+            return ProxyError::with(Cause::NoHealthyBackend, "none was discovered yet");
+        }
         let why = self.chooser.borrow().set.standing().nobody();
         ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
     }
@@ -166,22 +186,9 @@ impl PoolState {
         self.pool.balance.bounded_load.is_some().then_some(&self.pool.status)
     }
 
-    /// The state of this pool once something has come of the first question for its backends; this one if nothing does
-    /// in time, or if nothing is asked.
-    #[cold]
-    pub(crate) async fn discovered(
-        self: &Rc<Self>,
-        worker: &Worker,
-        timer: &Timer,
-        until: Moment,
-    ) -> Rc<Self> {
-        self.gate.first_answer(&self.pool, timer, until).await;
-        worker.view().pool(&self.pool.name).unwrap_or(self).clone()
-    }
-
-    /// Lets those that wait for a connection look again: another worker may have released one.
-    pub(crate) fn wake_waiting(&self) {
-        self.gate.wake_all();
+    /// Lets the first of those that wait for a backend look again: another worker may have released one.
+    pub(crate) fn call_waiting(&self) {
+        self.gate.call_first();
     }
 
     /// Closes connections that have waited too long, or that the backend has closed.
@@ -222,7 +229,15 @@ impl<S: Deref<Target = BackendStatus>> Deref for InFlight<S> {
 impl<S: Deref<Target = BackendStatus>> InFlight<S> {
     #[inline]
     pub(crate) fn new(status: S, total: Option<&Arc<PoolStatus>>) -> Self {
-        status.active.fetch_add(1, Ordering::Relaxed);
+        Self::found(status, total, false)
+    }
+
+    /// The same, where `counted` says that the backend counts it already.
+    #[inline]
+    pub(crate) fn found(status: S, total: Option<&Arc<PoolStatus>>, counted: bool) -> Self {
+        if !counted {
+            status.active.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(total) = total {
             total.in_flight.fetch_add(1, Ordering::Relaxed);
         }

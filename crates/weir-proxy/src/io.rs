@@ -114,6 +114,28 @@ impl Stream {
         matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
+    /// Why the other end is gone for good, if it is; an end of its direction alone is none. Nothing is read: what it has sent
+    /// stays where it is. Wakes the task when that changes, unless there are bytes to be read already.
+    pub(crate) fn poll_gone(&self, cx: &mut Context<'_>) -> Option<io::Error> {
+        loop {
+            match self.tcp.poll_read_ready(cx) {
+                Poll::Pending => return None,
+                Poll::Ready(Err(error)) => return Some(error),
+                Poll::Ready(Ok(())) => {}
+            }
+            let peeked = self.tcp.try_io(Interest::READABLE, || {
+                let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+                Ok(rustix::net::recv(&self.tcp, &mut [0u8; 1], flags)?)
+            });
+            match peeked {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Some(error),
+                // Behind bytes that nobody has read, a reset is only known to the socket itself.
+                Ok(_) => return self.tcp.take_error().ok().flatten(),
+            }
+        }
+    }
+
     /// Writes what the other end takes of these slices.
     #[inline]
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {

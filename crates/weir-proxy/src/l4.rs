@@ -11,13 +11,13 @@ use weir_model::{
 };
 
 use crate::{
-    choose::{InFlight, PoolState},
+    choose::{Found, InFlight, PoolState, Search},
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
-    upstream::{Permit, Upstream, connect},
+    upstream::{Hold, Upstream, connect},
     view::{Held, View},
 };
 
@@ -69,7 +69,8 @@ impl Noted {
 struct Joined {
     upstream: Upstream,
     in_flight: InFlight<Arc<BackendStatus>>,
-    _permit: Option<Permit>,
+    /// Let go last, when the backend counts this no more.
+    _hold: Option<Hold>,
 }
 
 /// Serves one connection to its end.
@@ -188,36 +189,39 @@ async fn join(
     };
     let mut pool: Rc<PoolState> = view.pools[index].clone();
     drop((view, listener));
-    if pool.pool.backends.is_empty() {
-        pool = Box::pin(pool.discovered(&conn.worker, &conn.timer, Moment::NEVER)).await;
-    }
     passed.pool = Some(pool.pool.name.clone());
     if let Some(noted) = &mut passed.noted {
         noted.pool = Some(pool.pool.clone());
     }
-    let begun = clock::micros();
-    let permit = pool.gate.connection(&pool.pool, &conn.timer, Moment::NEVER).await?;
     let key = pool.pool.balance.key.as_ref();
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
-        let mut choice = pool.choose(&conn.worker, hash, &tried);
-        if choice.is_none() && tried.is_empty() {
-            pool.gate.first_check(&pool.pool, &conn.timer, Moment::NEVER).await;
-            choice = pool.choose(&conn.worker, hash, &tried);
+        let begun = clock::micros();
+        let choice = if pool.queued { None } else { pool.choose(&conn.worker, hash, &tried) };
+        let found = match choice {
+            Some(backend) => Found { moved: None, backend, counted: false, hold: None },
+            None => match find(conn, &pool, hash, &tried).await {
+                Ok(found) => found,
+                Err(error) => return Err(last.unwrap_or(error)),
+            },
+        };
+        let Found { moved, backend, counted, hold } = found;
+        if let Some(moved) = moved {
+            if let Some(noted) = &mut passed.noted {
+                noted.pool = Some(moved.pool.clone());
+            }
+            pool = moved;
         }
-        let Some(backend) = choice else { break };
         let chosen = &pool.pool.backends[backend];
         passed.backend = Some(chosen.name.clone());
         if let Some(last) = &last {
             pool.pool.status.retries.of(conn.worker.index).causes.count(last.cause as usize);
         }
-        let in_flight = InFlight::new(chosen.status.clone(), pool.total());
+        let in_flight = InFlight::found(chosen.status.clone(), pool.total(), counted);
         let asked = clock::micros();
         if let Some(noted) = &mut passed.noted {
-            // The slot was waited for once, before the first attempt.
-            let begun = if noted.attempts.is_empty() { begun } else { asked };
             noted.attempts.push(Attempt { admitted: asked, ..Attempt::new(backend, begun) });
         }
         let connected = connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await;
@@ -225,7 +229,7 @@ async fn join(
         match connected {
             Ok(upstream) => {
                 pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
-                return Ok(Joined { upstream, in_flight, _permit: permit });
+                return Ok(Joined { upstream, in_flight, _hold: hold });
             }
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));
@@ -235,6 +239,20 @@ async fn join(
         }
     }
     Err(last.unwrap_or_else(|| pool.nobody()))
+}
+
+/// A backend that has to be waited for.
+async fn find(conn: &Conn, pool: &Rc<PoolState>, hash: u64, tried: &[usize]) -> Result<Found, ProxyError> {
+    let search = Search {
+        worker: &conn.worker,
+        timer: &conn.timer,
+        client: &conn.stream,
+        hash,
+        tried,
+        again: None,
+        until: Moment::NEVER,
+    };
+    Box::pin(pool.find(search)).await
 }
 
 async fn carry(

@@ -6,7 +6,7 @@
 //!  close its own ─ Order::Close ─> what waits in the queue is still served, then the worker's copy is closed
 //! ```
 //!
-//! A socket is never closed while its address stays configured: closing one of several that share a port resets what
+//! Another process may have had them before, and another one may have them after this one. A socket is never closed while its address stays configured: closing one of several that share a port resets what
 //! waits in its queue.
 
 mod accept;
@@ -18,6 +18,7 @@ mod unix;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
     time::Duration,
 };
 
@@ -38,13 +39,16 @@ use unix::SocketFile;
 pub struct BoundSockets {
     sockets: Vec<Socket>,
     options: TcpOptions,
+    /// They come from elsewhere, and have the options of elsewhere.
+    inherited: bool,
     file: Option<SocketFile>,
 }
 
-/// The sockets of one address, one per worker, which clients can connect to.
+/// The sockets of one address, which clients can connect to.
 #[derive(Debug)]
 pub struct ListeningSockets {
-    /// One per worker. Those of a unix socket are one and the same, whatever their type says.
+    /// One per worker, or more: one that was there once stays, since closing it would reset what waits in its queue.
+    /// Those of a unix socket are one and the same, whatever their type says.
     pub sockets: Vec<TcpListener>,
     options: TcpOptions,
     file: Option<SocketFile>,
@@ -56,8 +60,11 @@ impl BoundSockets {
     /// # Errors
     /// If the system does not allow it.
     pub fn listen(self) -> io::Result<ListeningSockets> {
-        let Self { sockets, options, file } = self;
+        let Self { sockets, options, inherited, file } = self;
         let listening = |socket: Socket| {
+            if inherited && file.is_none() {
+                set_options(&SockRef::from(&socket), &options)?;
+            }
             socket.listen(backlog(&options))?;
             socket.set_nonblocking(true)?;
             Ok(TcpListener::from(socket))
@@ -68,6 +75,13 @@ impl BoundSockets {
 }
 
 impl ListeningSockets {
+    /// Leaves them to another process that has them too: the file of a unix socket stays.
+    pub fn leave(self) {
+        if let Some(file) = self.file {
+            file.leave();
+        }
+    }
+
     /// Gives connections that are accepted from now on other options.
     ///
     /// # Errors
@@ -131,9 +145,41 @@ pub fn bind(
         Err(error) => Err(error),
         Ok(sockets) => {
             sockets.iter().try_for_each(|socket| set_options(&SockRef::from(socket), options))?;
-            Ok(Some(BoundSockets { sockets, options: options.clone(), file: None }))
+            Ok(Some(BoundSockets { sockets, options: options.clone(), inherited: false, file: None }))
         }
     }
+}
+
+/// Makes the sockets of one address of sockets that are already bound to it, and listened at: by the process before this one,
+/// or by a service manager. All of them are used. Where there are fewer than `count`, further ones join them if they
+/// share their port, else workers share sockets.
+///
+/// # Errors
+/// If the system does not allow it, or there is none.
+pub fn inherit(
+    address: &Address,
+    sockets: Vec<OwnedFd>,
+    options: &TcpOptions,
+    count: usize,
+) -> io::Result<BoundSockets> {
+    let mut sockets: Vec<_> = sockets.into_iter().map(Socket::from).collect();
+    let Some(first) = sockets.first() else { return Err(io::ErrorKind::NotFound.into()) };
+    let own = first.local_addr()?.as_socket();
+    let shared = own.filter(|_| first.reuse_port().unwrap_or(false));
+    let there = sockets.len();
+    while sockets.len() < count {
+        let more = match shared {
+            // A port may have been refused to us since: then there is one socket less.
+            Some(address) => bind_one(address, true).or_else(|_| sockets[sockets.len() % there].try_clone()),
+            None => sockets[sockets.len() % there].try_clone(),
+        };
+        sockets.push(more?);
+    }
+    let file = match address {
+        Address::Ip(_) => None,
+        Address::Unix(path) => Some(SocketFile::new(path)),
+    };
+    Ok(BoundSockets { sockets, options: options.clone(), inherited: true, file })
 }
 
 fn bind_all(mut address: SocketAddr, count: usize, beside_own: bool) -> io::Result<Vec<Socket>> {

@@ -9,7 +9,7 @@ use weir_model::time::Moment;
 use crate::io::Stream;
 
 pub(crate) use connect::connect;
-pub(crate) use gate::{Gate, Permit};
+pub(crate) use gate::{Gate, Hold, Permit, Tried, Wait, add_below};
 pub(crate) use reuse::Idle;
 
 /// A connection to a backend.

@@ -19,7 +19,7 @@ use weir_model::{
     time::Millis,
 };
 
-use crate::choose::PoolState;
+use crate::{choose::PoolState, worker::Post};
 
 /// One snapshot as a worker sees it.
 #[derive(Debug)]
@@ -82,17 +82,17 @@ impl HeldListener {
 
 impl View {
     /// The first view of a worker.
-    pub(crate) fn first(snapshot: &Snapshot, index: usize, workers: usize) -> Rc<Self> {
-        Self::new(snapshot, |pool| PoolState::new(pool.clone(), index, workers))
+    pub(crate) fn first(snapshot: &Snapshot, post: &Rc<Post>) -> Rc<Self> {
+        Self::new(snapshot, |pool| PoolState::new(pool.clone(), post))
     }
 
     /// The view of the next snapshot. Pools that stayed keep their state; of those that changed, the connections to
     /// backends that stayed are kept.
-    pub(crate) fn next(&self, snapshot: &Snapshot, index: usize, workers: usize) -> Rc<Self> {
+    pub(crate) fn next(&self, snapshot: &Snapshot, post: &Rc<Post>) -> Rc<Self> {
         let next = Self::new(snapshot, |pool| match self.pool(&pool.name) {
             Some(state) if Arc::ptr_eq(&state.pool, pool) => state.clone(),
             Some(state) => state.succeed(pool.clone()),
-            None => PoolState::new(pool.clone(), index, workers),
+            None => PoolState::new(pool.clone(), post),
         });
         self.pools.iter().filter(|state| !next.has(state)).for_each(|state| state.retire());
         next
@@ -118,8 +118,7 @@ impl View {
         self.pool(&state.pool.name).is_some_and(|own| Rc::ptr_eq(own, state))
     }
 
-    /// The state of the pool of this name.
-    pub(crate) fn pool(&self, name: &str) -> Option<&Rc<PoolState>> {
+    fn pool(&self, name: &str) -> Option<&Rc<PoolState>> {
         let index = self.pools.binary_search_by(|state| (*state.pool.name).cmp(name)).ok()?;
         Some(&self.pools[index])
     }

@@ -1,6 +1,8 @@
 //! A worker: one thread, one current-thread runtime, its own listening sockets, buffers, timers and view of the
 //! configuration. Nothing in here is shared with another worker.
 
+mod bell;
+
 use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
@@ -35,13 +37,20 @@ use crate::{
     view::View,
 };
 
+pub use bell::Bells;
+pub(crate) use bell::Post;
+
 /// What the process is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
+    /// Not accepting yet: everything that may go wrong has not been done.
+    Starting,
     /// Serving.
     Running,
     /// Serving, and telling clients to go elsewhere next time.
     Announcing,
+    /// Another process has the listening sockets, and accepts. Connections go on here, with one more exchange on each.
+    HandedOver,
     /// Finishing what is in flight; nothing new is accepted.
     Draining,
     /// Over.
@@ -67,6 +76,8 @@ pub struct Setup {
     pub access: Option<AccessQueue>,
     /// Connections of all workers together.
     pub process: Arc<ProcessStatus>,
+    /// How workers call each other.
+    pub bells: Arc<Bells>,
     /// When it last turned its timer wheel, in milliseconds since the start of the process: proof of life.
     pub beat: Arc<AtomicU64>,
 }
@@ -75,7 +86,7 @@ pub struct Setup {
 #[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
-    count: usize,
+    post: Rc<Post>,
     cell: Arc<SnapshotCell>,
     view: RefCell<Rc<View>>,
     /// The addresses that are bound now.
@@ -105,11 +116,13 @@ impl Worker {
         let snapshot = setup.cell.load();
         // Workers must not all start with the same backend.
         let seed = (setup.index as u64 + 1).wrapping_mul(0x5851_f42d_4c95_7f2d) ^ u64::from(clock::wall().1);
+        let post = Post { index: setup.index, count: setup.count, bells: setup.bells.clone() };
+        let post = Rc::new(post);
         Rc::new(Self {
             index: setup.index,
-            count: setup.count,
             cell: setup.cell.clone(),
-            view: RefCell::new(View::first(&snapshot, setup.index, setup.count)),
+            view: RefCell::new(View::first(&snapshot, &post)),
+            post,
             entrances: RefCell::default(),
             retired: RefCell::default(),
             spare: Rc::default(),
@@ -152,7 +165,7 @@ impl Worker {
     #[cold]
     fn renew(&self) {
         let before = self.view.borrow().clone();
-        let next = before.next(&self.cell.load(), self.index, self.count);
+        let next = before.next(&self.cell.load(), &self.post);
         let gone = before.pools.iter().filter(|pool| !next.has(pool));
         self.retired.borrow_mut().extend(gone.map(Rc::downgrade));
         *self.view.borrow_mut() = next.clone();
@@ -214,6 +227,14 @@ impl Worker {
         self.let_in();
     }
 
+    /// Lets the first of those that wait for a backend look again, in each pool.
+    fn call_waiting(&self) {
+        let view = self.view.borrow().clone();
+        view.pools.iter().for_each(|pool| pool.call_waiting());
+        let called = |pool: &Weak<PoolState>| pool.upgrade().inspect(|pool| pool.call_waiting()).is_some();
+        self.retired.borrow_mut().retain(called);
+    }
+
     /// The next number for balancing.
     #[inline]
     pub(crate) fn draw(&self) -> u64 {
@@ -234,6 +255,7 @@ pub fn run(setup: Setup) -> io::Result<()> {
     runtime.block_on(async {
         let worker = Worker::new(&setup);
         tokio::task::spawn_local(listener::obey(worker.clone(), setup.orders, setup.phase.clone()));
+        tokio::task::spawn_local(listen(worker.clone()));
         tokio::task::spawn_local(tick(worker.clone(), Ticker::new()?, setup.beat));
         follow(&worker, setup.phase).await;
         Ok(())
@@ -258,7 +280,7 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
         }
         match now {
             Phase::Stopped => return,
-            Phase::Draining => {
+            Phase::HandedOver | Phase::Draining => {
                 let timer = worker.wheel.timer();
                 loop {
                     match timer.limit(TICK, phase.changed()).await {
@@ -279,6 +301,14 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
     }
 }
 
+/// Listens for other workers: what requests of this one wait for may be there.
+async fn listen(worker: Rc<Worker>) {
+    loop {
+        worker.post.bells.heard(worker.index).await;
+        worker.call_waiting();
+    }
+}
+
 /// Turns the timer wheel, and looks after connections that wait to be used again.
 async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
     let (mut count, mut drains) = (0u64, 0);
@@ -293,16 +323,10 @@ async fn tick(worker: Rc<Worker>, ticker: Ticker, beat: Arc<AtomicU64>) {
         worker.let_in();
         count += 1;
         let view = worker.view();
-        worker
-            .retired
-            .borrow_mut()
-            .retain(|pool| pool.upgrade().inspect(|pool| pool.wake_waiting()).is_some());
+        worker.call_waiting();
         let changed = std::mem::replace(&mut drains, worker.cell.drains().generation()) != drains;
-        for pool in &view.pools {
-            pool.wake_waiting();
-            if changed || count.is_multiple_of(10) {
-                pool.sweep();
-            }
+        if changed || count.is_multiple_of(10) {
+            view.pools.iter().for_each(|pool| pool.sweep());
         }
         if changed {
             worker.wheel.wake_tied();

@@ -81,7 +81,7 @@ fn row(policy: Policy, size: usize) -> Value {
     // … and this what each worker does before its next pick.
     let rebuild = least(|| {
         let begun = Instant::now();
-        set = EligibleSet::of(&pool);
+        set.rebuild(&pool);
         balancer.prepare(&set);
         begun.elapsed().as_secs_f64()
     });

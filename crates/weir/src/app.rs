@@ -7,9 +7,11 @@
 
 mod control;
 mod discovery;
+mod inherit;
 mod listeners;
 mod reload;
 mod shutdown;
+mod upgrade;
 mod workers;
 
 use std::{
@@ -25,6 +27,7 @@ use tokio::sync::watch;
 use weir_control::{
     config::{self, Compiled, Loaded, Style},
     reload::{Ledger, Outcome, Record, Refusal, Reloader, Watch},
+    upgrade::{Asks, Upgrader},
 };
 use weir_model::{
     listener::Address,
@@ -42,8 +45,9 @@ use crate::{
     log::{AccessWriter, LogWriter, Opened, timestamp},
     terminal,
 };
-use control::Control;
-use listeners::Bound;
+use control::{Control, Reach};
+pub(crate) use inherit::Inheritance;
+use listeners::{Bound, Orders};
 use reload::Reloading;
 use workers::{Beats, Workers};
 
@@ -53,7 +57,11 @@ pub struct App {
     bound: Arc<RwLock<Vec<Bound>>>,
     phase: watch::Sender<Phase>,
     workers: Workers,
+    orders: Orders,
     control: Control,
+    /// Who wants another process in its place.
+    pub(crate) upgrades: Asks,
+    beats: Beats,
     /// None once the process stops.
     reloader: Option<Reloader>,
     reloading: Option<JoinHandle<()>>,
@@ -83,7 +91,7 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_text_with_log(text: &str, log: Sink) -> Result<Self> {
-        Self::start(config::from_text("weir.yaml", text), None, log)
+        Self::start(config::from_text("weir.yaml", text), None, log, Inheritance::default(), || Ok(()))
     }
 
     /// Starts from a file or a directory of files.
@@ -91,8 +99,7 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_path(path: &Path, log: Sink) -> Result<Self> {
-        let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        Self::start(loaded, Some(Source { path, watch: None }), log)
+        Self::begin(path, false, log, Inheritance::default(), || Ok(()))
     }
 
     /// Starts from a file or a directory of files, and reloads whenever they have changed and were quiet for a second.
@@ -100,14 +107,37 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_watched_path(path: &Path, log: Sink) -> Result<Self> {
-        let mut watch = Watch::new(path);
-        watch.before_reading();
-        let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
-        watch.after_reading(loaded.files.watched());
-        Self::start(loaded, Some(Source { path, watch: Some(watch) }), log)
+        Self::begin(path, true, log, Inheritance::default(), || Ok(()))
     }
 
-    fn start(loaded: Loaded, source: Option<Source<'_>>, log: Sink) -> Result<Self> {
+    /// Starts from a file or a directory of files; with `watched`, reloads whenever they have changed and were quiet for a
+    /// second. What is inherited is used where the configuration has a use for it. `before_accepting` is called when nothing
+    /// but the first accept is left to do.
+    pub(crate) fn begin(
+        path: &Path,
+        watched: bool,
+        log: Sink,
+        inheritance: Inheritance,
+        before_accepting: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
+        let mut watch = watched.then(|| Watch::new(path));
+        if let Some(watch) = &mut watch {
+            watch.before_reading();
+        }
+        let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
+        if let Some(watch) = &mut watch {
+            watch.after_reading(loaded.files.watched());
+        }
+        Self::start(loaded, Some(Source { path, watch }), log, inheritance, before_accepting)
+    }
+
+    fn start(
+        loaded: Loaded,
+        source: Option<Source<'_>>,
+        log: Sink,
+        mut inheritance: Inheritance,
+        before_accepting: impl FnOnce() -> Result<()>,
+    ) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
         let Compiled { snapshot, report, discovering } = config::compile(loaded, 1, &mut registry)
@@ -125,18 +155,30 @@ impl App {
         let logging = &snapshot.logging;
         let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
         let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
-        let opened = listeners::prepare(&snapshot, &[], count)?.listen()?;
+        let prepared = listeners::prepare(&snapshot, &[], count, &mut inheritance)?;
+        inheritance.remember(&snapshot, clock::read());
         let name =
             source.as_ref().map_or_else(|| "text".to_owned(), |source| source.path.display().to_string());
         let ledger = Ledger::new(snapshot.generation, timestamp(clock::wall()), name);
         let cell = Arc::new(SnapshotCell::new(snapshot));
-        let (phase, _) = watch::channel(Phase::Running);
+        let (phase, _) = watch::channel(Phase::Starting);
         let beats = Beats::new(count);
         let (reloader, asks) = Reloader::new(ledger.clone());
-        let control =
-            Control::start(cell.clone(), voice.clone(), phase.subscribe(), beats.clone(), reloader.clone())?;
+        let (upgrader, upgrades) = Upgrader::new();
+        let reach = Reach { reloader: reloader.clone(), upgrader };
+        let (beats_of_control, phase_of_control) = (beats.clone(), phase.subscribe());
+        let control = Control::start(
+            cell.clone(),
+            voice.clone(),
+            phase_of_control,
+            beats_of_control,
+            reach,
+            &mut inheritance,
+        )?;
         let (workers, orders) = Workers::start(&cell, count, &phase, (&voice, &access), &beats)?;
-        let bound = Arc::new(RwLock::new(orders.open(opened)));
+        before_accepting()?;
+        let bound = Arc::new(RwLock::new(orders.open(prepared.listen()?)));
+        phase.send_replace(Phase::Running);
         let reloading = Reloading {
             path: source.as_ref().map(|source| source.path.to_owned()),
             watch: source.and_then(|source| source.watch),
@@ -145,7 +187,7 @@ impl App {
             registry,
             discovering,
             bound: bound.clone(),
-            orders,
+            orders: orders.clone(),
             phase: phase.subscribe(),
             ledger,
             voice: voice.clone(),
@@ -158,7 +200,10 @@ impl App {
             bound,
             phase,
             workers,
+            orders,
             control,
+            upgrades,
+            beats,
             reloader: Some(reloader),
             reloading,
             voice,
@@ -167,6 +212,12 @@ impl App {
         };
         for (listener, address) in app.addresses() {
             app.voice.say(Level::Info, format!("listener={listener} bound to {address}"));
+        }
+        for (label, _) in &inheritance.sockets {
+            app.voice.say(
+                Level::Warn,
+                format!("no listener is bound to {label}: the socket that came for it is closed"),
+            );
         }
         Ok(app)
     }

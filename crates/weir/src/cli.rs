@@ -9,6 +9,7 @@ mod remote;
 mod run;
 mod schema;
 mod status;
+mod upgrade;
 
 use std::{
     path::{Path, PathBuf},
@@ -39,7 +40,7 @@ const EXAMPLES: &str = "Examples:
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve; SIGHUP reloads, SIGTERM or Ctrl-C drains and stops, a second one stops at once
+    /// Serve; SIGHUP reloads, SIGUSR2 upgrades in place, SIGTERM or Ctrl-C drains and stops, a second one stops at once
     #[command(after_help = run::EXAMPLES)]
     Run(run::RunArgs),
     /// Watch weir at work in one process: backends of its own, one of which breaks, traffic, a live table
@@ -60,6 +61,9 @@ enum Command {
     /// Have the running process read its files again, and say what came of it
     #[command(after_help = reload::EXAMPLES)]
     Reload(reload::ReloadArgs),
+    /// Have the program on disk take over from the running process, without a connection lost
+    #[command(after_help = upgrade::EXAMPLES)]
+    Upgrade(upgrade::UpgradeArgs),
     /// Give a backend nothing new; what it has may finish
     #[command(after_help = backend::DRAIN)]
     Drain(backend::DrainArgs),
@@ -102,6 +106,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args),
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
+        Command::Upgrade(args) => upgrade::run(&args),
         Command::Drain(args) => backend::drain(&args),
         Command::Enable(args) => backend::set(&args, State::Active),
         Command::Disable(args) => backend::set(&args, State::Disabled),

@@ -7,5 +7,7 @@ pub mod rehearse;
 mod demo;
 mod file_limit;
 mod log;
+mod manager;
 mod signals;
 mod terminal;
+mod upgrade;

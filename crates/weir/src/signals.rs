@@ -1,4 +1,4 @@
-//! The signals that ask the process to stop, and those that ask it to read its configuration again.
+//! The signals that ask the process to stop, to read its configuration again, and to let another one take over.
 
 use std::sync::{
     Arc,
@@ -20,6 +20,10 @@ pub(crate) struct StopRequests(Counted);
 #[derive(Debug, Clone)]
 pub(crate) struct ReloadRequests(Counted);
 
+/// How often the process was asked to let another one take over.
+#[derive(Debug, Clone)]
+pub(crate) struct UpgradeRequests(Counted);
+
 type Counted = Arc<AtomicUsize>;
 
 impl StopRequests {
@@ -38,6 +42,18 @@ impl ReloadRequests {
     /// Listens for SIGHUP from now on: it no longer ends the process.
     pub(crate) fn listen() -> Result<Self> {
         count(&[SignalKind::hangup()]).map(Self)
+    }
+
+    /// How often so far.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl UpgradeRequests {
+    /// Listens for SIGUSR2 from now on: it no longer ends the process.
+    pub(crate) fn listen() -> Result<Self> {
+        count(&[SignalKind::user_defined2()]).map(Self)
     }
 
     /// How often so far.

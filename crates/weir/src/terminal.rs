@@ -6,7 +6,8 @@ use weir_control::config::Style;
 
 /// How to write to standard error.
 pub(crate) fn style() -> Style {
-    style_of(stderr().is_terminal())
+    // What a process says that is to take over is read by the one that it takes over from.
+    style_of(stderr().is_terminal() && !crate::upgrade::Ancestor::is_named())
 }
 
 /// How to write to standard output.

@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
@@ -12,11 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 
-use super::{folder, site};
+use super::{
+    crowd::{self, Count},
+    folder, site,
+};
 use crate::{
-    bench::probe::{self, Client},
+    bench::probe,
     process::{Running, free_address},
 };
 
@@ -29,28 +31,6 @@ const MORE: std::ops::Range<usize> = 20..30;
 const CLIENTS: usize = 40;
 /// WebSockets, and as many TCP connections.
 const LONG: usize = 200;
-
-/// What one kind of client did.
-#[derive(Default)]
-struct Count {
-    done: usize,
-    failures: Vec<String>,
-}
-
-impl Count {
-    fn merge(mut self, other: Self) -> Self {
-        self.done += other.done;
-        self.failures.extend(other.failures);
-        self
-    }
-
-    fn add(&mut self, outcome: Result<()>) {
-        match outcome {
-            Ok(()) => self.done += 1,
-            Err(error) => self.failures.push(format!("{error:#}")),
-        }
-    }
-}
 
 /// Everything that clients and files need to know.
 struct Scene {
@@ -120,21 +100,22 @@ pub(super) fn fifty(program: &Path) -> Result<String> {
     let scene = Scene::new()?;
     let _sites =
         [site::nginx_site("reload-a", scene.sites[0])?, site::nginx_site("reload-b", scene.sites[1])?];
-    let _echo = echo_site(&scene)?;
+    let _echo = crowd::echo_site("reload-echo", scene.websocket, scene.echo)?;
     scene.write(&scene.text(0))?;
     let mut command = Command::new(program);
     command.args(["run", "-c"]).arg(&scene.file);
     let weir = Running::start(&mut command, &folder("reload-weir")?)?;
     weir.ready(|| probe::exchange(scene.web, 1))?;
 
-    let mut long = websockets(&scene)?;
-    long.extend(tcp_connections(&scene)?);
+    let mut long = crowd::websockets(scene.web, LONG)?;
+    long.extend(crowd::tcp_connections(scene.tcp, LONG)?);
     let stopped = AtomicBool::new(false);
     let goes_on = || !stopped.load(Ordering::Relaxed);
     let (driven, kept, closing, talked) = thread::scope(|scope| {
-        let kept: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| keep(scene.web, goes_on))).collect();
-        let closing: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| close(scene.web, goes_on))).collect();
-        let talking = scope.spawn(|| talk(&mut long, goes_on));
+        let kept: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(|| crowd::keep(scene.web, goes_on))).collect();
+        let closing: Vec<_> =
+            (0..CLIENTS).map(|_| scope.spawn(|| crowd::close(scene.web, goes_on))).collect();
+        let talking = scope.spawn(|| crowd::talk(&mut long, goes_on));
         let driven = drive(&weir, &scene);
         stopped.store(true, Ordering::Relaxed);
         let sum = |clients: Vec<thread::ScopedJoinHandle<'_, Count>>| {
@@ -182,119 +163,4 @@ fn drive(weir: &Running, scene: &Scene) -> Result<Duration> {
         ensure!(more == MORE.contains(&round), "round {round}: the other address is bound: {more}");
     }
     Ok(start.elapsed())
-}
-
-/// Asks on one connection, without pause.
-fn keep(address: SocketAddr, goes_on: impl Fn() -> bool) -> Count {
-    let mut count = Count::default();
-    let mut kept: Option<Client> = None;
-    while goes_on() {
-        count.add((|| {
-            let mut client = match kept.take() {
-                Some(client) => client,
-                None => Client::connect(address).context("connect")?,
-            };
-            client.send().context("send")?;
-            client.receive().context("receive")?;
-            kept = Some(client);
-            Ok(())
-        })());
-    }
-    count
-}
-
-/// Asks on a connection of its own each time, which the server is to close.
-fn close(address: SocketAddr, goes_on: impl Fn() -> bool) -> Count {
-    let mut count = Count::default();
-    while goes_on() {
-        count.add((|| {
-            let mut stream = TcpStream::connect(address).context("connect")?;
-            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-            stream.write_all(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")?;
-            let mut answer = Vec::new();
-            stream.read_to_end(&mut answer).context("receive")?;
-            let length = probe::response_length(&answer)?.context("a head that is cut short")?;
-            ensure!(length == answer.len(), "{} bytes instead of {length}", answer.len());
-            Ok(())
-        })());
-        thread::sleep(Duration::from_millis(2));
-    }
-    count
-}
-
-/// A connection that stays, and what is said on it.
-struct Long {
-    stream: TcpStream,
-    says: &'static [u8],
-    hears: &'static [u8],
-}
-
-/// Says something on each connection in turn and waits for it to come back.
-fn talk(connections: &mut [Long], goes_on: impl Fn() -> bool) -> Count {
-    let mut count = Count::default();
-    let mut say = |long: &mut Long| {
-        count.add((|| {
-            long.stream.write_all(long.says)?;
-            let mut heard = vec![0; long.hears.len()];
-            long.stream.read_exact(&mut heard)?;
-            ensure!(heard == long.hears, "{heard:?} came back");
-            Ok(())
-        })());
-    };
-    while goes_on() {
-        connections.iter_mut().for_each(&mut say);
-        thread::sleep(Duration::from_millis(20));
-    }
-    // Once more, after the last reload.
-    connections.iter_mut().for_each(&mut say);
-    count
-}
-
-fn websockets(scene: &Scene) -> Result<Vec<Long>> {
-    const ASK: &[u8] =
-        b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-        Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    // A text message "Hello", masked as clients must (RFC 6455 section 5.7), and as it comes back.
-    const SAYS: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
-    const HEARS: &[u8] = b"\x81\x05Hello";
-    let open = || {
-        let mut stream = connected(scene.web)?;
-        stream.write_all(ASK)?;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).context("no answer to an upgrade")?;
-            head.push(byte[0]);
-        }
-        let head = String::from_utf8_lossy(&head).into_owned();
-        let accepted = head.starts_with("HTTP/1.1 101 ") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        ensure!(accepted, "no WebSocket: {head}");
-        Ok(Long { stream, says: SAYS, hears: HEARS })
-    };
-    (0..LONG).map(|_| open()).collect()
-}
-
-fn tcp_connections(scene: &Scene) -> Result<Vec<Long>> {
-    let open = || Ok(Long { stream: connected(scene.tcp)?, says: b"hello", hears: b"hello" });
-    (0..LONG).map(|_| open()).collect()
-}
-
-fn connected(address: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    Ok(stream)
-}
-
-/// Starts a Python server that gives back WebSocket messages at one address and bytes at another.
-fn echo_site(scene: &Scene) -> Result<Running> {
-    let folder = folder("reload-echo")?;
-    let file = folder.join("echo.py");
-    fs::write(&file, include_str!("echo.py"))?;
-    let mut command = Command::new("python3");
-    command.arg(file).arg(scene.echo.ip().to_string());
-    command.arg(scene.websocket.port().to_string()).arg(scene.echo.port().to_string());
-    let running = Running::start(&mut command, &folder)?;
-    running.listens(scene.echo)?;
-    Ok(running)
 }

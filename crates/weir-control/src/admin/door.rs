@@ -3,6 +3,7 @@
 use std::{
     fs, io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
@@ -38,8 +39,8 @@ pub(super) enum DoorSocket {
 #[derive(Debug)]
 pub(super) struct UnixPath {
     path: Arc<Path>,
-    /// Device and number of the file.
-    file: (u64, u64),
+    /// Device and number of the file; none once it belongs to somebody else.
+    file: Option<(u64, u64)>,
 }
 
 impl Door {
@@ -85,10 +86,42 @@ impl Door {
         socket.bind(&SockAddr::unix(path)?)?;
         // Nobody can connect before it listens, so that nobody else ever can.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let metadata = fs::symlink_metadata(path)?;
-        let file = UnixPath { path: path.clone(), file: (metadata.dev(), metadata.ino()) };
+        let file = UnixPath::of(path)?;
         socket.listen(BACKLOG)?;
         Ok(Self { socket: DoorSocket::Unix(socket.into(), file), address: Address::Unix(path.clone()) })
+    }
+
+    /// The door of the process before this one, or one that a service manager has opened. `bound` is where it is, as the
+    /// configuration says it.
+    ///
+    /// # Errors
+    /// Why it cannot be used.
+    pub fn inherit(bound: &Address, socket: OwnedFd) -> io::Result<Self> {
+        match bound {
+            Address::Ip(_) => {
+                let socket = std::net::TcpListener::from(socket);
+                socket.set_nonblocking(true)?;
+                let address = Address::Ip(socket.local_addr()?);
+                Ok(Self { socket: DoorSocket::Ip(socket), address })
+            }
+            Address::Unix(path) => {
+                let socket = std::os::unix::net::UnixListener::from(socket);
+                socket.set_nonblocking(true)?;
+                let file = UnixPath::of(path)?;
+                Ok(Self { socket: DoorSocket::Unix(socket, file), address: bound.clone() })
+            }
+        }
+    }
+
+    /// The socket once more, to be handed to another process.
+    ///
+    /// # Errors
+    /// If the process is out of files.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            DoorSocket::Ip(socket) => Ok(socket.try_clone()?.into()),
+            DoorSocket::Unix(socket, _) => Ok(socket.try_clone()?.into()),
+        }
     }
 
     /// What was really bound.
@@ -141,9 +174,22 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
+impl UnixPath {
+    fn of(path: &Arc<Path>) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self { path: path.clone(), file: Some((metadata.dev(), metadata.ino())) })
+    }
+
+    /// Lets it stay: it is another process's now.
+    pub(super) fn leave(mut self) {
+        self.file = None;
+    }
+}
+
 impl Drop for UnixPath {
     fn drop(&mut self) {
-        let same = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == self.file;
+        let Some(file) = self.file else { return };
+        let same = |metadata: fs::Metadata| (metadata.dev(), metadata.ino()) == file;
         if fs::symlink_metadata(&self.path).is_ok_and(same) {
             let _ = fs::remove_file(&self.path);
         }

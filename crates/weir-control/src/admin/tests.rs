@@ -51,6 +51,7 @@ fn admin(text: &str) -> Admin {
         cell: Arc::new(SnapshotCell::new(compiled.snapshot)),
         version: "0.1.0",
         reloader: Reloader::new(ledger).0,
+        upgrader: Upgrader::new().0,
         readiness: Arc::new(|| Ok(())),
         explain: Arc::new(|_, question| Err(Trouble::new(format!("asked about {question}"), ""))),
         causes: ["no_route"].into(),
@@ -73,7 +74,7 @@ fn start(bind: &str, text: &str) -> Running {
     let cell = admin.cell.clone();
     let door = Door::open(&Address::Ip(bind.parse().unwrap())).unwrap();
     let port = door.address().ip().unwrap().port();
-    tokio::spawn(serve(door, admin));
+    tokio::spawn(serve(door, admin, std::future::pending()));
     Running { address: SocketAddr::from(([127, 0, 0, 1], port)), ready, cell }
 }
 
@@ -346,7 +347,7 @@ async fn a_unix_socket_is_proof_enough() {
     let path: Arc<Path> =
         std::env::temp_dir().join(format!("weir-admin-{}.sock", std::process::id())).as_path().into();
     let door = Door::open(&Address::Unix(path.clone())).unwrap();
-    let server = tokio::spawn(serve(door, admin(&with_token("unix"))));
+    let server = tokio::spawn(serve(door, admin(&with_token("unix")), std::future::pending()));
     let stream = async || UnixStream::connect(&path).await.unwrap();
     let put = format!("PUT {TWO} HTTP/1.1\nhost: weir");
     assert_eq!(ask_on(stream().await, &put, r#"{"weight": 5}"#).await.0, 200);

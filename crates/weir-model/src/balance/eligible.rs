@@ -66,8 +66,11 @@ impl EligibleSet {
         self.sum_up();
     }
 
-    /// Takes into account who counts for a part of its weight only.
+    /// Takes into account who counts for a part of its weight only. A key stays where it is meanwhile.
     fn start_slowly(&mut self, pool: &Pool) {
+        if pool.balance.policy.hashes() {
+            return;
+        }
         let share = |member: &Member| pool.backends[member.backend].status.share();
         if self.members.iter().all(|member| share(member) == FULL_SHARE) {
             return;

@@ -190,7 +190,9 @@ fn willing(backend: &Backend) -> Option<u32> {
     let orders = backend.status.operator.orders();
     let state = Order::beside(orders.state, backend.state);
     let weight = Order::beside(orders.weight, backend.weight);
-    (state == State::Active && weight > 0).then_some(weight)
+    // One that is gone may still be part of what a request holds that came before.
+    let gone = backend.status.drain.began().is_some();
+    (state == State::Active && weight > 0 && !gone).then_some(weight)
 }
 
 #[cfg(test)]

@@ -20,6 +20,16 @@ impl BindKey {
     }
 }
 
+impl BindKey {
+    /// The key as a text that another process makes of the same bind too.
+    pub fn label(&self) -> String {
+        match &self.any_port {
+            Some((listener, nth)) => format!("{} of {listener}, {nth}", self.address),
+            None => self.address.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for BindKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.address.fmt(f)

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::AtomicU32},
 };
 
 use super::{
@@ -85,6 +85,8 @@ impl Registry {
                 requests: Padded::default(),
                 connections: Padded::default(),
                 pending: Padded::default(),
+                waiting: Sharded::new(self.workers),
+                turn: AtomicU32::new(0),
                 in_flight: Padded::default(),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),

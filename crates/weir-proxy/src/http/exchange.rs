@@ -26,6 +26,7 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError},
     telemetry::{Record, Work},
+    upstream::Hold,
     view::{Held, View},
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Exchange<'c> {
     /// Which arm of a split it goes to; 0 for every other action.
     pub(super) arm: usize,
     pub(crate) backend: Option<usize>,
+    /// What it holds of the pool while a backend is asked; dropped after the backend's count went down.
+    pub(super) hold: Option<Hold>,
     /// Both sides have agreed on another protocol: what is left to do is to carry bytes.
     pub(crate) tunnel: Option<Box<Tunnel>>,
     /// When it has to be complete; [`Moment::NEVER`] unless the route says so.
@@ -132,6 +135,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         hash: 0,
         arm: 0,
         backend: None,
+        hold: None,
         tunnel: None,
         deadline: Moment::NEVER,
         until: Moment::NEVER,

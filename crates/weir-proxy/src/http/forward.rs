@@ -22,11 +22,11 @@ use super::{
 };
 use crate::{
     buffer::{Buffer, LARGE},
-    choose::{InFlight, PoolState},
+    choose::{Found, InFlight, PoolState, Search},
     clock,
     error::{Cause, ProxyError, Side},
     telemetry::Outcome,
-    upstream::{Permit, Upstream, connect},
+    upstream::{Upstream, connect},
 };
 
 /// Bytes of a response head.
@@ -43,8 +43,6 @@ pub(crate) struct Link {
     pub(crate) answer: Buffer,
     /// Something came from the backend.
     heard: bool,
-    /// Its slot among the pool's connections.
-    _permit: Option<Permit>,
 }
 
 /// The head of a final response.
@@ -56,11 +54,7 @@ pub(crate) struct Answer {
 
 impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
-    pub(crate) async fn forward(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>) -> Ended {
-        if pool.pool.backends.is_empty() {
-            pool = Box::pin(pool.discovered(&self.conn.worker, &self.conn.timer, self.deadline)).await;
-            self.pool = Some(pool.clone());
-        }
+    pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
         pool.pool.status.retry_budget.count_request(clock::now());
         let permit = match pool.gate.admit(&pool.pool) {
             Ok(permit) => permit,
@@ -76,7 +70,8 @@ impl Exchange<'_> {
             window_taken: 0,
         };
         self.conn.timer.tie(true);
-        let ended = self.attempts(input, &pool, &mut upload).await;
+        let ended = self.attempts(input, pool, &mut upload).await;
+        self.hold = None;
         self.conn.timer.tie(false);
         self.came += upload.pump.written.saturating_sub(of_head);
         self.text = upload.pump.into_head();
@@ -84,11 +79,10 @@ impl Exchange<'_> {
             Some(tunnel) => tunnel.keep(permit),
             None => drop(permit),
         }
-        pool.wake_waiting();
         ended
     }
 
-    async fn attempts(&mut self, input: &mut Buffer, pool: &Rc<PoolState>, upload: &mut Upload) -> Ended {
+    async fn attempts(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>, upload: &mut Upload) -> Ended {
         let conn = self.conn;
         let mut tried = Tried::default();
         if self.asked.expects_continue && !input.is_empty() {
@@ -101,25 +95,30 @@ impl Exchange<'_> {
         }
         let mut last = None;
         loop {
-            let mut choice = pool.choose(&conn.worker, self.hash, &tried.backends);
-            if choice.is_none() && tried.backends.is_empty() {
-                Box::pin(pool.gate.first_check(&pool.pool, &conn.timer, self.deadline)).await;
-                choice = pool.choose(&conn.worker, self.hash, &tried.backends);
-            }
-            // Where nothing else is eligible, a connection that had gone stale may be made anew.
-            let choice = choice.or_else(|| tried.backends.last().copied().filter(|_| tried.stale));
-            let Some(backend) = choice else {
-                let error = last.unwrap_or_else(|| pool.nobody());
-                return Box::pin(self.give_up(input, error, true)).await;
+            let mut begun = None;
+            let choice =
+                if pool.queued { None } else { pool.choose(&conn.worker, self.hash, &tried.backends) };
+            let (backend, counted) = match choice {
+                Some(backend) => (backend, false),
+                None => {
+                    begun = Some(clock::micros());
+                    match Box::pin(self.find(&mut pool, &tried)).await {
+                        Ok(found) => found,
+                        Err(error) => {
+                            return Box::pin(self.give_up(input, last.unwrap_or(error), true)).await;
+                        }
+                    }
+                }
             };
+            let pool = &pool;
             self.backend = Some(backend);
             if let Some(error) = &last {
                 self.count_retry(pool, error, tried.stale);
             }
-            let _in_flight = InFlight::new(&*pool.pool.backends[backend].status, pool.total());
+            let _in_flight = InFlight::found(&*pool.pool.backends[backend].status, pool.total(), counted);
             let asked = clock::micros();
             if let Some(kept) = &mut self.kept {
-                kept.attempt(backend);
+                kept.attempt(backend, begun.unwrap_or(asked));
             }
             let mut link = None;
             self.start_attempt();
@@ -171,6 +170,35 @@ impl Exchange<'_> {
         }
     }
 
+    /// A backend that has to be waited for, with what is held of it; true if the backend counts it already.
+    #[cold]
+    async fn find(&mut self, pool: &mut Rc<PoolState>, tried: &Tried) -> Result<(usize, bool), ProxyError> {
+        // What the last attempt held.
+        self.hold = None;
+        let conn = self.conn;
+        let search = Search {
+            worker: &conn.worker,
+            timer: &conn.timer,
+            client: &conn.stream,
+            hash: self.hash,
+            tried: &tried.backends,
+            // Where nothing else is eligible, a connection that had gone stale may be made anew.
+            again: tried.backends.last().copied().filter(|_| tried.stale),
+            until: self.deadline,
+        };
+        let found = pool.find(search).await;
+        let Found { moved, backend, counted, hold } = found.map_err(|error| {
+            let late = error.cause == Cause::PoolQueueTimeout && clock::now() >= self.deadline;
+            if late { Cause::TimeoutRoute.into() } else { error }
+        })?;
+        if let Some(moved) = moved {
+            self.pool = Some(moved.clone());
+            *pool = moved;
+        }
+        self.hold = hold;
+        Ok((backend, counted))
+    }
+
     /// Counts another attempt by what had failed before it.
     #[cold]
     fn count_retry(&self, pool: &PoolState, error: &ProxyError, stale: bool) {
@@ -214,11 +242,6 @@ impl Exchange<'_> {
         let (conn, until) = (self.conn, self.until);
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;
-        let permit = pool.gate.connection(&pool.pool, &conn.timer, until).await;
-        let permit = permit.map_err(|error| self.unsent(error))?;
-        if let Some(attempt) = self.attempt() {
-            attempt.admitted = clock::micros();
-        }
         let kept = if fresh { None } else { pool.idle.take(&pool.pool, backend, certain) };
         let reused = kept.is_some();
         let upstream = match kept {
@@ -233,7 +256,7 @@ impl Exchange<'_> {
             (attempt.connected, attempt.reused) = (clock::micros(), reused);
         }
         let answer = conn.worker.spare.buffer();
-        let link = link.insert(Link { upstream, answer, heard: false, _permit: permit });
+        let link = link.insert(Link { upstream, answer, heard: false });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err((Failed { error, heard: link.heard, unsent: false }, reused)),
@@ -242,7 +265,7 @@ impl Exchange<'_> {
 
     /// A failure before anything was sent, on a connection that had not been used before.
     fn unsent(&self, error: ProxyError) -> (Failed, bool) {
-        let late = matches!(error.cause, Cause::BackendConnectTimeout | Cause::PoolQueueTimeout);
+        let late = error.cause == Cause::BackendConnectTimeout;
         let error = if late && clock::now() >= self.until { self.late().into() } else { error };
         (Failed { error, heard: false, unsent: true }, false)
     }

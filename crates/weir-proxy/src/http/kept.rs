@@ -92,10 +92,10 @@ impl Kept {
         }
     }
 
-    /// Notes an attempt.
-    pub(super) fn attempt(&mut self, backend: usize) {
+    /// Notes an attempt, for which a backend was looked for since `begun`.
+    pub(super) fn attempt(&mut self, backend: usize, begun: u64) {
         if self.attempts.len() < MOST_ATTEMPTS {
-            self.attempts.push(Attempt::new(backend, clock::micros()));
+            self.attempts.push(Attempt { admitted: clock::micros(), ..Attempt::new(backend, begun) });
         }
     }
 

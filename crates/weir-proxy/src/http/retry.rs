@@ -101,12 +101,10 @@ impl Exchange<'_> {
         if retry.on.statuses.is_empty() || !retry.on.status(answer.response.status) {
             return false;
         }
-        let mut without = tried.backends.clone();
-        without.push(backend);
         tried.again < retry.retries
             && self.asked.repeatable
             && upload.pump.can_restart()
-            && pool.choose(&self.conn.worker, self.hash, &without).is_some()
+            && pool.has_another(&tried.backends, backend)
             && pool.pool.status.retry_budget.try_retry(clock::now(), retry.budget)
     }
 }

@@ -18,13 +18,15 @@ use crate::{
     choose::{InFlight, PoolState},
     error::{Cause, ProxyError},
     relay::{Carried, relay},
-    upstream::Permit,
+    upstream::{Hold, Permit},
 };
 
 /// Both connections, agreed on another protocol.
 pub(crate) struct Tunnel {
     link: Link,
     in_flight: InFlight<Arc<BackendStatus>>,
+    /// What it holds of the pool; dropped after the backend's count went down.
+    hold: Option<Hold>,
     /// Its slot among the pool's requests.
     request: Option<Permit>,
 }
@@ -63,7 +65,7 @@ impl Exchange<'_> {
             Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
         }
         let in_flight = InFlight::new(pool.pool.backends[backend].status.clone(), pool.total());
-        self.tunnel = Some(Box::new(Tunnel { link, in_flight, request: None }));
+        self.tunnel = Some(Box::new(Tunnel { link, in_flight, hold: self.hold.take(), request: None }));
         // What the record shows of the configuration, and nothing more.
         self.listener = self.listener.alone(self.route);
         self.route = self.route.map(|_| 0);
@@ -78,7 +80,8 @@ impl Exchange<'_> {
     /// Carries bytes both ways to the end of the tunnel.
     pub(crate) async fn carry_tunnel(&mut self, input: &mut Buffer, tunnel: Box<Tunnel>) -> Ended {
         let conn = self.conn;
-        let Tunnel { link, in_flight, request: _request } = *tunnel;
+        // In this order, so that what is held is let go last.
+        let Tunnel { hold: _hold, link, in_flight, request: _request } = *tunnel;
         let early = std::mem::replace(input, conn.worker.spare.buffer());
         let timeouts = &self.listener.timeouts;
         let drained = (&link.upstream.stream, &in_flight.drain);

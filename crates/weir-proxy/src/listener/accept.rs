@@ -40,9 +40,9 @@ const MOST_WAITING: usize = 1 << 16;
 /// What a worker is told to serve, or to serve no more.
 #[derive(Debug)]
 pub enum Order {
-    /// Accept from this socket. The sender is dropped once that has begun.
-    Open(BindKey, TcpListener, Sender<()>),
-    /// Accept what waits at this address, and close the socket. The sender is dropped once it is closed.
+    /// Accept from these sockets. The sender is dropped once that has begun.
+    Open(BindKey, Vec<TcpListener>, Sender<()>),
+    /// Accept what waits at this address, and close its sockets. The sender is dropped once they are closed.
     Close(BindKey, Sender<()>),
 }
 
@@ -52,32 +52,38 @@ pub(crate) async fn obey(
     mut orders: UnboundedReceiver<Order>,
     phase: watch::Receiver<Phase>,
 ) {
-    let mut open: HashMap<BindKey, oneshot::Sender<Sender<()>>> = HashMap::new();
+    let mut open: HashMap<BindKey, Vec<oneshot::Sender<Sender<()>>>> = HashMap::new();
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Open(key, socket, done) => match Door::new(socket, key.address()) {
-                Ok(door) => {
-                    let (close, closed) = oneshot::channel();
-                    open.insert(key.clone(), close);
-                    tokio::task::spawn_local(accept(worker.clone(), key, door, phase.clone(), closed));
-                    drop(done);
+            Order::Open(key, sockets, done) => {
+                for socket in sockets {
+                    match Door::new(socket, key.address()) {
+                        Ok(door) => {
+                            let (close, closed) = oneshot::channel();
+                            open.entry(key.clone()).or_default().push(close);
+                            let accept = accept(worker.clone(), key.clone(), door, phase.clone(), closed);
+                            tokio::task::spawn_local(accept);
+                        }
+                        Err(error) => {
+                            let text = format!("worker {} cannot accept from {key}: {error}", worker.index);
+                            worker.journal.say(Level::Warn, text);
+                        }
+                    }
                 }
-                Err(error) => {
-                    let text = format!("worker {} cannot accept from {key}: {error}", worker.index);
-                    worker.journal.say(Level::Warn, text);
-                }
-            },
+                drop(done);
+            }
             Order::Close(key, done) => {
-                if let Some(close) = open.remove(&key) {
+                for close in open.remove(&key).into_iter().flatten() {
                     // If the loop has ended already, so has its socket, and the sender goes with this.
-                    let _ = close.send(done);
+                    let _ = close.send(done.clone());
                 }
             }
         }
     }
 }
 
-/// Accepts until the process drains, or the address is bound no more. What waits in the queue by then is still served.
+/// Accepts until the process drains, or the address is bound no more. What waits in the queue by then is still served;
+/// what waits when another process has taken over is served by that one.
 async fn accept(
     worker: Rc<Worker>,
     key: BindKey,
@@ -100,7 +106,10 @@ async fn accept(
         let accepted = tokio::select! {
             biased;
             accepted = next => accepted,
-            _ = phase.wait_for(|phase| *phase >= Phase::Draining) => break None,
+            now = phase.wait_for(|phase| *phase >= Phase::HandedOver) => match now.as_deref() {
+                Ok(Phase::HandedOver) => return,
+                _ => break None,
+            },
             done = &mut closed => break done.ok(),
         };
         match accepted {

@@ -38,7 +38,7 @@ impl Door {
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, SocketAddr)>> {
         match self {
             Self::Tcp(socket) => {
-                socket.poll_accept(cx).map_ok(|(stream, peer)| (Stream::accepted(stream), peer))
+                socket.poll_accept(cx).map_ok(|(stream, peer)| (Stream::accepted(stream), plain(peer)))
             }
             Self::Unix(socket) => {
                 socket.poll_accept(cx)?.map(|(stream, _)| Ok((Stream::unix(stream)?, LOCAL)))
@@ -55,7 +55,7 @@ impl Door {
                 Box::new(move || {
                     let (stream, peer) = socket.accept()?;
                     stream.set_nonblocking(true)?;
-                    Ok((Stream::accepted(TcpStream::from_std(stream)?), peer))
+                    Ok((Stream::accepted(TcpStream::from_std(stream)?), plain(peer)))
                 })
             }
             Self::Unix(socket) => {
@@ -76,4 +76,13 @@ impl Door {
         }
         Ok(())
     }
+}
+
+/// The address of a client without its disguise: a socket for both families, as service managers make them, shows IPv4
+/// addresses as IPv6 ones.
+fn plain(mut peer: SocketAddr) -> SocketAddr {
+    if peer.is_ipv6() {
+        peer.set_ip(peer.ip().to_canonical());
+    }
+    peer
 }

@@ -21,11 +21,25 @@ const MODE: u32 = 0o666;
 
 /// The file of a bound socket; it goes when this does.
 #[derive(Debug)]
-pub(super) struct SocketFile(Arc<Path>);
+pub(super) struct SocketFile(Option<Arc<Path>>);
+
+impl SocketFile {
+    /// The file at this path.
+    pub(super) fn new(path: &Arc<Path>) -> Self {
+        Self(Some(path.clone()))
+    }
+
+    /// Lets it stay: it is another process's now.
+    pub(super) fn leave(mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 
@@ -35,12 +49,12 @@ pub(super) fn bind(path: &Arc<Path>, options: &TcpOptions, count: usize) -> io::
     remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    let file = SocketFile(path.clone());
+    let file = SocketFile::new(path);
     fs::set_permissions(path, fs::Permissions::from_mode(MODE))?;
     // The kernel has one queue for such a socket; all workers accept from it.
     let mut sockets = (1..count.max(1)).map(|_| socket.try_clone()).collect::<io::Result<Vec<_>>>()?;
     sockets.push(socket);
-    Ok(BoundSockets { sockets, options: options.clone(), file: Some(file) })
+    Ok(BoundSockets { sockets, options: options.clone(), inherited: false, file: Some(file) })
 }
 
 fn remove_stale(path: &Path) -> io::Result<()> {

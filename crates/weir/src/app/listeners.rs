@@ -3,18 +3,22 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{Ipv6Addr, SocketAddr, TcpListener},
+    os::fd::{AsFd, BorrowedFd},
     sync::mpsc::{Sender, channel},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result};
+use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
 use weir_model::{
-    listener::{Address, TcpOptions},
+    listener::{Address, Bind, TcpOptions},
     snapshot::{BindKey, Snapshot},
 };
 use weir_proxy::listener::{BoundSockets, ListeningSockets, Order};
+
+use super::Inheritance;
 
 /// How long to wait for workers to do what they are told: they do it in milliseconds unless something is very wrong.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -39,11 +43,26 @@ pub(super) struct Opened {
     copies: Vec<Vec<TcpListener>>,
 }
 
-/// Binds every address of a snapshot that is not bound yet, or none.
-pub(super) fn prepare(snapshot: &Snapshot, bound: &[Bound], workers: usize) -> Result<Prepared> {
+/// Binds every address of a snapshot that is not bound yet, or none. What is inherited is taken from there.
+pub(super) fn prepare(
+    snapshot: &Snapshot,
+    bound: &[Bound],
+    workers: usize,
+    inheritance: &mut Inheritance,
+) -> Result<Prepared> {
     let mut prepared: Vec<(BindKey, BoundSockets)> = Vec::new();
     for (key, place) in snapshot.binds() {
-        if bound.iter().any(|bound| bound.key == key) {
+        if bound.iter().any(|bound| bound.key == key)
+            || inheritance.covers(place.bind)
+            || bound.iter().any(|bound| bound.covers(place.bind))
+        {
+            continue;
+        }
+        if let Some(sockets) = inheritance.take(&key) {
+            let options = &snapshot.listeners[place.listener].tcp;
+            let sockets = weir_proxy::listener::inherit(key.address(), sockets, options, workers);
+            let sockets = sockets.with_context(|| format!("the sockets of {key} cannot be taken over"))?;
+            prepared.push((key, sockets));
             continue;
         }
         let ours = prepared.iter().filter_map(|(key, _)| key.address().ip());
@@ -98,10 +117,44 @@ impl Prepared {
 }
 
 impl Bound {
+    /// True if a bind needs no socket of its own beside this one, which takes both families.
+    fn covers(&self, bind: &Bind) -> bool {
+        let both = |v4: SocketAddr| {
+            let own = self.address.ip();
+            own == Some(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), v4.port()))
+                && self.sockets.sockets.iter().all(takes_both)
+        };
+        bind.either_family && bind.address.ip().is_some_and(|ip| ip.is_ipv4() && both(ip))
+    }
+
+    /// Its sockets.
+    pub(super) fn files(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.sockets.iter().map(TcpListener::as_fd)
+    }
+
+    /// Leaves them to another process that has them too.
+    pub(super) fn leave(self) {
+        self.sockets.leave();
+    }
+
     /// Gives connections that come from now on the options of the listener that the address now belongs to.
     pub(super) fn tune(&mut self, options: &TcpOptions) -> io::Result<()> {
         self.sockets.tune(options)
     }
+}
+
+/// True if an IPv6 socket takes IPv4 connections as well.
+pub(super) fn takes_both<'f>(socket: impl AsFd + 'f) -> bool {
+    !SockRef::from(&socket).only_v6().unwrap_or(true)
+}
+
+/// Deals sockets out to so many workers. There may be more of them than workers, where there were more workers once.
+fn deal(sockets: Vec<TcpListener>, workers: usize) -> Vec<Vec<TcpListener>> {
+    let mut dealt: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+    for (index, socket) in sockets.into_iter().enumerate() {
+        dealt[index % workers].push(socket);
+    }
+    dealt
 }
 
 /// The way to tell the workers what to serve.
@@ -114,9 +167,9 @@ impl Orders {
         let Opened { bound, copies } = opened;
         self.tell(|done| {
             for (bound, copies) in bound.iter().zip(copies) {
-                for (worker, copy) in self.0.iter().zip(copies) {
+                for (worker, copies) in self.0.iter().zip(deal(copies, self.0.len())) {
                     // A worker that has ended takes no more orders, and its sockets none of the connections.
-                    let _ = worker.send(Order::Open(bound.key.clone(), copy, done.clone()));
+                    let _ = worker.send(Order::Open(bound.key.clone(), copies, done.clone()));
                 }
             }
         });

@@ -34,7 +34,10 @@ use weir_proxy::{
     worker::Phase,
 };
 
-use super::listeners::{self, Bound, Orders};
+use super::{
+    Inheritance,
+    listeners::{self, Bound, Orders},
+};
 use crate::log::{AccessWriter, LogWriter, Opened, timestamp};
 
 /// How often watched files are looked at.
@@ -155,12 +158,18 @@ impl Reloading {
         // While this is held, the process cannot begin to close its sockets.
         let bound = self.bound.clone();
         let mut bound = bound.write().unwrap_or_else(PoisonError::into_inner);
-        if *self.phase.borrow() != Phase::Running {
-            return Err(Refusal::because("weir is shutting down", ""));
+        match *self.phase.borrow() {
+            Phase::Running => {}
+            Phase::Starting => return Err(Refusal::because("weir is starting", "ask again")),
+            Phase::HandedOver => {
+                return Err(Refusal::because("another process has taken over", "ask that one"));
+            }
+            _ => return Err(Refusal::because("weir is shutting down", "")),
         }
         let because = |error: anyhow::Error| Refusal::because(format!("{error:#}"), "nothing was changed");
         let workers = self.orders.0.len();
-        let prepared = listeners::prepare(&snapshot, &bound, workers).map_err(because)?;
+        let prepared =
+            listeners::prepare(&snapshot, &bound, workers, &mut Inheritance::default()).map_err(because)?;
         let target = self.target(&running.logging, &snapshot.logging).map_err(because)?;
         // Last, because from here on clients can connect.
         let opened = prepared.listen().map_err(because)?;

@@ -37,6 +37,18 @@ impl App {
         left.connections
     }
 
+    /// Finishes what this process has after another one has taken over: for `upgrade.drain`, or until it is asked to stop
+    /// (`asked` says how often so far), and then as at a shutdown.
+    pub(crate) fn retire(mut self, asked: &dyn Fn() -> usize) -> u64 {
+        let process = self.cell.load().process.clone();
+        wait(process.upgrade_drain, || asked() > 0 || self.workers.are_done());
+        self.phase.send_replace(Phase::Draining);
+        if asked() > 0 {
+            wait(process.shutdown_drain, || asked() > 1 || self.workers.are_done());
+        }
+        self.end()
+    }
+
     fn close_own_sockets(&self) {
         self.bound.write().unwrap_or_else(PoisonError::into_inner).clear();
     }

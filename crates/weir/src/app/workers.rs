@@ -20,7 +20,7 @@ use weir_model::{
 use weir_proxy::{
     clock,
     telemetry::{Level, Voice},
-    worker::{self, Phase, Setup},
+    worker::{self, Bells, Phase, Setup},
 };
 
 use super::listeners::Orders;
@@ -63,6 +63,7 @@ impl Workers {
         beats: &Beats,
     ) -> Result<(Self, Orders)> {
         let process = Arc::new(ProcessStatus::new(count));
+        let bells = Arc::new(Bells::new(count));
         let mut workers = Self { threads: Vec::new(), voice: voice.clone(), process: process.clone() };
         let mut senders = Vec::new();
         let pin = cell.load().process.pin;
@@ -78,6 +79,7 @@ impl Workers {
                 voice: voice.clone(),
                 access: access.queue(),
                 process: process.clone(),
+                bells: bells.clone(),
                 beat: beats.0[index].clone(),
             };
             let thread = std::thread::Builder::new().name(format!("weir-worker-{index}")).spawn(move || {

@@ -20,6 +20,7 @@ mod limits;
 mod operate;
 mod patience;
 mod pressure;
+mod queue;
 mod reload;
 mod retry;
 mod reuse;

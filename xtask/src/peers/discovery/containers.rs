@@ -110,11 +110,8 @@ pub(in super::super) fn come_and_go(program: &Path) -> Result<String> {
     let mut service = Some(engine.serve()?);
     engine.run("one", &[LABEL])?;
     engine.run("other", &["weir.pool=somebody-else"])?;
-    // Nine connections may wait for busybox; the next one has to ask again after a second or three.
-    let pool = format!(
-        "discover: {{ docker: {{ host: '{}', label: {LABEL}, port: {PORT} }} }}, connect_timeout: 8s",
-        engine.socket()
-    );
+    let pool =
+        format!("discover: {{ docker: {{ host: '{}', label: {LABEL}, port: {PORT} }} }}", engine.socket());
     let scene = Scene::start(program, "discovery-containers", &pool)?;
     let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     scene.has(&named(&["one"]))?;

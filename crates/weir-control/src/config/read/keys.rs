@@ -18,7 +18,7 @@ pub(super) use pool::{
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
     ACCESS_LOG, ADMIN, DEFAULTS, LIMITS, LISTENER_DEFAULTS, LOG, POOL_DEFAULTS, ROUTE_DEFAULTS, SHUTDOWN,
-    WORKERS,
+    UPGRADE, WORKERS,
 };
 pub(super) use route::{
     ARM, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
@@ -108,7 +108,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 33] = [
+static ALL: [&Keys; 34] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -141,6 +141,7 @@ static ALL: [&Keys; 33] = [
     &ACCESS_LOG,
     &LOG,
     &SHUTDOWN,
+    &UPGRADE,
     &DEFAULTS,
 ];
 

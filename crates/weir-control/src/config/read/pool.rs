@@ -13,7 +13,7 @@ use weir_model::{
 use super::{Reader, discover, fields::Fields, keys, route};
 use crate::config::yaml::{Node, Value};
 
-const POLICIES: [(&str, Policy); 8] = [
+const POLICIES: [(&str, Policy); 9] = [
     ("round_robin", Policy::RoundRobin),
     ("least_conn", Policy::LeastConn),
     ("random", Policy::Random),
@@ -22,8 +22,8 @@ const POLICIES: [(&str, Policy); 8] = [
     ("source_hash", Policy::SourceHash),
     ("ring_hash", Policy::RingHash),
     ("maglev", Policy::Maglev),
+    ("first", Policy::First),
 ];
-const LATER_POLICIES: [&str; 1] = ["first"];
 
 /// Reads `pools`.
 pub(super) fn pools(reader: &mut Reader, top: &Fields<'_>, draft: &mut Draft) {
@@ -87,12 +87,12 @@ fn balance(reader: &mut Reader, node: &Node) -> Option<BalanceDraft> {
             return None;
         };
         return Some(BalanceDraft {
-            policy: reader.word(policy, &POLICIES, &LATER_POLICIES)?,
+            policy: reader.word(policy, &POLICIES, &[])?,
             key: fields.text(reader, "key"),
             bounded_load: fields.setting(reader, "bounded_load", Reader::percent),
         });
     }
-    let policy = reader.word(node, &POLICIES, &LATER_POLICIES)?;
+    let policy = reader.word(node, &POLICIES, &[])?;
     Some(BalanceDraft { policy, ..BalanceDraft::default() })
 }
 

@@ -9,7 +9,7 @@ use weir_model::{
 use super::{Reader, fields::Fields, keys};
 use crate::config::yaml::{Node, Value};
 
-/// Reads `admin`, `zone`, `limits`, `workers` and `shutdown`. Another file may have set them before.
+/// Reads `admin`, `zone`, `limits`, `workers`, `shutdown` and `upgrade`. Another file may have set them before.
 pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ProcessDraft) {
     if let Some(admin) = fields.node("admin").and_then(|node| reader.fields(node, &keys::ADMIN)) {
         let bind = admin.text(reader, "bind").map(|text| reader.address(text));
@@ -31,6 +31,10 @@ pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Proc
         once(reader, &mut draft.shutdown_announce, announce, "shutdown.announce");
         let drain = shutdown.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
         once(reader, &mut draft.shutdown_drain, drain, "shutdown.drain");
+    }
+    if let Some(upgrade) = fields.node("upgrade").and_then(|node| reader.fields(node, &keys::UPGRADE)) {
+        let drain = upgrade.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
+        once(reader, &mut draft.upgrade_drain, drain, "upgrade.drain");
     }
 }
 

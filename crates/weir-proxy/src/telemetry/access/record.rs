@@ -82,9 +82,9 @@ impl<'a> Heard<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attempt {
     pub(crate) backend: usize,
-    /// When the backend was chosen.
+    /// When a backend was looked for.
     pub(crate) began: u64,
-    /// When the pool had a connection free.
+    /// When it was found.
     pub(crate) admitted: u64,
     /// When the connection was there.
     pub(crate) connected: u64,
@@ -142,7 +142,7 @@ impl Attempt {
 pub(crate) enum Phase {
     /// The request was being read.
     Request,
-    /// A slot of the pool was waited for.
+    /// A backend was waited for.
     Queue,
     /// A connection was being made.
     Connect,

@@ -10,16 +10,25 @@ use super::{
 };
 
 /// Policies of balancing that work.
-const POLICIES: &[&str] =
-    &["round_robin", "least_conn", "random", "two_choices", "ewma", "source_hash", "ring_hash", "maglev"];
+const POLICIES: &[&str] = &[
+    "round_robin",
+    "least_conn",
+    "random",
+    "two_choices",
+    "ewma",
+    "source_hash",
+    "ring_hash",
+    "maglev",
+    "first",
+];
 
 keys! {
     POOL = "a pool" {
         "balance" = AnyOf(&[Words(POLICIES), Map(&BALANCE)]), Is("round_robin"),
             "How a backend is chosen: in turn; the fewest requests or connections in flight; by lot; the less loaded of two \
-             drawn by lot; the better of two by recent latency and load (`ewma`); or, for the last three, the same one for \
-             the same key, which is the client's address unless the long form says otherwise. Weights count in all of \
-             them.";
+             drawn by lot; the better of two by recent latency and load (`ewma`); for `source_hash`, `ring_hash` and `maglev` the \
+             same one for the same key, which is the client's address unless the long form says otherwise; or the first in \
+             the list that has less than its `max_connections`. Weights count in all but the last.";
         "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Nothing,
             "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
              addresses. A pool has at least one, unless it has `discover`.";
@@ -89,10 +98,13 @@ keys! {
         "zone" = Text, Nothing, "Where it stands, for `zone_aware`.";
         "backup" = Flag, Is("false"),
             "Whether it takes traffic only while no other backend of the pool can; backups then share it by weight.";
+        "max_connections" = NumberOr(&["none"]), Is("none"),
+            "Requests and connections that it has in flight at once, over all workers; unused connections do not count. It is \
+             passed over while it has so many, and where all have, more wait as `limits` says.";
         "state" = Words(&["active", "draining", "disabled"]), Is("active"),
             "`draining` takes nothing new and finishes what it has, `disabled` the same for clients that are bound to it as \
              well. What an operator sets holds until this changes.";
-    } later ["max_connections"];
+    };
     HEALTH = "a health check" {
         "http" = AnyOf(&[Text, Map(&HTTP_PROBE)]), Nothing, "It answers a request: a path, or a map.";
         "tcp" = AnyOf(&[Map(&TCP_PROBE), Empty]), Nothing, "It accepts a connection: `tcp: {}`.";

@@ -28,6 +28,7 @@ keys! {
             "Threads of the data path, 1 to 1024; `auto` is one per core.";
         "limits" = Map(&LIMITS), Nothing, "What the process as a whole may hold.";
         "shutdown" = Map(&SHUTDOWN), Nothing, "How the process ends after SIGTERM.";
+        "upgrade" = Map(&UPGRADE), Nothing, "How the process ends after another one has taken over in place.";
         "access_log" = AnyOf(&[Text, Map(&ACCESS_LOG)]), Nothing,
             "One line for each exchange and each TCP connection; no such log unless it is given. A text is its `path`.";
         "log" = Map(&LOG), Nothing, "The process's own log, on standard error. Failed exchanges are always in it.";
@@ -36,7 +37,7 @@ keys! {
         "include" = Some(&Text), Nothing,
             "Further files, by name or pattern such as `conf.d/*.yaml`, relative to this one. Each file is read once; a \
              pattern without a match is a warning, files that include each other an error.";
-    } later ["upgrade", "tracing", "alerts", "ha", "gslb", "state"];
+    } later ["tracing", "alerts", "ha", "gslb", "state"];
     ADMIN = "`admin`" {
         "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`, or `unix:/run/weir-admin.sock`.";
         "token_file" = Text, Nothing,
@@ -67,6 +68,9 @@ keys! {
     SHUTDOWN = "`shutdown`" {
         "announce" = Delay, Is("5s"), "How long `/readyz` fails while everything is still served.";
         "drain" = DelayOrNone, Is("30s"), "How long what is in flight may take to finish after that.";
+    };
+    UPGRADE = "`upgrade`" {
+        "drain" = DelayOrNone, Is("1h"), "How long connections of the old process may take to finish.";
     };
     DEFAULTS = "`defaults`" {
         "listener" = Map(&LISTENER_DEFAULTS), Nothing, "For every listener.";

@@ -1,0 +1,181 @@
+//! A backend that has to be waited for: because those that there are have `max_connections` or the pool has
+//! `limits.connections`, or because no check has decided yet.
+
+use std::{rc::Rc, sync::atomic::Ordering, task::Context};
+
+use weir_model::{balance::Tier, time::Moment};
+
+use super::PoolState;
+use crate::{
+    error::{Cause, ProxyError},
+    io::Stream,
+    timer::Timer,
+    upstream::{Hold, Tried, Wait, add_below},
+    worker::Worker,
+};
+
+/// What a backend is looked for.
+pub(crate) struct Search<'s> {
+    pub(crate) worker: &'s Worker,
+    pub(crate) timer: &'s Timer,
+    /// Who waits meanwhile.
+    pub(crate) client: &'s Stream,
+    /// Of the key, if the pool has one.
+    pub(crate) hash: u64,
+    /// Backends that were tried before.
+    pub(crate) tried: &'s [usize],
+    /// The one of those that may be tried again if there is no other.
+    pub(crate) again: Option<usize>,
+    /// How long it may be looked for at most.
+    pub(crate) until: Moment,
+}
+
+/// A backend, and what is held of it.
+pub(crate) struct Found {
+    /// The pool as it is now, if a reload has changed it while it was waited for.
+    pub(crate) moved: Option<Rc<PoolState>>,
+    pub(crate) backend: usize,
+    /// It is among the backend's requests in flight already.
+    pub(crate) counted: bool,
+    pub(crate) hold: Option<Hold>,
+}
+
+impl PoolState {
+    /// A backend for somebody who was not given one at once: waits for it in the pool's queue.
+    ///
+    /// # Errors
+    /// If there is none and none is to be expected, if the queue is full, or when the time is over.
+    #[cold]
+    pub(crate) async fn find(self: &Rc<Self>, search: Search<'_>) -> Result<Found, ProxyError> {
+        // Whoever has not been anywhere yet goes by the configuration of the day.
+        let current = || if search.tried.is_empty() { self.latest() } else { self.clone() };
+        let look = || {
+            let state = current();
+            let tried = state.enter(&search);
+            match tried {
+                Tried::Found(found) if !Rc::ptr_eq(&state, self) => {
+                    Tried::Found(Found { moved: Some(state), ..found })
+                }
+                tried => tried,
+            }
+        };
+        if !self.gate.is_awaited(&self.pool.status) {
+            match look() {
+                Tried::Found(found) => return Ok(found),
+                Tried::Over(error) => return Err(error),
+                Tried::Wait => {}
+            }
+        }
+        let wait = Wait { timer: search.timer, until: search.until, picky: !search.tried.is_empty() };
+        let gone =
+            |cx: &mut Context<'_>| search.client.poll_gone(cx).map(|error| ProxyError::from_client(&error));
+        let found = self.gate.wait(&self.pool, &wait, look, gone).await;
+        found.map_err(|error| {
+            let late = error.cause == Cause::PoolQueueTimeout;
+            // What was waited for was not a slot but a backend that could have one.
+            let state = current();
+            if late && !state.has_anybody(&search) { state.nobody() } else { error }
+        })
+    }
+
+    /// The state that has taken this one's place, if a reload has changed the pool; else this one.
+    fn latest(self: &Rc<Self>) -> Rc<Self> {
+        let mut latest = self.clone();
+        loop {
+            let next = latest.successor.borrow().clone();
+            match next {
+                Some(next) => latest = next,
+                None => return latest,
+            }
+        }
+    }
+
+    /// Takes what there is, without waiting.
+    fn enter(self: &Rc<Self>, search: &Search<'_>) -> Tried<Found> {
+        let found = |backend, counted, hold| Tried::Found(Found { moved: None, backend, counted, hold });
+        if !self.queued {
+            return match self.choose(search.worker, search.hash, search.tried).or(search.again) {
+                Some(backend) => found(backend, false, None),
+                None => self.nobody_now(search),
+            };
+        }
+        let (status, limit) = (&self.pool.status, self.pool.limits.connections);
+        let limited = limit != u32::MAX;
+        if limited && status.connections.load(Ordering::Relaxed) >= limit {
+            // Nobody is chosen in vain, and who will never get one is told so.
+            return if self.has_anybody(search) { Tried::Wait } else { self.nobody_now(search) };
+        }
+        let Some((backend, counted)) = self.occupy(search) else {
+            return if self.has_anybody(search) { Tried::Wait } else { self.nobody_now(search) };
+        };
+        if limited && !add_below(&status.connections, limit) {
+            if counted {
+                self.vacate(backend);
+            }
+            return Tried::Wait;
+        }
+        found(backend, counted, Some(self.gate.hold(status, limited)))
+    }
+
+    /// A backend with room; if it has a limit, its slot is taken.
+    fn occupy(&self, search: &Search<'_>) -> Option<(usize, bool)> {
+        /// Others may be faster a few times; then it waits.
+        const RACES: usize = 4;
+        for _ in 0..RACES {
+            let choice = self.choose(search.worker, search.hash, search.tried);
+            let backend = choice.or(search.again)?;
+            let limit = self.pool.backends[backend].max_connections;
+            if limit == u32::MAX {
+                return Some((backend, false));
+            }
+            if add_below(&self.pool.backends[backend].status.active, limit) {
+                return Some((backend, true));
+            }
+            // The only one there is.
+            choice?;
+        }
+        None
+    }
+
+    /// Gives back what [`PoolState::occupy`] took.
+    fn vacate(&self, backend: usize) {
+        self.pool.backends[backend].status.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// True if there is a backend that it could get later.
+    fn has_anybody(&self, search: &Search<'_>) -> bool {
+        let chooser = &mut *self.chooser.borrow_mut();
+        self.refresh(chooser);
+        let fresh = || chooser.set.members().iter().any(|member| !search.tried.contains(&member.backend));
+        search.again.is_some() || fresh()
+    }
+
+    /// There is nobody to be chosen: that is final, unless the first checks or the first question for backends are still
+    /// under way.
+    fn nobody_now(&self, search: &Search<'_>) -> Tried<Found> {
+        if self.pool.backends.is_empty() && self.pool.discover.is_some() {
+            let decided = self.pool.status.discovery.is_decided();
+            // In this order: what was found is published before it counts as decided.
+            search.worker.keep_up();
+            if !decided || self.successor.borrow().is_some() {
+                return Tried::Wait;
+            }
+        }
+        let undecided = {
+            let chooser = self.chooser.borrow();
+            let standing = chooser.set.standing();
+            standing.tier == Tier::Nobody && standing.primaries.unknown + standing.backups.unknown > 0
+        };
+        if undecided && search.tried.is_empty() { Tried::Wait } else { Tried::Over(self.nobody()) }
+    }
+
+    /// True if another backend than these could take a request just now.
+    pub(crate) fn has_another(&self, tried: &[usize], backend: usize) -> bool {
+        let chooser = &mut *self.chooser.borrow_mut();
+        self.refresh(chooser);
+        chooser.set.members().iter().any(|member| {
+            let other = member.backend;
+            other != backend && !tried.contains(&other) && !self.pool.backends[other].is_full()
+        })
+    }
+}

@@ -1,0 +1,119 @@
+//! What a process begins with that others have opened or known before it: the process that it takes over from, or a service
+//! manager.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use weir_model::{
+    listener::{Address, Bind},
+    pool::Backend,
+    snapshot::{BindKey, Snapshot},
+    status::{Health, Order, Orders, State},
+    time::Moment,
+};
+
+use super::listeners::takes_both;
+use crate::upgrade::BackendRecord;
+
+/// Sockets and knowledge from before.
+#[derive(Debug, Default)]
+pub(crate) struct Inheritance {
+    /// Listening sockets by their labels; see [`BindKey::label`].
+    pub(crate) sockets: Vec<(String, Vec<OwnedFd>)>,
+    /// The socket of the admin API, and what it is bound to by the file of the process before.
+    pub(crate) admin: Option<(String, OwnedFd)>,
+    /// What was known of backends.
+    pub(crate) backends: Vec<BackendRecord>,
+}
+
+impl Inheritance {
+    /// The sockets of a bind, if there are any.
+    pub(super) fn take(&mut self, key: &BindKey) -> Option<Vec<OwnedFd>> {
+        let label = key.label();
+        let position = self.sockets.iter().position(|(own, _)| *own == label)?;
+        Some(self.sockets.swap_remove(position).1)
+    }
+
+    /// True if a bind needs no socket of its own: it is the IPv4 half of a bind for either family, and there is one that takes
+    /// both, as service managers make them.
+    pub(super) fn covers(&self, bind: &Bind) -> bool {
+        let Some(port) = bind.address.ip().filter(|ip| ip.is_ipv4() && ip.ip().is_unspecified()) else {
+            return false;
+        };
+        let both = format!("[::]:{}", port.port());
+        bind.either_family
+            && self.sockets.iter().any(|(label, files)| *label == both && files.iter().all(takes_both))
+    }
+
+    /// The socket of the admin API, if it is bound where it should be.
+    pub(super) fn take_admin(&mut self, bound: &Address) -> Option<OwnedFd> {
+        let bound = bound.to_string();
+        if self.admin.as_ref().is_some_and(|(label, _)| *label == bound) {
+            return self.admin.take().map(|(_, socket)| socket);
+        }
+        // A service manager does not know which of its sockets is for operators.
+        let position = self.sockets.iter().position(|(label, _)| *label == bound)?;
+        self.sockets.swap_remove(position).1.pop()
+    }
+
+    /// Gives backends that are still there the health and the orders that they had.
+    pub(super) fn remember(&self, snapshot: &Snapshot, now: Moment) {
+        for record in &self.backends {
+            let pool = snapshot.pool(&record.pool).map(|(_, pool)| pool);
+            let backends = pool.into_iter().flat_map(|pool| &pool.backends);
+            let mut same = backends.filter(|backend| {
+                *backend.name == *record.name && backend.endpoint.to_string() == record.endpoint
+            });
+            if let Some(backend) = same.next() {
+                record.tell(backend, now);
+            }
+        }
+    }
+}
+
+impl BackendRecord {
+    /// What is known of every backend of a snapshot.
+    pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
+        let pools = snapshot.pools.iter();
+        pools.flat_map(|pool| pool.backends.iter().map(|backend| Self::of(&pool.name, backend))).collect()
+    }
+
+    fn of(pool: &Arc<str>, backend: &Backend) -> Self {
+        let (status, orders) = (&backend.status, backend.status.operator.orders());
+        let word = |state: State| state.word().to_owned();
+        Self {
+            pool: pool.to_string(),
+            name: backend.name.to_string(),
+            endpoint: backend.endpoint.to_string(),
+            // One that was taken out by live traffic passes its checks.
+            health: match status.health() {
+                Health::Up | Health::Ejected => Some(Health::Up.word().to_owned()),
+                Health::Down => Some(Health::Down.word().to_owned()),
+                Health::Unknown => None,
+            },
+            reason: status.reason().to_string(),
+            addresses: status.addresses.load().to_vec(),
+            state: orders.state.map(|order| (word(order.value), word(order.file))),
+            weight: orders.weight.map(|order| (order.value, order.file)),
+        }
+    }
+
+    fn tell(&self, backend: &Backend, now: Moment) {
+        let status = &backend.status;
+        status.addresses.store(Arc::new(self.addresses.clone()));
+        let health = match self.health.as_deref() {
+            Some("up") => Some(Health::Up),
+            Some("down") => Some(Health::Down),
+            _ => None,
+        };
+        if let Some(health) = health {
+            status.set_health(health, &self.reason, now);
+        }
+        let state = self.state.as_ref().and_then(|(value, file)| {
+            Some(Order { value: State::of_word(value)?, file: State::of_word(file)? })
+        });
+        let weight = self.weight.map(|(value, file)| Order { value, file });
+        if state.is_some() || weight.is_some() {
+            status.operator.update(|_| Orders { state, weight, since: now });
+        }
+    }
+}

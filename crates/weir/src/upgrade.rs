@@ -1,0 +1,90 @@
+//! Upgrades in place: a new process of the program on disk takes the listening sockets over, and the old one finishes what it
+//! has.
+//!
+//! ```text
+//!  old process (Heir)                                   new process (Ancestor)
+//!  start the program, a socket as its standard input ─> runs with the same arguments
+//!  sockets, what operators set, health ───────────────> reads its files, binds what is missing, starts its threads
+//!                      <───────────────────────── ready │ failed, and why: the old one goes on
+//!  go ────────────────────────────────────────────────> listens, accepts
+//!                      <─────────────────────── serving
+//!  stops accepting; its connections go on for upgrade.drain
+//! ```
+//!
+//! Both have the same sockets until the old one lets go, so that no connection is ever refused or reset. Whatever goes wrong
+//! before `serving`, the new process is ended and the old one has never stopped accepting.
+
+mod ancestor;
+mod channel;
+mod heir;
+mod program;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use ancestor::Ancestor;
+pub(crate) use heir::Heir;
+pub(crate) use program::Program;
+
+/// The variable that tells the new process whom it takes over from: the number of the old process.
+const VARIABLE: &str = "WEIR_UPGRADE";
+/// What is said here; a process that says something else is not understood.
+const PROTOCOL: u32 = 1;
+
+/// What the old process hands over. The files come along with it, in the order of these lists.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Handover {
+    /// [`PROTOCOL`] of the old process.
+    protocol: u32,
+    /// Bound addresses.
+    pub(crate) sockets: Vec<SocketRecord>,
+    /// Where the admin API is bound, as the file says it.
+    pub(crate) admin: Option<String>,
+    /// What is known of backends, and what operators set.
+    pub(crate) backends: Vec<BackendRecord>,
+}
+
+/// The sockets of one bound address.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SocketRecord {
+    /// What both processes call it.
+    pub(crate) label: String,
+    /// How many there are.
+    pub(crate) count: usize,
+}
+
+/// What is known of a backend.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BackendRecord {
+    pub(crate) pool: String,
+    pub(crate) name: String,
+    /// Another machine of the same name is another backend.
+    pub(crate) endpoint: String,
+    /// `up` or `down`; nothing if no check has decided yet.
+    pub(crate) health: Option<String>,
+    /// Why.
+    pub(crate) reason: String,
+    /// What its host name stands for.
+    pub(crate) addresses: Vec<std::net::SocketAddr>,
+    /// What operators set, and what the file said then.
+    pub(crate) state: Option<(String, String)>,
+    pub(crate) weight: Option<(u32, u32)>,
+}
+
+/// What the new process says.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    /// It can serve, and waits for the word.
+    Ready { version: String },
+    /// It cannot serve.
+    Failed { error: String },
+    /// It accepts. The sockets with these labels are its own now, and perhaps the one of the admin API.
+    Serving { taken: Vec<String>, admin: bool },
+}
+
+/// The word that the new process waits for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    Go,
+}

@@ -1,0 +1,93 @@
+//! What survives an upgrade: what operators set, what is known of backends, sockets, and the access log.
+
+use std::{fs, os::unix::net::UnixStream};
+
+use rustix::process::{Signal, kill_process};
+use serde_json::Value;
+use weir_testkit::{Answer, FakeBackend, RawClient, wait_until};
+
+use crate::world::{World, echo, is_there};
+
+fn backend(status: &Value) -> (Value, Value, Value, Value) {
+    let one = &status["pools"][0]["backends"][0];
+    (one["state"].clone(), one["weight"].clone(), one["set_by"].clone(), one["health"].clone())
+}
+
+#[test]
+fn orders_health_sockets_and_logs_survive() {
+    let (web, tcp) = (FakeBackend::answering(Answer::ok("ok")), echo());
+    let mut world = World::new("state");
+    // No check comes for an hour: what the new process knows, it was told.
+    let text = world.text(1, &web, &tcp).replace("interval: 1s", "interval: 1h, initial: up");
+    let text = format!("{text}access_log: access.json\nupgrade: {{ drain: 20s }}\n");
+    world.write(&text);
+    world.run();
+    let first = world.newest();
+    assert!(world.weir(&["drain", "app", "one"]).status.success());
+    let orders = |world: &World| backend(&world.status());
+    assert_eq!(orders(&world).0, "draining");
+    assert_eq!(RawClient::connect(world.web).get("/").status(), 503);
+
+    let unchecked = text.replace(", initial: up", "");
+    world.write(&unchecked);
+    kill_process(first, Signal::USR2).unwrap();
+    wait_until("another process serves", || world.pids().len() == 2);
+    assert_eq!(orders(&world), ("draining".into(), 1.into(), "operator".into(), "up".into()));
+    assert!(world.weir(&["enable", "app", "one"]).status.success());
+    assert_eq!(RawClient::connect(world.web).get("/").text(), "ok");
+    wait_until("the first process has nothing left and ends", || !is_there(first));
+    assert!(world.child.as_mut().unwrap().wait().unwrap().success());
+
+    // A value that the file has changed since counts more than an order.
+    assert!(world.weir(&["disable", "app", "one"]).status.success());
+    world.write(&unchecked.replace("name: one }", "name: one, weight: 3 }"));
+    assert_eq!(world.upgrade().0, 0);
+    wait_until("it is written down", || world.pids().len() == 3);
+    assert_eq!(orders(&world), ("disabled".into(), 3.into(), "operator".into(), "up".into()));
+
+    UnixStream::connect(world.folder.join("tcp.sock")).unwrap();
+    let count = world.pids().len();
+    kill_process(world.newest(), Signal::TERM).unwrap();
+    wait_until("all have ended", || world.pids().iter().all(|pid| !is_there(*pid)));
+    assert_eq!(count, 3);
+    let lines = fs::read_to_string(world.folder.join("access.json")).unwrap();
+    let statuses: Vec<_> = lines
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["status"].as_u64().unwrap_or_default())
+        .filter(|status| *status > 0)
+        .collect();
+    assert_eq!(
+        statuses.iter().filter(|status| **status == 503).count(),
+        1,
+        "both processes write to one file"
+    );
+    assert!(statuses.iter().filter(|status| **status == 200).count() >= 2, "{statuses:?}");
+}
+
+#[test]
+fn what_the_new_configuration_binds_and_does_not_bind() {
+    let (web, tcp) = (FakeBackend::answering(Answer::ok("ok")), echo());
+    let mut world = World::new("binds");
+    let text = world.text(2, &web, &tcp);
+    world.write(&text);
+    world.run();
+    let other = crate::world::free();
+    let mut session = RawClient::connect(world.tcp);
+    assert_eq!(session.send("x").read_exact(1), b"x");
+    // Another address for TCP, and another place for operators.
+    let next = text.replace(&world.tcp.to_string(), &other.to_string()).replace(", 'unix:tcp.sock'", "");
+    world.write(&next.replace("unix:admin.sock", "unix:other.sock"));
+    // The file no longer says where the running process is.
+    let output = world.weir(&["upgrade", "--admin", "unix:admin.sock", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    wait_until("it is written down", || world.pids().len() == 2);
+    assert_eq!(told["pid"], world.newest().as_raw_pid());
+    assert_eq!(told["drain_ms"], 3_600_000);
+    assert!(RawClient::try_connect(world.tcp).is_err(), "nobody listens there any more");
+    assert_eq!(RawClient::connect(other).send("y").read_exact(1), b"y");
+    assert_eq!(session.send("z").read_exact(1), b"z", "the old process still has it");
+    assert!(!world.folder.join("tcp.sock").exists() && world.folder.join("other.sock").exists());
+    wait_until("the old place for operators is gone", || !world.folder.join("admin.sock").exists());
+    assert_eq!(world.status()["listeners"][1]["name"], "web");
+}
