@@ -10,10 +10,11 @@ pub mod config;
 // How a changed configuration is asked for, and what comes of it.
 pub mod reload;
 
-// Where backends come from that do not stand in a file.
-pub mod discovery;
 // How the program is replaced in place, and what comes of it.
 pub mod upgrade;
+
+// Where backends come from that do not stand in a file.
+pub mod discovery;
 
 // What backends are found to be, from the first probe to the status that workers read.
 pub mod health;

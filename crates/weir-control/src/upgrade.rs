@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
@@ -45,14 +45,22 @@ type Answer = oneshot::Sender<Result<Upgraded, Trouble>>;
 pub struct Upgrader {
     asks: SyncSender<Answer>,
     heard: Arc<AtomicBool>,
+    held: Arc<RwLock<bool>>,
 }
 
 impl Upgrader {
     /// An upgrader, and what arrives from it.
     pub fn new() -> (Self, Asks) {
         let (asks, waiting) = sync_channel(WAITING);
-        let heard = Arc::<AtomicBool>::default();
-        (Self { asks, heard: heard.clone() }, Asks { waiting: Mutex::new(waiting), heard })
+        let (heard, held) = (Arc::<AtomicBool>::default(), Arc::default());
+        let upgrader = Self { asks, heard: heard.clone(), held: Arc::clone(&held) };
+        (upgrader, Asks { waiting: Mutex::new(waiting), heard, held })
+    }
+
+    /// Does what an operator orders, unless another process is taking over that would never hear of it: then it is none.
+    pub fn unless_held<T>(&self, order: impl FnOnce() -> T) -> Option<T> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        (!*held).then(order)
     }
 
     /// Upgrades, and waits for the outcome.
@@ -80,6 +88,7 @@ impl Upgrader {
 pub struct Asks {
     waiting: Mutex<Receiver<Answer>>,
     heard: Arc<AtomicBool>,
+    held: Arc<RwLock<bool>>,
 }
 
 /// Those who want an upgrade, and wait for the outcome.
@@ -90,6 +99,11 @@ impl Asks {
     /// From now on somebody looks: those who ask are no longer refused.
     pub fn hear(&self) {
         self.heard.store(true, Ordering::Release);
+    }
+
+    /// Holds up what operators order while it is told to another process, or no longer.
+    pub fn hold(&self, held: bool) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// Everybody who has asked by now.
@@ -146,5 +160,15 @@ mod tests {
         assert_eq!((one.unwrap_err().cause, two.unwrap_err().remedy), ("no".to_owned(), "do not".to_owned()));
         told.await.unwrap();
         assert_eq!(upgrader.upgrade().await.unwrap_err().remedy, "ask again later");
+    }
+
+    #[test]
+    fn orders_are_held_up_while_they_would_be_lost() {
+        let (upgrader, asks) = Upgrader::new();
+        assert_eq!(upgrader.unless_held(|| 1), Some(1));
+        asks.hold(true);
+        assert_eq!(upgrader.unless_held(|| 2), None);
+        asks.hold(false);
+        assert_eq!(upgrader.unless_held(|| 3), Some(3));
     }
 }

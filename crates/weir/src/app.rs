@@ -44,6 +44,7 @@ pub use crate::log::Sink;
 use crate::{
     log::{AccessWriter, LogWriter, Opened, timestamp},
     terminal,
+    upgrade::OrdersRecord,
 };
 use control::{Control, Reach};
 pub(crate) use inherit::Inheritance;
@@ -91,7 +92,13 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_text_with_log(text: &str, log: Sink) -> Result<Self> {
-        Self::start(config::from_text("weir.yaml", text), None, log, Inheritance::default(), || Ok(()))
+        Self::start(
+            config::from_text("weir.yaml", text),
+            None,
+            log,
+            Inheritance::default(),
+            || Ok(Vec::new()),
+        )
     }
 
     /// Starts from a file or a directory of files.
@@ -99,7 +106,7 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_path(path: &Path, log: Sink) -> Result<Self> {
-        Self::begin(path, false, log, Inheritance::default(), || Ok(()))
+        Self::begin(path, false, log, Inheritance::default(), || Ok(Vec::new()))
     }
 
     /// Starts from a file or a directory of files, and reloads whenever they have changed and were quiet for a second.
@@ -107,18 +114,18 @@ impl App {
     /// # Errors
     /// What is wrong with the configuration, or with the machine, as text for people.
     pub fn from_watched_path(path: &Path, log: Sink) -> Result<Self> {
-        Self::begin(path, true, log, Inheritance::default(), || Ok(()))
+        Self::begin(path, true, log, Inheritance::default(), || Ok(Vec::new()))
     }
 
     /// Starts from a file or a directory of files; with `watched`, reloads whenever they have changed and were quiet for a
     /// second. What is inherited is used where the configuration has a use for it. `before_accepting` is called when nothing
-    /// but the first accept is left to do.
+    /// but the first accept is left to do, and says what operators have set before.
     pub(crate) fn begin(
         path: &Path,
         watched: bool,
         log: Sink,
         inheritance: Inheritance,
-        before_accepting: impl FnOnce() -> Result<()>,
+        before_accepting: impl FnOnce() -> Result<Vec<OrdersRecord>>,
     ) -> Result<Self> {
         let mut watch = watched.then(|| Watch::new(path));
         if let Some(watch) = &mut watch {
@@ -136,7 +143,7 @@ impl App {
         source: Option<Source<'_>>,
         log: Sink,
         mut inheritance: Inheritance,
-        before_accepting: impl FnOnce() -> Result<()>,
+        before_accepting: impl FnOnce() -> Result<Vec<OrdersRecord>>,
     ) -> Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
@@ -156,7 +163,7 @@ impl App {
         let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
         let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
         let prepared = listeners::prepare(&snapshot, &[], count, &mut inheritance)?;
-        inheritance.remember(&snapshot, clock::read());
+        inheritance.remember_health(&snapshot, clock::read());
         let name =
             source.as_ref().map_or_else(|| "text".to_owned(), |source| source.path.display().to_string());
         let ledger = Ledger::new(snapshot.generation, timestamp(clock::wall()), name);
@@ -176,7 +183,7 @@ impl App {
             &mut inheritance,
         )?;
         let (workers, orders) = Workers::start(&cell, count, &phase, (&voice, &access), &beats)?;
-        before_accepting()?;
+        inherit::remember_orders(&before_accepting()?, &cell, clock::read());
         let bound = Arc::new(RwLock::new(orders.open(prepared.listen()?)));
         phase.send_replace(Phase::Running);
         let reloading = Reloading {

@@ -4,9 +4,9 @@
 //! ```text
 //!  old process (Heir)                                   new process (Ancestor)
 //!  start the program, a socket as its standard input ─> runs with the same arguments
-//!  sockets, what operators set, health ───────────────> reads its files, binds what is missing, starts its threads
+//!  sockets, health of backends ───────────────────────> reads its files, binds what is missing, starts its threads
 //!                      <───────────────────────── ready │ failed, and why: the old one goes on
-//!  go ────────────────────────────────────────────────> listens, accepts
+//!  go, what operators set ────────────────────────────> listens, accepts
 //!                      <─────────────────────── serving
 //!  stops accepting; its connections go on for upgrade.drain
 //! ```
@@ -39,7 +39,7 @@ pub(crate) struct Handover {
     pub(crate) sockets: Vec<SocketRecord>,
     /// Where the admin API is bound, as the file says it.
     pub(crate) admin: Option<String>,
-    /// What is known of backends, and what operators set.
+    /// What is known of the health of backends.
     pub(crate) backends: Vec<BackendRecord>,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct SocketRecord {
     pub(crate) count: usize,
 }
 
-/// What is known of a backend.
+/// What is known of the health of a backend.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct BackendRecord {
     pub(crate) pool: String,
@@ -65,7 +65,15 @@ pub(crate) struct BackendRecord {
     pub(crate) reason: String,
     /// What its host name stands for.
     pub(crate) addresses: Vec<std::net::SocketAddr>,
-    /// What operators set, and what the file said then.
+}
+
+/// What operators have set for a backend, and what the file said then.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct OrdersRecord {
+    pub(crate) pool: String,
+    pub(crate) name: String,
+    /// Another machine of the same name is another backend.
+    pub(crate) endpoint: String,
     pub(crate) state: Option<(String, String)>,
     pub(crate) weight: Option<(u32, u32)>,
 }
@@ -86,5 +94,6 @@ enum Said {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Word {
-    Go,
+    /// Begin. This is what operators have set by now; from here on they are not listened to here.
+    Go { orders: Vec<OrdersRecord> },
 }

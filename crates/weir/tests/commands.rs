@@ -5,11 +5,12 @@ use std::{
     env, fs,
     path::PathBuf,
     process::{self, Command},
+    thread,
 };
 
 use serde_json::Value;
 use weir::app::{App, Sink};
-use weir_testkit::{FakeBackend, RawClient};
+use weir_testkit::{Answer, FakeBackend, RawClient, wait_until};
 
 /// A folder with a configuration in it, for one test.
 struct Folder(PathBuf);
@@ -147,4 +148,47 @@ fn every_command_shows_an_example() {
         let (code, said, _) = folder.weir(&[command, "--help"]);
         assert!(code == 0 && said.contains(&format!("  weir {command}")), "{said}");
     }
+}
+
+#[test]
+fn a_drain_says_what_it_has_cut_and_who_has_ended_it() {
+    let (folder, backend) = (Folder::new("drain"), FakeBackend::answering(Answer::hang()));
+    folder.write(&text(&folder, &backend).replace("app: {", "app: { drain: 500ms,"));
+    let app = folder.start();
+    let mut client = RawClient::connect(app.address("web"));
+    client.send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    wait_until("it is under way", || !backend.requests().is_empty());
+    let (code, said, _) = folder.weir(&["drain", "app", "one", "--wait"]);
+    assert_eq!(
+        (code, &*said),
+        (0, "one of app may be stopped; 1 in flight were cut when its drain was over\n")
+    );
+    assert_eq!(client.final_response("GET").status(), 503);
+    assert_eq!(folder.weir(&["enable", "app", "one"]).0, 0);
+
+    folder.write(&text(&folder, &backend).replace("app: {", "app: { drain: none,"));
+    app.reload().unwrap();
+    client = RawClient::connect(app.address("web"));
+    client.send("GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n");
+    wait_until("it is under way", || backend.requests().len() == 2);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| folder.weir(&["drain", "app", "one", "--wait"]));
+        wait_until("it is drained", || folder.weir(&["status"]).1.contains("draining"));
+        assert_eq!(folder.weir(&["enable", "app", "one"]).0, 0);
+        let (code, said, error) = waiting.join().unwrap();
+        let expected = "error: one of app is active now: somebody has enabled it\n  help: drain it again\n";
+        assert_eq!((code, &*said, &*error), (1, "", expected));
+    });
+}
+
+#[test]
+fn who_was_not_started_by_run_is_not_upgraded() {
+    let (folder, backend) = (Folder::new("upgrade"), FakeBackend::echo());
+    folder.write(&text(&folder, &backend));
+    let _app = folder.start();
+    let (code, _, said) = folder.weir(&["upgrade"]);
+    let expected = "error: this process cannot be upgraded in place: it was not started by `weir run`\n  help: start it anew\n";
+    assert_eq!((code, &*said), (1, expected));
+    let (code, said, _) = folder.weir(&["upgrade", "--json"]);
+    assert!(code == 1 && said.contains("was not started by"), "{said}");
 }

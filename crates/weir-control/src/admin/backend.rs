@@ -55,10 +55,15 @@ fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answ
     }
     let backend = &pool.backends[index];
     let now = (admin.clock)();
-    backend.order(state, wish.weight, now);
-    admin.cell.drains().follow(pool, backend, now);
-    // Workers build their sets of eligible backends anew.
-    pool.status.touch();
+    let ordered = admin.upgrader.unless_held(|| {
+        backend.order(state, wish.weight, now);
+        admin.cell.drains().follow(pool, backend, now);
+        // Workers build their sets of eligible backends anew.
+        pool.status.touch();
+    });
+    if ordered.is_none() {
+        return Err(Answer::error(503, "another process takes over just now", "ask again in a moment"));
+    }
     let mut said = format!("pool={} backend={}", pool.name, backend.name);
     if let Some(state) = state {
         said.push_str(&format!(" state={}", state.word()));

@@ -1,5 +1,6 @@
 //! A backend that has to be waited for: because those that there are have `max_connections` or the pool has
-//! `limits.connections`, or because no check has decided yet.
+//! `limits.connections`, or because no check has decided yet, or because nothing has come of the first question for its
+//! backends.
 
 use std::{rc::Rc, sync::atomic::Ordering, task::Context};
 
@@ -50,9 +51,12 @@ impl PoolState {
         // Whoever has not been anywhere yet goes by the configuration of the day.
         let current = || if search.tried.is_empty() { self.latest() } else { self.clone() };
         let look = || {
+            // Asked first: what was found is published before this says that it was.
+            let open = search.tried.is_empty() && self.pool.awaits_discovery();
+            search.worker.keep_up();
             let state = current();
-            let tried = state.enter(&search);
-            match tried {
+            match state.enter(&search) {
+                Tried::Over(_) if open => Tried::Wait,
                 Tried::Found(found) if !Rc::ptr_eq(&state, self) => {
                     Tried::Found(Found { moved: Some(state), ..found })
                 }

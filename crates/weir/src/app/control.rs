@@ -16,7 +16,7 @@ use weir_control::{
     admin::{self, Admin, Door},
     discovery, drain,
     explain::{Circumstances, explain},
-    health::{self, Prober},
+    health::{self, Log, Prober},
     reload::Reloader,
     upgrade::Upgrader,
 };
@@ -86,16 +86,16 @@ impl Control {
         let door = bind.as_ref().map(open).transpose()?;
         let address = door.as_ref().and_then(|door| door.address().ip());
         let socket = door.as_ref().map(Door::copy).transpose()?;
-        let log: health::Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
+        let log: Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
+        let admin = admin(&cell, &phase, beats, reach, &log);
+        let left = Arc::<AtomicBool>::default();
         let sources = discovery::Shared {
-            reloader: reach.reloader.clone(),
+            reloader: admin.reloader.clone(),
             log: log.clone(),
             clock: clock::read,
             wall: || clock::wall().0,
         };
-        let admin = admin(&cell, &phase, beats, reach, &log);
-        let left = Arc::<AtomicBool>::default();
-        let work = work(cell, door.map(|door| (door, admin)), (log, sources), phase, left.clone());
+        let work = work(cell, door.map(|door| (door, admin)), sources, log, phase, left.clone());
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(work);
             // A look-up that hangs must not hold up the end of the process.
@@ -138,7 +138,7 @@ fn admin(
     phase: &watch::Receiver<Phase>,
     beats: Beats,
     reach: Reach,
-    log: &health::Log,
+    log: &Log,
 ) -> Admin {
     let phase = phase.clone();
     Admin {
@@ -167,7 +167,8 @@ fn admin(
 async fn work(
     cell: Arc<SnapshotCell>,
     door: Option<(Door, Admin)>,
-    (log, sources): (health::Log, discovery::Shared),
+    sources: discovery::Shared,
+    log: Log,
     phase: watch::Receiver<Phase>,
     left: Arc<AtomicBool>,
 ) {

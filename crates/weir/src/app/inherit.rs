@@ -5,14 +5,14 @@ use std::{os::fd::OwnedFd, sync::Arc};
 
 use weir_model::{
     listener::{Address, Bind},
-    pool::Backend,
-    snapshot::{BindKey, Snapshot},
+    pool::{Backend, Pool},
+    snapshot::{BindKey, Snapshot, SnapshotCell},
     status::{Health, Order, Orders, State},
     time::Moment,
 };
 
 use super::listeners::takes_both;
-use crate::upgrade::BackendRecord;
+use crate::upgrade::{BackendRecord, OrdersRecord};
 
 /// Sockets and knowledge from before.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(crate) struct Inheritance {
     pub(crate) sockets: Vec<(String, Vec<OwnedFd>)>,
     /// The socket of the admin API, and what it is bound to by the file of the process before.
     pub(crate) admin: Option<(String, OwnedFd)>,
-    /// What was known of backends.
+    /// What was known of the health of backends.
     pub(crate) backends: Vec<BackendRecord>,
 }
 
@@ -55,31 +55,48 @@ impl Inheritance {
         self.sockets.swap_remove(position).1.pop()
     }
 
-    /// Gives backends that are still there the health and the orders that they had.
-    pub(super) fn remember(&self, snapshot: &Snapshot, now: Moment) {
+    /// Gives backends that are still there the health that they had.
+    pub(super) fn remember_health(&self, snapshot: &Snapshot, now: Moment) {
         for record in &self.backends {
-            let pool = snapshot.pool(&record.pool).map(|(_, pool)| pool);
-            let backends = pool.into_iter().flat_map(|pool| &pool.backends);
-            let mut same = backends.filter(|backend| {
-                *backend.name == *record.name && backend.endpoint.to_string() == record.endpoint
-            });
-            if let Some(backend) = same.next() {
+            if let Some((_, backend)) = find(snapshot, (&record.pool, &record.name, &record.endpoint)) {
                 record.tell(backend, now);
             }
         }
     }
 }
 
+/// Gives backends that are still there the orders that they had.
+pub(super) fn remember_orders(records: &[OrdersRecord], cell: &SnapshotCell, now: Moment) {
+    let snapshot = cell.load();
+    for record in records {
+        if let Some((pool, backend)) = find(&snapshot, (&record.pool, &record.name, &record.endpoint)) {
+            record.tell(backend, now);
+            cell.drains().follow(pool, backend, now);
+            pool.status.touch();
+        }
+    }
+}
+
+/// A backend that is called as it was, and stands where it stood.
+fn find<'s>(
+    snapshot: &'s Snapshot,
+    (pool, name, endpoint): (&str, &str, &str),
+) -> Option<(&'s Pool, &'s Backend)> {
+    let (_, pool) = snapshot.pool(pool)?;
+    let mut backends = pool.backends.iter();
+    let same = |backend: &&Backend| *backend.name == *name && backend.endpoint.to_string() == endpoint;
+    backends.find(same).map(|backend| (&**pool, backend))
+}
+
 impl BackendRecord {
-    /// What is known of every backend of a snapshot.
+    /// What is known of the health of every backend of a snapshot.
     pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
         let pools = snapshot.pools.iter();
         pools.flat_map(|pool| pool.backends.iter().map(|backend| Self::of(&pool.name, backend))).collect()
     }
 
     fn of(pool: &Arc<str>, backend: &Backend) -> Self {
-        let (status, orders) = (&backend.status, backend.status.operator.orders());
-        let word = |state: State| state.word().to_owned();
+        let status = &backend.status;
         Self {
             pool: pool.to_string(),
             name: backend.name.to_string(),
@@ -92,8 +109,6 @@ impl BackendRecord {
             },
             reason: status.reason().to_string(),
             addresses: status.addresses.load().to_vec(),
-            state: orders.state.map(|order| (word(order.value), word(order.file))),
-            weight: orders.weight.map(|order| (order.value, order.file)),
         }
     }
 
@@ -101,19 +116,41 @@ impl BackendRecord {
         let status = &backend.status;
         status.addresses.store(Arc::new(self.addresses.clone()));
         let health = match self.health.as_deref() {
-            Some("up") => Some(Health::Up),
-            Some("down") => Some(Health::Down),
-            _ => None,
+            Some("up") => Health::Up,
+            Some("down") => Health::Down,
+            _ => return,
         };
-        if let Some(health) = health {
-            status.set_health(health, &self.reason, now);
-        }
+        status.set_health(health, &self.reason, now);
+    }
+}
+
+impl OrdersRecord {
+    /// Everything that operators have set.
+    pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
+        let pools = snapshot.pools.iter();
+        let of_pool = |pool: &'_ Arc<Pool>| {
+            pool.backends.iter().filter_map(|backend| Self::of(&pool.name, backend)).collect::<Vec<_>>()
+        };
+        pools.flat_map(of_pool).collect()
+    }
+
+    fn of(pool: &Arc<str>, backend: &Backend) -> Option<Self> {
+        let orders = backend.status.operator.orders();
+        let word = |state: State| state.word().to_owned();
+        (orders.state.is_some() || orders.weight.is_some()).then(|| Self {
+            pool: pool.to_string(),
+            name: backend.name.to_string(),
+            endpoint: backend.endpoint.to_string(),
+            state: orders.state.map(|order| (word(order.value), word(order.file))),
+            weight: orders.weight.map(|order| (order.value, order.file)),
+        })
+    }
+
+    fn tell(&self, backend: &Backend, now: Moment) {
         let state = self.state.as_ref().and_then(|(value, file)| {
             Some(Order { value: State::of_word(value)?, file: State::of_word(file)? })
         });
         let weight = self.weight.map(|(value, file)| Order { value, file });
-        if state.is_some() || weight.is_some() {
-            status.operator.update(|_| Orders { state, weight, since: now });
-        }
+        backend.status.operator.update(|_| Orders { state, weight, since: now });
     }
 }

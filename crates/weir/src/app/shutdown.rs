@@ -20,13 +20,20 @@ impl App {
     pub fn shutdown(mut self, hurry: &dyn Fn() -> bool) -> u64 {
         let process = self.cell.load().process.clone();
         self.phase.send_replace(Phase::Announcing);
+        self.say_how_many("stopping: this is announced");
         wait(process.shutdown_announce, hurry);
         // What the process holds of its sockets is closed first: the workers' share is then the last, and a client that
         // comes too late is refused at once.
         self.close_own_sockets();
         self.phase.send_replace(Phase::Draining);
+        self.say_how_many("stopping: nothing new is accepted");
         wait(process.shutdown_drain, || hurry() || self.workers.are_done());
         self.end()
+    }
+
+    fn say_how_many(&self, what: &str) {
+        let open = self.workers.process.open();
+        self.voice.say(Level::Info, format!("{what}; {open} connections are open"));
     }
 
     /// Cuts what is left, says how much that was, and stops.
@@ -44,6 +51,7 @@ impl App {
         wait(process.upgrade_drain, || asked() > 0 || self.workers.are_done());
         self.phase.send_replace(Phase::Draining);
         if asked() > 0 {
+            self.say_how_many("stopping: another process serves");
             wait(process.shutdown_drain, || asked() > 1 || self.workers.are_done());
         }
         self.end()

@@ -7,7 +7,7 @@ use weir_model::time::Millis;
 use weir_proxy::{telemetry::Level, worker::Phase};
 
 use super::App;
-use crate::upgrade::{BackendRecord, Handover, Heir, Program, SocketRecord};
+use crate::upgrade::{BackendRecord, Handover, Heir, OrdersRecord, Program, SocketRecord};
 
 impl App {
     /// Starts a program, and has it take over. If that goes well, this process accepts nothing any more, and is to
@@ -63,7 +63,11 @@ impl App {
         let handover =
             Handover::new(records, admin.map(|(bound, _)| bound.to_string()), BackendRecord::all(&snapshot));
         let heir = Heir::start(program, &handover, &files, given_up)?;
-        let taken = heir.take_over(given_up)?;
+        let orders = || {
+            self.upgrades.hold(true);
+            OrdersRecord::all(&snapshot)
+        };
+        let taken = heir.take_over(orders, given_up).inspect_err(|_| self.upgrades.hold(false))?;
 
         // Nothing can fail from here on. What the other one has no use for is closed as by a reload.
         let (kept, gone): (Vec<_>, Vec<_>) =

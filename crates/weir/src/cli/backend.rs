@@ -136,7 +136,15 @@ pub(super) fn set(args: &BackendArgs, state: State) -> Result<ExitCode> {
 }
 
 fn put(remote: &Remote, args: &BackendArgs, state: State) -> Result<Value> {
-    remote.ask(Method::PUT, &path(args), Some(&json!({ "state": state.word() })))?.well()?.json()
+    let begun = Instant::now();
+    loop {
+        let reply = remote.ask(Method::PUT, &path(args), Some(&json!({ "state": state.word() })))?;
+        // While another process takes over, nobody takes orders for a moment.
+        if reply.status != 503 || begun.elapsed() > PATIENCE {
+            return reply.well()?.json();
+        }
+        thread::sleep(LOOK);
+    }
 }
 
 fn path(args: &BackendArgs) -> String {

@@ -54,7 +54,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         Some((ancestor, inheritance)) => succeed(args, ancestor, inheritance)?,
         None => {
             let path: &Path = args.config.path();
-            App::begin(path, args.watch, Sink::stderr(), manager::sockets()?, || Ok(()))?
+            App::begin(path, args.watch, Sink::stderr(), manager::sockets()?, || Ok(Vec::new()))?
         }
     };
     app.upgrades.hear();

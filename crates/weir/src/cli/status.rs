@@ -117,7 +117,7 @@ fn row(pool: &Value, backend: &Value) -> Vec<String> {
     vec![
         shown(&pool["name"]),
         shown(&backend["name"]),
-        shown(&backend["state"]),
+        state(backend),
         shown(&backend["health"]),
         shown(&backend["weight"]),
         shown(&backend["active"]),
@@ -127,6 +127,15 @@ fn row(pool: &Value, backend: &Value) -> Vec<String> {
         millis("p99"),
         shown(reason),
     ]
+}
+
+/// What it may be given, and how long what it has may still take if that is nothing.
+fn state(backend: &Value) -> String {
+    let state = shown(&backend["state"]);
+    match backend["drain"]["left_ms"].as_u64() {
+        Some(left) if backend["active"] != 0 => format!("{state} {} s", left.div_ceil(1000)),
+        _ => state,
+    }
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -200,5 +209,12 @@ mod tests {
         assert_eq!(words(lines[7]), "app 10.0.0.1:80 active up 1 2 1000 3 1.2 ms - reset ␛[2J");
         assert_eq!(words(lines[8]), "app ten active down 1 2 1000 3 1.2 ms - connection refused");
         assert_eq!(lines[6].find("STATE"), lines[7].find("active"));
+
+        let mut leaving = backend("ten", "up");
+        leaving["state"] = json!("draining");
+        leaving["drain"] = json!({ "since_ms": 1, "left_ms": 11_001, "cut": 0 });
+        assert_eq!(state(&leaving), "draining 12 s");
+        leaving["active"] = json!(0);
+        assert_eq!(state(&leaving), "draining");
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use weir_control::config::visible;
 
 use super::{
-    Handover, PROTOCOL, Said, VARIABLE, Word,
+    Handover, OrdersRecord, PROTOCOL, Said, VARIABLE, Word,
     channel::{Channel, split},
 };
 use crate::app::Inheritance;
@@ -73,17 +73,18 @@ impl Ancestor {
         Ok(inheritance)
     }
 
-    /// Says that everything that may go wrong has gone well, and waits for the word to begin.
+    /// Says that everything that may go wrong has gone well, and waits for the word to begin. Returns what operators have
+    /// set.
     ///
     /// # Errors
     /// If the old process is gone, or has given up.
-    pub(crate) fn wait_for_the_word(&mut self) -> Result<()> {
+    pub(crate) fn wait_for_the_word(&mut self) -> Result<Vec<OrdersRecord>> {
         let ready = Said::Ready { version: env!("CARGO_PKG_VERSION").to_owned() };
         let sent = self.channel.send(&ready, &[], PATIENCE, &|| false);
         sent.map_err(|broken| broken.into_error("the old process"))?;
         let word = self.channel.receive(PATIENCE, &|| false);
-        let Word::Go = word.map_err(|broken| broken.into_error("the old process"))?;
-        Ok(())
+        let Word::Go { orders } = word.map_err(|broken| broken.into_error("the old process"))?;
+        Ok(orders)
     }
 
     /// Says that this process serves now.

@@ -14,7 +14,7 @@ use std::{
 use weir_control::trouble::Trouble;
 
 use super::{
-    Handover, PROTOCOL, Program, Said, VARIABLE, Word,
+    Handover, OrdersRecord, PROTOCOL, Program, Said, VARIABLE, Word,
     channel::{Broken, Channel},
 };
 
@@ -82,18 +82,23 @@ impl Heir {
         }
     }
 
-    /// Waits until it can serve, gives it the word, and waits until it serves.
+    /// Waits until it can serve, gives it the word, and waits until it serves. `orders` says what operators have set, when that
+    /// is due.
     ///
     /// # Errors
     /// Why it does not serve.
-    pub(crate) fn take_over(mut self, given_up: &dyn Fn() -> bool) -> Result<Taken, Trouble> {
+    pub(crate) fn take_over(
+        mut self,
+        orders: impl FnOnce() -> Vec<OrdersRecord>,
+        given_up: &dyn Fn() -> bool,
+    ) -> Result<Taken, Trouble> {
         match self.channel.receive(TO_BE_READY, given_up) {
             Ok(Said::Ready { version }) => self.version = version,
             Ok(Said::Failed { error }) => return Err(self.refused(&error)),
             Ok(Said::Serving { .. }) => return Err(self.failed(Broken::Wrong(anyhow::anyhow!("too early")))),
             Err(broken) => return Err(self.failed(broken)),
         }
-        if let Err(broken) = self.channel.send(&Word::Go, &[], TO_SERVE, given_up) {
+        if let Err(broken) = self.channel.send(&Word::Go { orders: orders() }, &[], TO_SERVE, given_up) {
             return Err(self.failed(broken));
         }
         match self.channel.receive(TO_SERVE, given_up) {

@@ -222,7 +222,7 @@ fn files_are_read_again() {
     assert_eq!(client.get("/").text(), "one");
     write(&two);
     wait_until("the change is noticed", || client.get("/").text() == "two");
-    assert_eq!(app.reloads().unwrap().generation, 2);
+    wait_until("it is written down", || app.reloads().unwrap().generation == 2);
     std::fs::write(&path, "listeners: [").unwrap();
     wait_until("the bad file is noticed", || !app.reloads().unwrap().last_reload_success);
     write(&one);

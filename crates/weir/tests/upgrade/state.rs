@@ -91,3 +91,60 @@ fn what_the_new_configuration_binds_and_does_not_bind() {
     wait_until("the old place for operators is gone", || !world.folder.join("admin.sock").exists());
     assert_eq!(world.status()["listeners"][1]["name"], "web");
 }
+
+#[test]
+fn orders_that_come_while_another_process_starts_are_not_lost() {
+    let (web, tcp) = (FakeBackend::answering(Answer::ok("ok")), echo());
+    let mut world = World::new("orders");
+    world.write(&world.text(1, &web, &tcp));
+    world.run();
+    let real = env!("CARGO_BIN_EXE_weir");
+    world.install_script(&format!(
+        "#!/bin/sh\ntouch started\nwhile [ ! -e continue ]; do sleep 0.05; done\nexec {real} \"$@\"\n"
+    ));
+    kill_process(world.newest(), Signal::USR2).unwrap();
+    wait_until("the new one is started", || world.folder.join("started").exists());
+    assert!(world.weir(&["disable", "app", "one"]).status.success());
+    fs::write(world.folder.join("continue"), "").unwrap();
+    wait_until("another process serves", || world.pids().len() == 2);
+    assert_eq!(backend(&world.status()).0, "disabled");
+    assert_eq!(RawClient::connect(world.web).get("/").status(), 503);
+}
+
+#[test]
+fn what_does_not_end_in_time_is_cut_and_counted() {
+    let (web, tcp) = (FakeBackend::answering(Answer::ok("ok")), echo());
+    let mut world = World::new("cut");
+    let text = world.text(1, &web, &tcp);
+    world.write(&format!("{text}upgrade: {{ drain: 300ms }}\n"));
+    world.run();
+    let mut session = RawClient::connect(world.tcp);
+    assert_eq!(session.send("x").read_exact(1), b"x");
+    assert_eq!(world.upgrade().0, 0);
+    assert!(session.closed());
+    wait_until("it is counted", || {
+        world.log().contains("stopped; 1 connection was cut (tcp 1); in flight to backends: 1")
+    });
+
+    // One that is asked to end has `shutdown.drain`, and ends at once when it is asked again.
+    world.write(&format!("{text}upgrade: {{ drain: none }}\n"));
+    wait_until("it is written down", || world.pids().len() == 2);
+    let second = world.newest();
+    assert_eq!(world.upgrade().0, 0);
+    let pids = || world.pids().len();
+    wait_until("it is written down", || pids() == 3);
+    wait_until("what has no connection left ends", || !is_there(second));
+    let third = world.newest();
+    let mut session = RawClient::connect(world.tcp);
+    assert_eq!(session.send("x").read_exact(1), b"x");
+    assert_eq!(world.upgrade().0, 0);
+    wait_until("it is written down", || pids() == 4);
+    kill_process(third, Signal::TERM).unwrap();
+    wait_until("it has heard", || {
+        world.log().contains("stopping: another process serves; 1 connections are open")
+    });
+    assert_eq!(session.send("x").read_exact(1), b"x");
+    kill_process(third, Signal::TERM).unwrap();
+    assert!(session.closed());
+    wait_until("it ends", || !is_there(third));
+}
