@@ -34,6 +34,7 @@ fn addresses_come_and_go_with_the_answers() {
     let now = weir.0.snapshot().pool("app").unwrap().1.backends[0].status.clone();
     assert!(std::sync::Arc::ptr_eq(&kept, &now), "the one that stayed keeps its counters");
 
+    wait_until("both are counted", || weir.discovery()["backends"] == 2);
     let told = weir.discovery();
     assert_eq!(told["source"], format!("dns app.test:{}", farm.port));
     assert_eq!((told["backends"].as_u64(), told["last_error"].as_str()), (Some(2), None));
@@ -56,7 +57,7 @@ fn requests_and_connections_wait_for_the_first_answer() {
         std::thread::scope(|scope| {
             let client = scope.spawn(move || RawClient::connect(address).get("/").status());
             wait_until("it waits for a backend", || weir.pending() == 1);
-            assert!(server.asked() > 0);
+            wait_until("somebody asks", || server.asked() > 0);
             server.tell_addresses("app.test", &[farm.ip(1)]);
             assert_eq!(client.join().unwrap(), 200, "{protocol}");
         });
@@ -190,8 +191,9 @@ fn what_cannot_be_a_backend_is_left_out_alone() {
     server.tell_addresses("app.test", &[farm.ip(1), Ipv4Addr::UNSPECIFIED]);
     let weir = Discovering::new(&dns(&server, farm.port));
     weir.wait_for(&[&farm.name(1)]);
-    let left_out = weir.discovery()["left_out"].to_string();
-    assert!(left_out.contains("`0.0.0.0` is no address to connect to"), "{left_out}");
+    wait_until("the other one is said to be left out", || {
+        weir.discovery()["left_out"].to_string().contains("`0.0.0.0` is no address to connect to")
+    });
 }
 
 #[test]
@@ -210,7 +212,9 @@ fn weir_itself_is_never_discovered() {
         .unwrap(),
     );
     weir.wait_for(&[&farm.name(1)]);
-    assert!(weir.discovery()["left_out"].to_string().contains("weir's own listener `web`"));
+    wait_until("the listener is said to be left out", || {
+        weir.discovery()["left_out"].to_string().contains("weir's own listener `web`")
+    });
 }
 
 #[test]
@@ -252,7 +256,9 @@ fn services_have_ports_and_weights() {
     // A target whose name is gone is left out; one without a service says so.
     tell(vec![service(10, 0, "one.test"), service(10, 0, "gone.test")]);
     wait_until("the one that is left is there", || weights() == [named("one.test", 1)]);
-    assert!(weir.discovery()["left_out"].to_string().contains("gone.test"));
+    wait_until("the other one is said to be left out", || {
+        weir.discovery()["left_out"].to_string().contains("gone.test")
+    });
     server.tell(name, "SRV", DnsReply::Records(vec![service(0, 0, ".")]));
     weir.wait_for_failure("no SRV record");
     assert_eq!(weights(), [named("one.test", 1)]);
