@@ -4,7 +4,7 @@ use super::{
     tier::{Standing, Tier},
     zone::{self, Spread},
 };
-use crate::{pool::Pool, status::FULL_SHARE};
+use crate::{pool::Pool, status::FULL_SHARE, time::Millis};
 
 /// One backend that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +66,16 @@ impl EligibleSet {
         self.sum_up();
     }
 
-    /// Takes into account who counts for a part of its weight only. A key stays where it is meanwhile.
+    /// Takes into account who counts for a part of its weight only. A key stays where it is meanwhile; where all have just
+    /// begun it changes nothing; in panic nobody knows who has.
     fn start_slowly(&mut self, pool: &Pool) {
-        if pool.balance.policy.hashes() {
+        let share = |member: &Member| pool.share_of(&pool.backends[member.backend]);
+        let ignored = pool.balance.policy.hashes() || self.standing.tier == Tier::Panic;
+        if ignored || pool.slow_start == Millis(0) {
             return;
         }
-        let share = |member: &Member| pool.backends[member.backend].status.share();
-        if self.members.iter().all(|member| share(member) == FULL_SHARE) {
+        let first = self.members.first().map_or(FULL_SHARE, share);
+        if self.members.iter().all(|member| share(member) == first) {
             return;
         }
         for member in &mut self.members {
