@@ -189,6 +189,13 @@ fn remove_gone(drains: &Drains, (before, next): (&Snapshot, &Snapshot), now: Mom
         let kept: HashSet<_> =
             new.iter().flat_map(|new| &new.backends).map(|backend| Arc::as_ptr(&backend.status)).collect();
         let gone = old.backends.iter().filter(|backend| !kept.contains(&Arc::as_ptr(&backend.status)));
-        gone.for_each(|backend| drains.remove(old, backend, now));
+        let let_go = gone.map(|backend| {
+            backend.status.gone.store(true, Ordering::Release);
+            drains.remove(old, backend, now);
+        });
+        if let_go.count() > 0 {
+            // Requests that hold the pool as it was choose among those that stayed, if they are tried again.
+            old.status.touch();
+        }
     }
 }

@@ -228,6 +228,8 @@ pub struct BackendStatus {
     pub operator: OrderBook,
     /// How it is let go, if it is.
     pub drain: Drain,
+    /// It is part of the configuration no more.
+    pub gone: AtomicBool,
     /// Health checks that it passed.
     pub checks_passed: AtomicU64,
     /// Health checks that it failed.
@@ -279,6 +281,7 @@ impl BackendStatus {
             addresses: ArcSwap::default(),
             operator: OrderBook::default(),
             drain: Drain::default(),
+            gone: AtomicBool::new(false),
             checks_passed: AtomicU64::new(0),
             checks_failed: AtomicU64::new(0),
             shards: Sharded::new(workers),

@@ -129,6 +129,9 @@ impl PoolState {
     /// There is nobody to choose, and why.
     #[cold]
     pub(crate) fn nobody(&self) -> ProxyError {
+        if self.pool.backends.is_empty() && self.pool.discover.is_some() {
+            return ProxyError::with(Cause::NoHealthyBackend, "none was discovered yet");
+        }
         let why = self.chooser.borrow().set.standing().nobody();
         ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
     }

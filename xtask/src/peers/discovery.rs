@@ -52,7 +52,8 @@ impl Scene {
 
     /// Waits until another question has failed with these words.
     fn fails(&self, words: &str) -> Result<()> {
-        let before = self.pool()?["discovery"]["failures"].as_u64().unwrap_or_default();
+        let before = self.weir.ready(|| self.pool())?;
+        let before = before["discovery"]["failures"].as_u64().unwrap_or_default();
         self.weir.ready(|| {
             let discovery = self.pool()?["discovery"].take();
             let failures = discovery["failures"].as_u64().unwrap_or_default();
@@ -64,10 +65,11 @@ impl Scene {
 }
 
 /// Fails unless each of so many backends answered and no request failed.
-fn nothing_failed(count: &Count, backends: usize) -> Result<String> {
+fn nothing_failed(scene: &Scene, count: &Count, backends: usize) -> Result<String> {
     let failed = count.failures.len();
     let sentence = format!("{} requests, {failed} failed; by backend {:?}", count.requests, count.by_backend);
-    ensure!(failed == 0, "{sentence}, among them: {:?}", &count.failures[..failed.min(5)]);
+    let words = || scene.weir.last_words();
+    ensure!(failed == 0, "{sentence}, among them: {:?}; {}", &count.failures[..failed.min(5)], words());
     ensure!(count.by_backend.len() == backends, "{sentence}: {backends} should have answered");
     Ok(sentence)
 }

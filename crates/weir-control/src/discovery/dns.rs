@@ -18,14 +18,8 @@ pub(super) async fn follow(feed: &mut Feed, host: &str, port: u16, asking: &Aski
     let refresh = asking.refresh.duration();
     let mut known = Known::default();
     loop {
-        let outcome = match names.asker() {
-            Ok(asker) => {
-                let (v4, v6) = asker.addresses(host).await;
-                known.learn(v4, v6)
-            }
-            Err(trouble) => Err(trouble),
-        };
-        let pause = match outcome {
+        let (v4, v6) = names.asker().addresses(host).await;
+        let pause = match known.learn(v4, v6) {
             Ok(time_to_live) => {
                 let address = |ip: IpAddr| Entry::at(SocketAddr::new(ip, port));
                 feed.entries(known.addresses().map(address).collect(), Vec::new());
@@ -74,5 +68,50 @@ impl Known {
     /// All of them, in a stable order.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.v4.iter().chain(&self.v6).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn family() -> impl Strategy<Value = Family> {
+        let address = any::<u8>().prop_map(|last| IpAddr::from([10, 0, 0, last]));
+        let answer = (prop::collection::vec(address, 1..4), 0..100u64)
+            .prop_map(|(items, seconds)| Answer { items, time_to_live: Duration::from_secs(seconds) });
+        prop_oneof![
+            answer.prop_map(Ok),
+            Just(Err(Trouble::Nothing("nothing".into()))),
+            Just(Err(Trouble::Failed("failed".into()))),
+        ]
+    }
+
+    proptest! {
+        /// Whatever is answered, in whatever order: once there was an address there always is one, a version that could
+        /// not be asked for stays as it was, and the time to live is never longer than that of an answer.
+        #[test]
+        fn nothing_good_is_given_up_for_nothing(answers in prop::collection::vec((family(), family()), 1..20)) {
+            let mut known = Known::default();
+            let mut had_some = false;
+            for (v4, v6) in answers {
+                let before = (known.v4.clone(), known.v6.clone());
+                let outcome = known.learn(v4.clone(), v6.clone());
+                for (was, is, family) in [(before.0, &known.v4, &v4), (before.1, &known.v6, &v6)] {
+                    match (family, &outcome) {
+                        (Ok(answer), Ok(time_to_live)) => {
+                            prop_assert_eq!(&answer.items, is);
+                            prop_assert!(*time_to_live <= answer.time_to_live);
+                        }
+                        (Err(Trouble::Nothing(_)), Ok(_)) => prop_assert!(is.is_empty()),
+                        _ => prop_assert_eq!(&was, is),
+                    }
+                }
+                prop_assert_eq!(outcome.is_ok(), v4.is_ok() || v6.is_ok());
+                had_some |= outcome.is_ok();
+                prop_assert_eq!(known.addresses().next().is_some(), had_some);
+            }
+        }
     }
 }

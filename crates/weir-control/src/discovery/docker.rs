@@ -32,9 +32,8 @@ const MOST: usize = 1000;
 /// Asks for ever.
 pub(super) async fn follow(feed: &mut Feed, docker: &Docker) {
     let engine = Engine::new(docker.socket.clone());
-    let mut stopping = HashSet::new();
     loop {
-        let sentence = match session(feed, docker, &engine, &mut stopping).await {
+        let sentence = match session(feed, docker, &engine).await {
             Ok(never) => match never {},
             Err(sentence) => sentence,
         };
@@ -47,12 +46,9 @@ pub(super) async fn follow(feed: &mut Feed, docker: &Docker) {
 enum Never {}
 
 /// Follows the containers for as long as the engine answers.
-async fn session(
-    feed: &mut Feed,
-    docker: &Docker,
-    engine: &Engine,
-    stopping: &mut HashSet<String>,
-) -> Result<Never, String> {
+async fn session(feed: &mut Feed, docker: &Docker, engine: &Engine) -> Result<Never, String> {
+    // Nobody knows whether those that were being stopped in the last one have begun anew since.
+    let mut stopping = HashSet::new();
     let version = engine.version().await?;
     let mut events = engine.events(&version, &docker.label).await?;
     loop {
@@ -64,7 +60,7 @@ async fn session(
             containers.extend(engine.inspect(&version, id).await?);
         }
         tell(feed, docker, &containers, ids.len(), stopping.len());
-        crowd(&mut events, stopping).await?;
+        crowd(&mut events, &mut stopping).await?;
     }
 }
 

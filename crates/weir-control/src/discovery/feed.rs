@@ -84,7 +84,9 @@ impl Feed {
 
     /// These are all the backends there are. Handed over unless it is what was handed over last.
     pub(super) fn entries(&mut self, entries: Vec<Entry>, left_out: Vec<String>) {
-        if self.last.as_ref() == Some(&entries) && left_out.is_empty() {
+        // Where none of it is used any more, a reload has let it go in the meantime.
+        let is_used = self.status.discovery.found() > 0;
+        if self.last.as_ref() == Some(&entries) && left_out.is_empty() && is_used {
             return self.went_well();
         }
         let backends = entries.iter().map(BackendDraft::from).collect();
@@ -149,4 +151,29 @@ fn shortened(sentence: &str) -> String {
         short.push('…');
     }
     short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_kept_within_bounds() {
+        let seconds = Duration::from_secs;
+        for (time_to_live, refresh, expected) in [
+            (seconds(5), seconds(10), seconds(5)),
+            (seconds(0), seconds(10), seconds(1)),
+            (seconds(3600), seconds(10), seconds(10)),
+            (seconds(0), Duration::from_millis(200), Duration::from_millis(200)),
+        ] {
+            assert_eq!(again_after(time_to_live, refresh), expected, "{time_to_live:?} {refresh:?}");
+        }
+    }
+
+    #[test]
+    fn words_of_others_are_short_and_plain() {
+        assert_eq!(shortened("one\ntwo\u{1b}[2J"), "one two [2J");
+        let long = shortened(&"ä".repeat(10_000));
+        assert_eq!(long.chars().count(), LONGEST_SENTENCE + 1);
+    }
 }

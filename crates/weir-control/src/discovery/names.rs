@@ -75,7 +75,8 @@ pub(super) struct Names {
 
 /// What asks one question, or a few in a row.
 pub(super) struct Asker {
-    resolver: TokioResolver,
+    /// Or why there is nobody to ask.
+    resolver: Result<TokioResolver, Trouble>,
     hosts: Option<Hosts>,
 }
 
@@ -86,10 +87,13 @@ impl Names {
     }
 
     /// Gets ready to ask.
-    ///
-    /// # Errors
-    /// If there is nobody to ask.
-    pub(super) fn asker(&self) -> Result<Asker, Trouble> {
+    pub(super) fn asker(&self) -> Asker {
+        // Whoever names servers wants their answers.
+        let hosts = self.servers.is_empty().then(|| Hosts::from_system().unwrap_or_default());
+        Asker { resolver: self.resolver(), hosts }
+    }
+
+    fn resolver(&self) -> Result<TokioResolver, Trouble> {
         let (config, mut options) = if self.servers.is_empty() {
             system_conf::read_system_conf()
                 .map_err(|error| Trouble::Failed(format!("/etc/resolv.conf is of no use: {error}")))?
@@ -103,10 +107,7 @@ impl Names {
         options.use_hosts_file = ResolveHosts::Never;
         let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
         *builder.options_mut() = options;
-        let resolver = builder.build().map_err(|error| Trouble::Failed(error.to_string()))?;
-        // Whoever names servers wants their answers.
-        let hosts = self.servers.is_empty().then(|| Hosts::from_system().unwrap_or_default());
-        Ok(Asker { resolver, hosts })
+        builder.build().map_err(|error| Trouble::Failed(error.to_string()))
     }
 }
 
@@ -160,7 +161,8 @@ impl Asker {
         kind: RecordType,
         of: impl Fn(Lookup) -> Vec<T>,
     ) -> Result<Answer<T>, Trouble> {
-        let asked = tokio::time::timeout(PATIENCE, self.resolver.lookup(name, kind)).await;
+        let resolver = self.resolver.as_ref().map_err(Trouble::clone)?;
+        let asked = tokio::time::timeout(PATIENCE, resolver.lookup(name, kind)).await;
         let lookup = match asked {
             Ok(result) => result.map_err(|error| trouble(name, kind, &error))?,
             Err(_) => return Err(Trouble::Failed(format!("no answer within {}s", PATIENCE.as_secs()))),
@@ -221,5 +223,29 @@ fn trouble(name: &str, kind: RecordType, error: &NetError) -> Trouble {
             Trouble::Failed("the name servers refuse connections".into())
         }
         other => Trouble::Failed(format!("the name servers could not be asked for `{name}`: {other}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_hosts_says_all_or_nothing() {
+        let mut hosts = Hosts::default();
+        let text = "10.0.0.2 app.internal app\n10.0.0.1 app.internal\n# 10.0.0.3 app.internal\nfd00::1 six\n";
+        hosts.read_hosts_conf(text.as_bytes()).unwrap();
+        let answer = |texts: &[&str]| Answer {
+            items: texts.iter().map(|text| text.parse().unwrap()).collect(),
+            time_to_live: HOSTS_TTL,
+        };
+        let (v4, v6) = of_hosts(&hosts, "app.internal").unwrap();
+        assert_eq!(v4, Ok(answer(&["10.0.0.1", "10.0.0.2"])));
+        // Nobody is asked for the other version.
+        assert!(matches!(v6, Err(Trouble::Nothing(_))), "{v6:?}");
+        let (v4, v6) = of_hosts(&hosts, "SIX").unwrap();
+        assert!(matches!(v4, Err(Trouble::Nothing(_))), "{v4:?}");
+        assert_eq!(v6, Ok(answer(&["fd00::1"])));
+        assert_eq!(of_hosts(&hosts, "other.internal"), None);
     }
 }

@@ -50,7 +50,7 @@ impl Targets {
         names: &Names,
         name: &str,
     ) -> Result<(Vec<Entry>, Vec<String>, Duration), Trouble> {
-        let asker = names.asker()?;
+        let asker = names.asker();
         let answer = asker.services(name).await?;
         let mut time_to_live = answer.time_to_live;
         let mut left_out = Vec::new();

@@ -3,6 +3,8 @@
 //! A backend is *willing* if it is active and has a weight above 0; who is not willing is given nothing whatever
 //! happens, and counts for nothing here.
 
+use std::sync::atomic::Ordering;
+
 use crate::{
     pool::{Backend, Pool},
     status::{Health, Order, State},
@@ -190,7 +192,9 @@ fn willing(backend: &Backend) -> Option<u32> {
     let orders = backend.status.operator.orders();
     let state = Order::beside(orders.state, backend.state);
     let weight = Order::beside(orders.weight, backend.weight);
-    (state == State::Active && weight > 0).then_some(weight)
+    // One that is gone may still be part of what a request holds that came before.
+    let gone = backend.status.gone.load(Ordering::Acquire);
+    (state == State::Active && weight > 0 && !gone).then_some(weight)
 }
 
 #[cfg(test)]

@@ -38,6 +38,15 @@ impl DiscoveryStatus {
         *self.left_out.lock().unwrap_or_else(PoisonError::into_inner) = left_out.into();
     }
 
+    /// Nothing is discovered any more: whoever begins again begins afresh.
+    pub fn forget(&self) {
+        self.used(0, Vec::new());
+        self.succeeded.store(0, Ordering::Relaxed);
+        self.failures.store(0, Ordering::Relaxed);
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.decided.store(false, Ordering::Release);
+    }
+
     /// Lets those go on who wait for what comes of the first question. What they shall find has to be published.
     pub fn decide(&self) {
         self.decided.store(true, Ordering::Release);

@@ -169,8 +169,17 @@ impl PoolState {
         search.again.is_some() || fresh()
     }
 
-    /// There is nobody to be chosen: that is final, unless the first checks are still under way.
+    /// There is nobody to be chosen: that is final, unless the first checks or the first question for backends are still
+    /// under way.
     fn nobody_now(&self, search: &Search<'_>) -> Tried<Found> {
+        if self.pool.backends.is_empty() && self.pool.discover.is_some() {
+            let decided = self.pool.status.discovery.is_decided();
+            // In this order: what was found is published before it counts as decided.
+            search.worker.keep_up();
+            if !decided || self.successor.borrow().is_some() {
+                return Tried::Wait;
+            }
+        }
         let undecided = {
             let chooser = self.chooser.borrow();
             let standing = chooser.set.standing();

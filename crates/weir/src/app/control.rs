@@ -203,6 +203,7 @@ async fn work(
         // The process that has taken over asks the backends too; what is left here goes by what is known.
         tokio::select! {
             () = health::run(cell.clone(), Probes, log.clone(), clock::read) => {}
+            () = discovery::run(cell.clone(), sources) => {}
             _ = handed_over() => {}
         }
         std::future::pending::<()>().await;
@@ -213,7 +214,6 @@ async fn work(
         () = checks => {}
         () = health::announce(cell.clone(), log.clone()) => {}
         () = drain::run(cell.clone(), log.clone(), clock::read) => {}
-        () = discovery::run(cell.clone(), sources) => {}
         () = operators => {}
     }
 }

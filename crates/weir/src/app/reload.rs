@@ -182,6 +182,8 @@ impl Reloading {
         registry.keep_only(&snapshot);
         self.registry = registry;
         self.discovering = discovering;
+        let named = snapshot.pools.iter().filter(|pool| pool.discover.is_none());
+        named.for_each(|pool| pool.status.discovery.forget());
         let wanted: HashMap<_, _> = snapshot
             .binds()
             .map(|(key, place)| (key, snapshot.listeners[place.listener].tcp.clone()))

@@ -32,6 +32,11 @@ impl Discovering {
         snapshot.pool("app").unwrap().1.backends.iter().map(|backend| backend.name.to_string()).collect()
     }
 
+    /// Requests and connections that wait.
+    fn pending(&self) -> u32 {
+        self.0.snapshot().pool("app").unwrap().1.status.pending.load(Ordering::Relaxed)
+    }
+
     fn wait_for(&self, backends: &[&str]) {
         wait_until(&format!("the backends are {backends:?}"), || self.backends() == backends);
     }

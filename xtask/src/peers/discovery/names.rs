@@ -118,7 +118,7 @@ pub(in super::super) fn addresses(program: &Path) -> Result<String> {
         server.tell(&a(&[13]))?;
         scene.has(&named(&[13]))
     })?;
-    let sentence = nothing_failed(&count, 3)?;
+    let sentence = nothing_failed(&scene, &count, 3)?;
     Ok(format!("8 changes of the answers, NXDOMAIN, an empty answer, no server: {sentence}"))
 }
 
@@ -181,6 +181,6 @@ pub(in super::super) fn services(program: &Path) -> Result<String> {
     drop(sites);
     let share = of_a as f64 / of_b as f64;
     anyhow::ensure!((2.8..3.2).contains(&share), "weights of 3 and 1 made {of_a} and {of_b} requests");
-    let sentence = nothing_failed(&count, 3)?;
+    let sentence = nothing_failed(&scene, &count, 3)?;
     Ok(format!("weights 3:1 made {share:.2}:1, then the backup alone; 200 addresses; SERVFAIL: {sentence}"))
 }

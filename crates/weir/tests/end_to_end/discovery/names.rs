@@ -34,6 +34,7 @@ fn addresses_come_and_go_with_the_answers() {
     let now = weir.0.snapshot().pool("app").unwrap().1.backends[0].status.clone();
     assert!(std::sync::Arc::ptr_eq(&kept, &now), "the one that stayed keeps its counters");
 
+    wait_until("both are counted", || weir.discovery()["backends"] == 2);
     let told = weir.discovery();
     assert_eq!(told["source"], format!("dns app.test:{}", farm.port));
     assert_eq!((told["backends"].as_u64(), told["last_error"].as_str()), (Some(2), None));
@@ -41,6 +42,27 @@ fn addresses_come_and_go_with_the_answers() {
     let page = weir.admin("/metrics").text();
     assert!(page.contains("weir_discovery_backends{pool=\"app\"} 2\n"), "{page}");
     assert!(page.contains("weir_discovery_last_success_timestamp_seconds{pool=\"app\"} 1"), "{page}");
+}
+
+#[test]
+fn requests_and_connections_wait_for_the_first_answer() {
+    let farm = Farm::new(1);
+    for protocol in ["http", "tcp"] {
+        let server = DnsServer::start();
+        server.tell("app.test", "A", DnsReply::Silence);
+        let pool = format!("{}, limits: {{ queue_timeout: 20s }}", dns(&server, farm.port));
+        let text = text(&pool).replace("protocol: http", &format!("protocol: {protocol}"));
+        let weir = Discovering(weir::app::App::from_text(&text).unwrap());
+        let address = weir.0.address("web");
+        std::thread::scope(|scope| {
+            let client = scope.spawn(move || RawClient::connect(address).get("/").status());
+            wait_until("it waits for a backend", || weir.pending() == 1);
+            wait_until("somebody asks", || server.asked() > 0);
+            server.tell_addresses("app.test", &[farm.ip(1)]);
+            assert_eq!(client.join().unwrap(), 200, "{protocol}");
+        });
+        assert_eq!(weir.pending(), 0);
+    }
 }
 
 #[test]
@@ -156,6 +178,10 @@ fn a_reload_keeps_what_was_discovered() {
     weir.0.reload_text(&text(&format!("backends: ['{}']", farm.name(2)))).unwrap();
     assert_eq!(weir.backends(), [farm.name(2)]);
     assert!(weir.discovery().is_null());
+    // With it again they are found again, however soon that is.
+    server.tell_addresses("app.test", &[farm.ip(1)]);
+    weir.0.reload_text(&text(&dns(&server, farm.port))).unwrap();
+    weir.wait_for(&[&farm.name(1)]);
 }
 
 #[test]
@@ -165,8 +191,9 @@ fn what_cannot_be_a_backend_is_left_out_alone() {
     server.tell_addresses("app.test", &[farm.ip(1), Ipv4Addr::UNSPECIFIED]);
     let weir = Discovering::new(&dns(&server, farm.port));
     weir.wait_for(&[&farm.name(1)]);
-    let left_out = weir.discovery()["left_out"].to_string();
-    assert!(left_out.contains("`0.0.0.0` is no address to connect to"), "{left_out}");
+    wait_until("the other one is said to be left out", || {
+        weir.discovery()["left_out"].to_string().contains("`0.0.0.0` is no address to connect to")
+    });
 }
 
 #[test]
@@ -185,7 +212,9 @@ fn weir_itself_is_never_discovered() {
         .unwrap(),
     );
     weir.wait_for(&[&farm.name(1)]);
-    assert!(weir.discovery()["left_out"].to_string().contains("weir's own listener `web`"));
+    wait_until("the listener is said to be left out", || {
+        weir.discovery()["left_out"].to_string().contains("weir's own listener `web`")
+    });
 }
 
 #[test]
@@ -227,7 +256,9 @@ fn services_have_ports_and_weights() {
     // A target whose name is gone is left out; one without a service says so.
     tell(vec![service(10, 0, "one.test"), service(10, 0, "gone.test")]);
     wait_until("the one that is left is there", || weights() == [named("one.test", 1)]);
-    assert!(weir.discovery()["left_out"].to_string().contains("gone.test"));
+    wait_until("the other one is said to be left out", || {
+        weir.discovery()["left_out"].to_string().contains("gone.test")
+    });
     server.tell(name, "SRV", DnsReply::Records(vec![service(0, 0, ".")]));
     weir.wait_for_failure("no SRV record");
     assert_eq!(weights(), [named("one.test", 1)]);
