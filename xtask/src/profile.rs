@@ -43,7 +43,8 @@ pub(crate) fn run() -> Result<()> {
     train(&weir, &folder.join("plain"), &plain, 6)?;
     train(&weir, &folder.join("logged"), &logged, 1)?;
     let profile = training("weir.profdata");
-    let status = Command::new(&merge).args(["merge", "-sparse", "-o"]).arg(&profile).arg(&counts).status();
+    // Not sparse: what was never done is to be known as well, so that it does not stand in the way of what was.
+    let status = Command::new(&merge).args(["merge", "-o"]).arg(&profile).arg(&counts).status();
     if !status.with_context(|| format!("{} cannot be started", merge.display()))?.success() {
         bail!("the counts could not be merged");
     }
@@ -92,27 +93,17 @@ fn build(counts: &Path) -> Result<PathBuf> {
     println!("building weir with counters in it...");
     let target = repository().join("target/profile");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let host = host()?;
     let status = Command::new(cargo)
         .args(["build", "--release", "--locked", "--package", "weir", "--bin", "weir"])
-        // With a target, build scripts are left alone.
-        .args(["--target", &host])
         .current_dir(repository())
         .env("CARGO_TARGET_DIR", &target)
-        .env("RUSTC_WRAPPER", "")
-        .env("RUSTFLAGS", format!("-Cprofile-generate={}", counts.display()))
+        .env("RUSTC_WRAPPER", training("rustc"))
+        .env("WEIR_PROFILE_COUNTS", counts)
         .status();
     if !status.context("cargo cannot be started")?.success() {
         bail!("weir could not be built");
     }
-    Ok(target.join(host).join("release/weir"))
-}
-
-fn host() -> Result<String> {
-    let output = Command::new("rustc").arg("-vV").output().context("rustc cannot be started")?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("rustc does not say which host it is on")?.to_owned())
+    Ok(target.join("release/weir"))
 }
 
 /// The program that puts counts together. It must know the format that this rustc writes: LLVM 19 or later does.
