@@ -20,6 +20,7 @@ mod scan;
 mod target;
 
 // 2. One exchange, stage by stage.
+mod answer;
 mod deliver;
 mod exchange;
 mod forward;

@@ -1,0 +1,195 @@
+//! The wait for the head of the answer: interim answers are passed on, the rest of the request goes on being sent, the client
+//! is watched, and every wait has an end.
+
+use std::{future::poll_fn, rc::Rc, task::Poll};
+
+use weir_model::{
+    route::HeaderEdits,
+    time::{Millis, Moment},
+};
+
+use super::{
+    chunked::ChunkDecoder,
+    exchange::Exchange,
+    forward::{Answer, Link},
+    lines::{HeadEnd, find_end},
+    pump::Waiting,
+    request::BodyLength,
+    response::ResponseHead,
+    upload::Upload,
+    write::{Framing, write_response},
+};
+use crate::{
+    buffer::{Buffer, LARGE},
+    choose::PoolState,
+    clock,
+    error::{Cause, ProxyError},
+};
+
+/// Bytes of a response head.
+const MOST_HEAD: usize = LARGE;
+/// Interim responses passed on; more are dropped, and far more are refused.
+const MOST_INTERIM: usize = 16;
+const TOO_MANY_INTERIM: usize = 100;
+/// The window that `body_min_rate` is averaged over.
+const RATE_WINDOW_MS: u64 = 30_000;
+
+impl Exchange<'_> {
+    /// Waits for the head of the final response, passing interim ones on.
+    pub(super) async fn await_head(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        upload: &mut Upload,
+        link: &mut Link,
+    ) -> Result<Answer, ProxyError> {
+        let mut response = None;
+        let (mut scanned, mut interim, mut tried) = (0, 0, false);
+        loop {
+            // As with requests: parsed when it comes, and again only when its end has been seen.
+            let bytes = link.answer.filled();
+            let end = if tried { find_end(bytes, &mut scanned) } else { HeadEnd::Missing };
+            let mut head = None;
+            if matches!(end, HeadEnd::At(_)) || !tried && !bytes.is_empty() {
+                let response = response.get_or_insert_with(|| self.conn.worker.room.responses.take());
+                head = response.judge(bytes, self.asked.head)?;
+                tried = true;
+            }
+            if let Some((length, judged)) = head.zip(response.take()) {
+                if judged.status >= 200 || judged.status == 101 {
+                    judge_body(judged.body, &bytes[length..])?;
+                    return Ok(Answer { response: judged, length });
+                }
+                interim += 1;
+                Box::pin(self.pass_interim(link, &judged, length, interim)).await?;
+                self.conn.worker.room.responses.give(judged);
+                link.answer.consume(length);
+                (scanned, tried) = (0, false);
+                continue;
+            }
+            if end == HeadEnd::BadLineEnd {
+                return Err(ProxyError::with(Cause::BackendBadResponse, "a line that ends without CR LF"));
+            }
+            if bytes.len() >= MOST_HEAD {
+                return Err(Cause::BackendHeaderTooLarge.into());
+            }
+            if !link.answer.has_space() {
+                link.answer.grow(MOST_HEAD);
+            }
+            self.more(input, pool, upload, link).await?;
+            link.heard = true;
+            let start = &link.answer.filled()[..link.answer.len().min(7)];
+            if !b"HTTP/1.".starts_with(start) {
+                return Err(ProxyError::with(Cause::BackendBadResponse, "it does not begin with HTTP/1."));
+            }
+        }
+    }
+
+    /// Waits for more bytes from the backend, while the request goes on being sent and the client is watched.
+    async fn more(
+        &mut self,
+        input: &mut Buffer,
+        pool: &Rc<PoolState>,
+        upload: &mut Upload,
+        link: &mut Link,
+    ) -> Result<(), ProxyError> {
+        let conn = self.conn;
+        let begun = clock::now();
+        poll_fn(|cx| {
+            upload.advance(cx, &conn.stream, input, &link.upstream.stream)?;
+            match link.upstream.stream.poll_fill(cx, &mut link.answer) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
+                Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_backend(&error))),
+                Poll::Pending => {}
+            }
+            if upload.is_over() && !self.half_closed && input.has_space() {
+                match conn.stream.poll_fill(cx, input) {
+                    // The client has said all it will say; it may well wait for the answer.
+                    Poll::Ready(Ok(0)) => self.half_closed = true,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_client(&error))),
+                    Poll::Ready(Ok(_)) | Poll::Pending => {}
+                }
+            }
+            self.work.wait();
+            let (mut deadline, mut cause) = self.deadline(upload, pool, begun);
+            if self.until < deadline {
+                (deadline, cause) = (self.until, self.late());
+            }
+            let drained = pool.drain_ends(self.backend);
+            if drained < deadline {
+                (deadline, cause) = (drained, Cause::DrainOver);
+            }
+            conn.timer.set(deadline);
+            if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// What is waited for, and until when.
+    fn deadline(&self, upload: &mut Upload, pool: &PoolState, begun: Moment) -> (Moment, Cause) {
+        let pump = &upload.pump;
+        if upload.is_over() || pump.waiting == Waiting::Sink {
+            let since = pump.moved_at.max(begun);
+            return (since + pool.pool.response_timeout, Cause::BackendTimeoutHeader);
+        }
+        let timeouts = &self.listener.timeouts;
+        let idle = (pump.moved_at + timeouts.body_idle, Cause::ClientTimeoutBody);
+        if timeouts.body_min_rate == 0 {
+            return idle;
+        }
+        let window_end = upload.window + Millis(RATE_WINDOW_MS);
+        if clock::now() >= window_end {
+            let taken = pump.taken - upload.window_taken;
+            if taken < timeouts.body_min_rate * RATE_WINDOW_MS / 1000 {
+                return (clock::now(), Cause::ClientBodyTooSlow);
+            }
+            (upload.window, upload.window_taken) = (clock::now(), pump.taken);
+        }
+        let window_end = upload.window + Millis(RATE_WINDOW_MS);
+        // At the end of the window this is asked again.
+        if window_end < idle.0 {
+            (window_end.max(clock::now() + Millis(1)), Cause::ClientBodyTooSlow)
+        } else {
+            idle
+        }
+    }
+
+    /// Passes an interim response on (RFC 9110 section 15.2).
+    async fn pass_interim(
+        &mut self,
+        link: &Link,
+        response: &ResponseHead,
+        length: usize,
+        count: usize,
+    ) -> Result<(), ProxyError> {
+        if count > TOO_MANY_INTERIM {
+            return Err(ProxyError::with(Cause::BackendBadResponse, "more than 100 interim responses"));
+        }
+        if count > MOST_INTERIM || self.asked.http10 {
+            return Ok(());
+        }
+        let mut out = self.conn.worker.room.texts.take();
+        out.clear();
+        let framing = Framing { chunked: false, close: false, say_keep_alive: false };
+        let head = link.answer.part(0..length);
+        write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
+        out.extend_from_slice(b"\r\n");
+        let conn = self.conn;
+        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&out)).await;
+        conn.worker.room.give_text(out);
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(ProxyError::from_client(&error)),
+            Err(_) => Err(Cause::ClientTimeoutSend.into()),
+        }
+    }
+}
+
+/// What has come of the body together with the head is judged before the client sees anything of either.
+fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
+    if body == BodyLength::Chunked && !bytes.is_empty() && ChunkDecoder::default().check(bytes).is_err() {
+        return Err(Cause::BackendBadChunk.into());
+    }
+    Ok(())
+}
