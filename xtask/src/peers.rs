@@ -11,6 +11,7 @@ mod demo;
 mod discovery;
 mod idle;
 mod kill;
+mod outlier;
 mod prometheus;
 mod reload;
 mod rolling;
@@ -30,7 +31,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 18] = [
+const TESTS: [(&str, Test); 21] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -38,6 +39,9 @@ const TESTS: [(&str, Test); 18] = [
     ("redis", databases::redis),
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
+    ("backend_bad_from_the_start", outlier::from_the_start),
+    ("backend_turns_bad_checked", outlier::checked),
+    ("backend_turns_bad_ejected", outlier::ejected),
     ("shutdown_drains", shutdown::drains),
     ("fifty_reloads", reload::fifty),
     ("rolling_restart", rolling::restarts),

@@ -53,8 +53,22 @@ impl Running {
 
     /// Sends it SIGHUP.
     pub(crate) fn hang_up(&self) -> Result<()> {
+        self.signal(Signal::HUP)
+    }
+
+    /// Takes the processor away from it; what it listens at goes on taking connections.
+    pub(crate) fn suspend(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Gives it the processor back.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(self.child.id().cast_signed()).context("no process")?;
-        Ok(kill_process(pid, Signal::HUP)?)
+        Ok(kill_process(pid, signal)?)
     }
 
     /// Waits until something works; the error says what did not, and what the program printed last.

@@ -26,6 +26,7 @@ use tokio::{
 use weir_model::{
     listener::Address,
     snapshot::{Snapshot, SnapshotCell},
+    time::Moment,
 };
 
 use crate::{
@@ -47,6 +48,9 @@ const CONNECTIONS: usize = 128;
 
 /// Says what would become of a request; the binary knows how.
 pub type Explain = Arc<dyn Fn(&Snapshot, &Question) -> Result<Explanation, Trouble> + Send + Sync>;
+
+/// A moment as RFC 3339.
+pub type Stamp = fn(Moment) -> String;
 
 /// What the admin API answers from.
 #[derive(Clone)]
@@ -71,6 +75,8 @@ pub struct Admin {
     pub clock: Clock,
     /// Seconds since 1970 as RFC 3339.
     pub timestamp: fn(u64) -> String,
+    /// What the clock on the wall showed, or will show, at a moment.
+    pub stamp: Stamp,
 }
 
 impl fmt::Debug for Admin {

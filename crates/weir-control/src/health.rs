@@ -1,20 +1,29 @@
-//! Health checks and name resolution at work: one task per backend that needs either.
+//! Health checks and name resolution at work: one task per backend that needs either, and one loop that looks after
+//! those that live traffic has taken out.
 //!
 //! ```text
 //!  snapshot ──> one watch per backend ──> resolve names ──> probe (the binary's Prober) ──> HealthState
-//!                                                                                              │ a change
-//!                              workers <── PoolStatus::touch <── BackendStatus::set_health <───┘
+//!                                              └─────────────┐                                   │ a change
+//!                 workers <── PoolStatus::touch <── BackendStatus::apply <───────────────────────┘
+//!                    └── Pool::eject ──────────────────^   ^── tend: ejections that are over, shares that grow
 //! ```
 
+mod lanes;
 mod resolve;
+mod tend;
 mod tiers;
 mod watch;
 
-use std::{collections::HashMap, fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    future::{Future, poll_fn},
+    sync::Arc,
+};
 
-use tokio::{sync::Semaphore, task::AbortHandle};
+use tokio::{select, task::AbortHandle, time::sleep};
 use weir_model::{
-    health::HealthCheck,
+    health::{Fact, HealthCheck},
     listener::Address,
     pool::{Endpoint, Pool},
     snapshot::{Snapshot, SnapshotCell},
@@ -22,13 +31,9 @@ use weir_model::{
     time::Moment,
 };
 
+use lanes::Lanes;
 use resolve::Addresses;
 pub use tiers::announce;
-
-/// Probes in flight at once, over all pools.
-const AT_ONCE: usize = 64;
-/// How soon a new snapshot is noticed.
-const GLANCE: Duration = Duration::from_millis(100);
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
 pub trait Prober: Send + Sync + 'static {
@@ -50,16 +55,19 @@ pub type Clock = fn() -> Moment;
 
 /// Keeps the health of every backend of the published snapshot up to date. Never returns; to stop it, drop it.
 pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock: Clock) {
-    let shared = Arc::new(Shared { prober, log, clock, permits: Semaphore::new(AT_ONCE) });
+    let shared = Arc::new(Shared { prober, log, clock, lanes: Lanes::default() });
     let mut watches = Watches::default();
-    let mut seen = None;
     loop {
-        let generation = cell.generation();
-        if seen != Some(generation) {
-            seen = Some(generation);
-            watches.follow(&cell.load(), &shared);
+        let seen = cell.generation();
+        let snapshot = cell.load();
+        watches.follow(&snapshot, &shared);
+        while cell.generation() == seen {
+            tend::tend(&snapshot, &shared);
+            select! {
+                () = poll_fn(|cx| cell.poll_published(seen, cx)) => {}
+                () = sleep(tend::pause(&snapshot)) => {}
+            }
         }
-        tokio::time::sleep(GLANCE).await;
     }
 }
 
@@ -68,7 +76,7 @@ struct Shared<P> {
     prober: P,
     log: Log,
     clock: Clock,
-    permits: Semaphore,
+    lanes: Lanes,
 }
 
 /// One backend that is watched: all that its task keeps of a snapshot.
@@ -91,16 +99,22 @@ impl Subject {
             && Arc::ptr_eq(&self.pool_status, &other.pool_status)
     }
 
-    /// Makes a change known to workers, operators and the log.
-    fn set<P>(&self, health: Health, reason: &str, shared: &Shared<P>) {
-        self.status.set_health(health, reason, (shared.clock)());
-        self.pool_status.touch();
-        self.say(shared, &format!("health={}: {reason}", health.word()));
+    /// Takes in what is known of it, and makes a change known to workers, operators and the log.
+    fn know<P>(&self, fact: Fact<'_>, shared: &Shared<P>) {
+        if let Some(shift) = self.status.apply(fact, (shared.clock)()) {
+            self.pool_status.touch();
+            self.say(shared, &format!("health={}: {}", shift.to.word(), self.status.reason()));
+        }
     }
 
     fn say<P>(&self, shared: &Shared<P>, text: &str) {
-        (shared.log)(&format!("pool={} backend={} {text}", self.pool, self.name));
+        (shared.log)(&line(&self.pool, &self.name, text));
     }
+}
+
+/// A line of the log about one backend.
+fn line(pool: &str, backend: &str, text: &str) -> String {
+    format!("pool={pool} backend={backend} {text}")
 }
 
 impl fmt::Debug for Subject {
@@ -161,10 +175,10 @@ impl Subject {
     /// Brings the status, which survives reloads, into line with what is asked for now. Returns the addresses that
     /// the name is still known to stand for.
     fn begin<P>(&self, shared: &Shared<P>) -> Addresses {
-        let up = matches!(self.status.health(), Health::Up | Health::Ejected);
+        let unchecked = self.check.is_none() && !matches!(self.endpoint, Endpoint::Name(..));
         // Checks that were taken away leave nothing behind.
-        if !up && self.check.is_none() && !matches!(self.endpoint, Endpoint::Name(..)) {
-            self.set(Health::Up, "not checked", shared);
+        if unchecked && self.status.view().checked() != Health::Up {
+            self.know(Fact::Checked(Health::Up, "not checked"), shared);
         }
         self.status.addresses.load().iter().copied().map(Address::Ip).collect()
     }

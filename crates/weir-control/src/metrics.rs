@@ -260,6 +260,8 @@ fn standings(page: &mut Page, snapshot: &Snapshot) {
 fn backends(page: &mut Page, snapshot: &Snapshot) {
     page.family("weir_backend_up", Gauge, "Whether the backend is healthy.");
     per_backend(page, snapshot, "", |backend| u64::from(backend.status.health() == Health::Up));
+    page.family("weir_backend_ejections", Counter, "How often live traffic has taken it out.");
+    per_backend(page, snapshot, "_total", |backend| backend.status.ejections.load(Ordering::Relaxed));
     page.family("weir_backend_weight", Gauge, "Its share of the traffic relative to the others.");
     per_backend(page, snapshot, "", |backend| u64::from(backend.weight_now()));
     page.family("weir_backend_connections_active", Gauge, "Requests and connections in flight to it.");

@@ -18,8 +18,8 @@ pub use listener::{
 };
 pub use log::{AccessLogDraft, LogsDraft};
 pub use pool::{
-    BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft,
-    ProbeDraft,
+    BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft,
+    PoolLimitsDraft, ProbeDraft, UdpProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

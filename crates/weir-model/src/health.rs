@@ -1,12 +1,18 @@
-//! Active health checks: what is asked, and the state machine that decides from the answers.
+//! Health: what backends are asked and what follows from the answers, what live traffic says about them, and the one view of
+//! all that is known.
 
+pub mod outlier;
 mod schedule;
+pub mod slow_start;
 mod state;
+mod view;
 
 use std::sync::Arc;
 
+pub use outlier::Outlier;
 pub use schedule::{first_probe, next_probe};
 pub use state::{Change, Event, HealthState};
+pub use view::{Ejection, Fact, HealthView, Shift};
 
 use crate::time::Millis;
 
@@ -17,6 +23,8 @@ pub struct HealthCheck {
     pub probe: Probe,
     /// Between two probes of one backend.
     pub interval: Millis,
+    /// The same while it is down.
+    pub interval_down: Millis,
     /// For one probe as a whole.
     pub timeout: Millis,
     /// Failures in a row until a backend is down.
@@ -36,6 +44,18 @@ pub enum Probe {
     Tcp,
     /// It answers a request as expected.
     Http(HttpProbe),
+    /// It answers a datagram, or at least does not refuse it.
+    Udp(UdpProbe),
+}
+
+/// A UDP probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UdpProbe {
+    /// The datagram that is sent.
+    pub send: Arc<[u8]>,
+    /// What the answer has to hold. Without it no answer is needed: the probe passes unless the port is refused within the
+    /// time-out.
+    pub expect: Option<Arc<[u8]>>,
 }
 
 /// An HTTP probe.

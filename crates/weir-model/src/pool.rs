@@ -10,7 +10,7 @@ use std::{
 use crate::{
     balance::{Balance, HashTable, Zones},
     discovery::Source,
-    health::HealthCheck,
+    health::{HealthCheck, Outlier},
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
 };
@@ -33,6 +33,10 @@ pub struct Pool {
     pub discover: Option<Arc<Source>>,
     /// Active checks; none by default, and then every backend counts as up.
     pub health: Option<HealthCheck>,
+    /// When live traffic takes backends out; never by default.
+    pub outlier: Option<Outlier>,
+    /// How long the share of a backend grows that begins to take traffic; zero is not at all.
+    pub slow_start: Millis,
     /// Below this share of healthy backends, in millionths, all of them are used; 0 is never. See [`crate::balance::Tier`].
     pub panic: u32,
     /// The zones of [`Pool::backends`], if those of weir's own zone are preferred.

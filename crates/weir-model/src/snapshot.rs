@@ -8,9 +8,10 @@ mod secret;
 use std::{
     collections::HashSet,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
 };
 
 use arc_swap::ArcSwap;
@@ -107,6 +108,8 @@ impl Default for Process {
 pub struct SnapshotCell {
     generation: AtomicU64,
     current: ArcSwap<Snapshot>,
+    /// Who waits for the next one.
+    waiting: Mutex<Vec<Waker>>,
     drains: Drains,
 }
 
@@ -118,6 +121,7 @@ impl SnapshotCell {
         Self {
             generation: AtomicU64::new(snapshot.generation),
             current: ArcSwap::from_pointee(snapshot),
+            waiting: Mutex::default(),
             drains,
         }
     }
@@ -146,6 +150,24 @@ impl SnapshotCell {
         self.generation.store(generation, Ordering::Release);
         follow_states(&self.drains, &next, now);
         remove_gone(&self.drains, (&before, &next), now);
+        self.waiters().drain(..).for_each(Waker::wake);
+    }
+
+    /// Ready once another generation than this one is published. Workers look for themselves; this is for those that
+    /// would have nothing else to do.
+    pub fn poll_published(&self, seen: u64, cx: &Context<'_>) -> Poll<()> {
+        let mut waiting = self.waiters();
+        if self.generation() != seen {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn waiters(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

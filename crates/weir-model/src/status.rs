@@ -15,8 +15,8 @@ mod registry;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -31,7 +31,11 @@ pub use latency::LatencyEstimate;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
 
-use crate::{limit::RetryBudget, time::Moment};
+use crate::{
+    health::{Fact, HealthView, Shift, outlier::Faults, slow_start},
+    limit::RetryBudget,
+    time::{Millis, Moment},
+};
 
 /// Health as operators see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -174,6 +178,12 @@ pub struct PoolStatus {
     pub retries: Sharded<RetryCounters>,
     /// How its backends are discovered, if they are.
     pub discovery: DiscoveryStatus,
+    /// Held while it is decided whether the pool can do without a backend.
+    pub ejecting: Mutex<()>,
+    /// Until when nobody says again that the pool cannot do without a backend that fails.
+    pub silent_until: AtomicU64,
+    /// A backend may be ejected: somebody has to see to it that it returns.
+    pub unsettled: AtomicBool,
 }
 
 /// One worker's retries in a pool.
@@ -202,12 +212,16 @@ pub struct BackendStatus {
     pub active: Padded<AtomicU32>,
     /// How long it is expected to take; kept only for `ewma`.
     pub latency: Padded<LatencyEstimate>,
+    /// What follows from `view`, for those that must not wait.
     health: AtomicU8,
-    share: AtomicU32,
-    reason: Mutex<Arc<str>>,
+    view: Mutex<HealthView>,
     last_error: Mutex<Option<Arc<str>>>,
-    /// When health last changed.
-    pub changed_at: AtomicU64,
+    /// How often live traffic has ejected it.
+    pub ejections: AtomicU64,
+    /// See [`BackendStatus::share`].
+    share: AtomicU32,
+    /// Since when it takes traffic; 0 while it does not.
+    joined: AtomicU64,
     /// Addresses that its host name stands for; unused when the endpoint is an address.
     pub addresses: ArcSwap<Vec<SocketAddr>>,
     /// What operators set.
@@ -233,6 +247,21 @@ pub struct BackendCounters {
     pub connects: Counter,
     /// From the choice of the backend to the response head.
     pub latency: Histogram,
+    /// What counts against it; takes hardly any memory unless the pool has `outlier`.
+    faults: OnceLock<Box<Faults>>,
+}
+
+impl BackendCounters {
+    /// What this worker saw it get right and wrong.
+    #[inline]
+    pub fn faults(&self) -> &Faults {
+        self.faults.get_or_init(Box::default)
+    }
+
+    /// The same, if anything was ever seen.
+    pub fn seen_faults(&self) -> Option<&Faults> {
+        self.faults.get().map(Box::as_ref)
+    }
 }
 
 impl BackendStatus {
@@ -242,10 +271,11 @@ impl BackendStatus {
             active: Padded::default(),
             latency: Padded::default(),
             health: AtomicU8::new(health as u8),
-            share: AtomicU32::new(FULL_SHARE),
-            reason: Mutex::new("".into()),
+            view: Mutex::new(HealthView::new(health)),
             last_error: Mutex::new(None),
-            changed_at: AtomicU64::new(0),
+            ejections: AtomicU64::new(0),
+            share: AtomicU32::new(slow_start::START),
+            joined: AtomicU64::new(0),
             addresses: ArcSwap::default(),
             operator: OrderBook::default(),
             drain: Drain::default(),
@@ -265,26 +295,81 @@ impl BackendStatus {
         }
     }
 
-    /// Records a change of health; the caller then calls [`PoolStatus::touch`] for its pool.
+    /// Records what somebody knows of its health. If that changes it, the caller then calls [`PoolStatus::touch`] for its
+    /// pool.
+    pub fn apply(&self, fact: Fact<'_>, now: Moment) -> Option<Shift> {
+        let mut view = lock(&self.view);
+        let shift = view.apply(fact, now);
+        self.health.store(view.health() as u8, Ordering::Release);
+        shift
+    }
+
+    /// Makes its health what is wanted, for those that have no checks and no traffic: explanations and tests. See
+    /// [`BackendStatus::apply`].
     pub fn set_health(&self, health: Health, reason: &str, now: Moment) {
-        *lock(&self.reason) = reason.into();
-        self.changed_at.store(now.0, Ordering::Relaxed);
-        self.health.store(health as u8, Ordering::Release);
+        self.apply(Fact::Checked(health, reason), now);
+        if health == Health::Ejected {
+            self.apply(Fact::Ejected(Millis::secs(30), reason), now);
+        } else {
+            self.apply(Fact::Returned(reason), now);
+        }
     }
 
-    /// How much of its weight counts now, in thousandths: less than [`FULL_SHARE`] while it starts slowly.
-    pub fn share(&self) -> u32 {
-        self.share.load(Ordering::Relaxed)
+    /// All that is known of its health.
+    pub fn view(&self) -> HealthView {
+        lock(&self.view).clone()
     }
 
-    /// Sets [`BackendStatus::share`], from 1 to [`FULL_SHARE`]; the caller then calls [`PoolStatus::touch`] for its pool.
-    pub fn set_share(&self, share: u32) {
+    /// Sets [`BackendStatus::share`].
+    #[cfg(test)]
+    pub(crate) fn set_share(&self, share: u32) {
         self.share.store(share.clamp(1, FULL_SHARE), Ordering::Relaxed);
     }
 
     /// Why its health is what it is, in words; empty if nothing was said yet.
     pub fn reason(&self) -> Arc<str> {
-        lock(&self.reason).clone()
+        lock(&self.view).reason().clone()
+    }
+
+    /// When its health last changed.
+    pub fn changed_at(&self) -> Moment {
+        lock(&self.view).since()
+    }
+
+    /// When its ejection is over, if it is ejected. It may be down as well.
+    pub fn ejected_until(&self) -> Option<Moment> {
+        lock(&self.view).ejection().map(|ejection| ejection.until)
+    }
+
+    /// How much of its weight counts, in thousandths, where its pool has a slow start; [`FULL_SHARE`] is all of it.
+    pub fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Moves its share on, as of now; true if it moved so far that sets of eligible backends should be built anew. One
+    /// that does not take traffic begins anew when it does.
+    pub(crate) fn ramp(&self, carries: bool, length: Millis, now: Moment) -> bool {
+        /// What a share has to move by to matter, in thousandths.
+        const STEP: u32 = 10;
+        if !carries {
+            self.joined.store(0, Ordering::Relaxed);
+            self.share.store(slow_start::START, Ordering::Relaxed);
+            return false;
+        }
+        let now = Moment(now.0.max(1));
+        let joined = match self.joined.load(Ordering::Relaxed) {
+            0 => {
+                self.joined.store(now.0, Ordering::Relaxed);
+                now
+            }
+            joined => Moment(joined),
+        };
+        let (share, before) = (slow_start::share(length, joined, now), self.share());
+        let moved = share != before && (share.abs_diff(before) >= STEP || share == FULL_SHARE);
+        if moved {
+            self.share.store(share, Ordering::Relaxed);
+        }
+        moved
     }
 
     /// The last thing that went wrong with it, in words.

@@ -1,6 +1,6 @@
 //! Time as the pure cores see it: milliseconds, handed in by the caller.
 
-use std::{ops::Add, time::Duration};
+use std::{fmt, ops::Add, time::Duration};
 
 /// A point in time: milliseconds since some fixed point chosen by the caller (the start of the process).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
@@ -27,6 +27,17 @@ impl Millis {
     /// The same as a [`Duration`]; "no limit" becomes about a year, which is what timers can hold.
     pub fn duration(self) -> Duration {
         Duration::from_millis(self.0.min(365 * 86_400_000))
+    }
+}
+
+/// As files write it: `250ms`, `30s`, `none`.
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            _ if self.is_none() => f.write_str("none"),
+            millis if millis.is_multiple_of(1000) => write!(f, "{}s", millis / 1000),
+            millis => write!(f, "{millis}ms"),
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! Which backend takes a request or connection: one worker's state for one pool.
 
 mod find;
+mod outlier;
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::{BTreeMap, HashMap},
     ops::Deref,
     rc::Rc,
@@ -19,7 +20,7 @@ use weir_model::{
 
 use crate::{
     clock,
-    error::{Cause, ProxyError},
+    error::{Cause, ProxyError, Side},
     upstream::{Gate, Idle},
     worker::{Post, Worker},
 };
@@ -35,6 +36,8 @@ pub(crate) struct PoolState {
     pub(crate) gate: Rc<Gate>,
     /// What tunnels keep of it, by backend.
     alone: RefCell<BTreeMap<usize, Rc<Self>>>,
+    /// The pool could not do without a backend that fails, and is not asked again before this.
+    no_ejection_before: Cell<Moment>,
     /// The state of the same pool after a reload that changed it.
     successor: RefCell<Option<Rc<Self>>>,
     /// Backends may have to be waited for: they are looked for by [`PoolState::find`] only.
@@ -64,6 +67,7 @@ impl PoolState {
             idle,
             gate,
             alone: RefCell::default(),
+            no_ejection_before: Cell::default(),
             successor: RefCell::default(),
             queued: pool.has_queue(),
             pool,
@@ -160,7 +164,27 @@ impl PoolState {
             status.latency.failed(micros, clock::now());
         }
         status.shards.of(worker.index).errors.add(1);
-        status.set_last_error(&error.to_string());
+        let sentence = error.to_string();
+        status.set_last_error(&sentence);
+        // What an answer with such a status means was told when it ended.
+        if error.cause.side() == Side::Backend && error.cause != Cause::BackendStatus {
+            outlier::wrong(self, worker, backend, &sentence);
+        }
+    }
+
+    /// The time of an exchange has run out while a backend was expected to answer.
+    #[cold]
+    pub(crate) fn kept_waiting(&self, worker: &Worker, backend: usize, error: &ProxyError) {
+        outlier::wrong(self, worker, backend, &error.to_string());
+    }
+
+    /// An answer has ended: one with this status code (0 for a connection that was made), and by this failure if it broke
+    /// off.
+    #[inline]
+    pub(crate) fn ended(&self, worker: &Worker, backend: usize, code: u16, broken: Option<&ProxyError>) {
+        if self.pool.outlier.is_some() {
+            outlier::ended(self, worker, backend, code, broken);
+        }
     }
 
     /// When what this backend has is cut; never, unless it is let go.

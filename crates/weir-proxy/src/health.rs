@@ -3,6 +3,7 @@
 //! What is asked of whom and when, and what follows from the answers, is decided elsewhere.
 
 mod http;
+mod udp;
 
 use std::{
     io,
@@ -13,7 +14,6 @@ use tokio::time::timeout;
 use weir_model::{
     health::{HealthCheck, Probe},
     listener::Address,
-    time::Millis,
 };
 
 use crate::io::Stream;
@@ -24,22 +24,26 @@ use crate::io::Stream;
 /// # Errors
 /// If the backend did not answer as expected within the time-out.
 pub async fn probe(check: &HealthCheck, address: &Address, host: &str) -> Result<String, String> {
+    if let Probe::Udp(question) = &check.probe {
+        return match address {
+            Address::Ip(address) => udp::ask(*address, question, check.timeout).await,
+            Address::Unix(_) => Err("a unix socket takes no UDP".to_owned()),
+        };
+    }
     // An atomic only so that the future may move between threads.
     let connected = AtomicBool::new(false);
     let asked = async {
         let stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
         connected.store(true, Ordering::Relaxed);
         match &check.probe {
-            Probe::Tcp => Ok("accepts connections".to_owned()),
+            Probe::Tcp | Probe::Udp(_) => Ok("accepts connections".to_owned()),
             Probe::Http(question) => http::ask(&stream, question, host).await,
         }
     };
     match timeout(check.timeout.duration(), asked).await {
         Ok(outcome) => outcome,
-        Err(_) if connected.load(Ordering::Relaxed) => {
-            Err(format!("no answer within {}", words(check.timeout)))
-        }
-        Err(_) => Err(format!("no connection within {}", words(check.timeout))),
+        Err(_) if connected.load(Ordering::Relaxed) => Err(format!("no answer within {}", check.timeout)),
+        Err(_) => Err(format!("no connection within {}", check.timeout)),
     }
 }
 
@@ -50,13 +54,6 @@ fn not_connected(error: &io::Error) -> String {
         io::ErrorKind::HostUnreachable => "the host cannot be reached".into(),
         io::ErrorKind::NetworkUnreachable => "the network cannot be reached".into(),
         _ => format!("cannot connect: {error}"),
-    }
-}
-
-fn words(length: Millis) -> String {
-    match length.0 {
-        millis if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
-        millis => format!("{millis}ms"),
     }
 }
 

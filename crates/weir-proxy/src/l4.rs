@@ -229,6 +229,7 @@ async fn join(
         match connected {
             Ok(upstream) => {
                 pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
+                pool.ended(&conn.worker, backend, 0, None);
                 return Ok(Joined { upstream, in_flight, _hold: hold });
             }
             Err(error) => {

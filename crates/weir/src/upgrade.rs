@@ -59,10 +59,13 @@ pub(crate) struct BackendRecord {
     pub(crate) name: String,
     /// Another machine of the same name is another backend.
     pub(crate) endpoint: String,
-    /// `up` or `down`; nothing if no check has decided yet.
+    /// `up` or `down` by its checks; nothing if none has decided yet.
     pub(crate) health: Option<String>,
     /// Why.
     pub(crate) reason: String,
+    /// How much longer live traffic keeps it out, in milliseconds, and why, if it does.
+    #[serde(default)]
+    pub(crate) ejected: Option<(u64, String)>,
     /// What its host name stands for.
     pub(crate) addresses: Vec<std::net::SocketAddr>,
 }

@@ -1,6 +1,6 @@
 //! Instructions of weir per request, by valgrind: exact whatever else the machine does, so two versions of weir can
-//! be told apart by less than a percent; and what each format of the access log adds. Two runs that differ in requests
-//! only; start and end cancel out.
+//! be told apart by less than a percent; and what outlier detection and each format of the access log add. Two runs that
+//! differ in requests only; start and end cancel out.
 
 use std::{
     fs,
@@ -21,26 +21,37 @@ const CONNECTIONS: usize = 64;
 const FEW: usize = 64 * 20;
 const MANY: usize = 64 * 120;
 
-/// Formats of the access log; the first row is without one.
-const LOGS: [(&str, Option<&str>); 6] = [
-    ("weir http", None),
-    ("with json", Some("json")),
-    ("with common", Some("common")),
-    ("with combined", Some("combined")),
-    ("with httplog", Some("httplog")),
+/// What is added to the configuration; the first row is without anything.
+const ROWS: [(&str, Added); 7] = [
+    ("weir http", Added::Nothing),
+    ("with outlier", Added::Line("defaults: { pool: { outlier: {} } }")),
+    ("with json", Added::Log("json")),
+    ("with common", Added::Log("common")),
+    ("with combined", Added::Log("combined")),
+    ("with httplog", Added::Log("httplog")),
     (
         "with a template",
-        Some("$client_address [$time_clf] \"$request\" $status $bytes_out $duration $backend"),
+        Added::Log("$client_address [$time_clf] \"$request\" $status $bytes_out $duration $backend"),
     ),
 ];
+
+/// What is added to the configuration.
+#[derive(Clone, Copy)]
+enum Added {
+    Nothing,
+    /// An access log in this format.
+    Log(&'static str),
+    /// A line of the file.
+    Line(&'static str),
+}
 
 /// Counts them.
 pub(crate) fn run(options: &Options) -> Result<Value> {
     let _backend = contestant::backend()?;
     let folder = process::folder("instructions")?;
     let mut rows = Vec::new();
-    for (name, format) in LOGS {
-        let file = configuration(&folder, format)?;
+    for (name, added) in ROWS {
+        let file = configuration(&folder, added)?;
         let (few, many) = (count(options, &folder, &file, FEW)?, count(options, &folder, &file, MANY)?);
         rows.push((name, few, many));
     }
@@ -63,11 +74,13 @@ pub(crate) fn run(options: &Options) -> Result<Value> {
     Ok(json!({ "connections": CONNECTIONS, "contestants": runs.collect::<Vec<_>>() }))
 }
 
-/// The file that weir runs with, with an access log in this format if there is one.
-fn configuration(folder: &Path, format: Option<&str>) -> Result<PathBuf> {
+/// The file that weir runs with.
+fn configuration(folder: &Path, added: Added) -> Result<PathBuf> {
     let mut text = fs::read_to_string(crate::repository().join("bench/weir-instructions.yaml"))?;
-    if let Some(format) = format {
-        text += &format!("access_log: {{ path: access.log, format: '{format}' }}\n");
+    match added {
+        Added::Nothing => {}
+        Added::Log(format) => text += &format!("access_log: {{ path: access.log, format: '{format}' }}\n"),
+        Added::Line(line) => text += &format!("{line}\n"),
     }
     let file = folder.join("weir.yaml");
     fs::write(&file, text)?;

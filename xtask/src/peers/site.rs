@@ -1,17 +1,31 @@
 //! Backends: nginx with a page that says who served it, and Python with a page that says what it received.
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::Command};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::Result;
 
 use super::folder;
-use crate::process::{Running, nginx};
+use crate::process::{self, Running};
 
 /// Bytes of nginx's page; the same as in the benches, so that their clients can be used.
 const PAGE: usize = 1024;
 
 /// Starts nginx, as a single process, with a page of 1 KiB and the folder `files` below `/files/`.
 pub(super) fn nginx_site(name: &str, address: SocketAddr) -> Result<Running> {
+    nginx(name, address, "")
+}
+
+/// The same with a page that is a 500 for as long as the file `switch` exists.
+pub(super) fn nginx_switched(name: &str, address: SocketAddr, switch: &Path) -> Result<Running> {
+    nginx(name, address, &format!("if (-f {}) {{ return 500; }}", switch.display()))
+}
+
+fn nginx(name: &str, address: SocketAddr, first: &str) -> Result<Running> {
     let folder = folder(name)?;
     fs::create_dir_all(folder.join("files"))?;
     let file = folder.join("nginx.conf");
@@ -24,12 +38,12 @@ pub(super) fn nginx_site(name: &str, address: SocketAddr) -> Result<Running> {
              http {{\n  access_log off;\n  client_body_temp_path body;\n  proxy_temp_path proxy;\n  \
              fastcgi_temp_path fastcgi;\n  uwsgi_temp_path uwsgi;\n  scgi_temp_path scgi;\n  \
              keepalive_requests 1000000;\n  server {{\n    listen {address};\n    \
-             add_header X-Backend {name};\n    location / {{ return 200 \"{page}\"; }}\n    \
+             add_header X-Backend {name};\n    location / {{ {first} return 200 \"{page}\"; }}\n    \
              location /files/ {{ alias {}/; }}\n  }}\n}}\n",
             files.display()
         ),
     )?;
-    let running = Running::start(&mut nginx(&file, &folder), &folder)?;
+    let running = Running::start(&mut process::nginx(&file, &folder), &folder)?;
     running.listens(address)?;
     Ok(running)
 }

@@ -1,7 +1,7 @@
 //! `/api/pools/{pool}/backends/{name}`: one backend, and what operators ask of it.
 
 use serde::Deserialize;
-use weir_model::{pool::Pool, status::State};
+use weir_model::{health::Fact, pool::Pool, status::State};
 
 use super::{Admin, answer::Answer, status, wire::Request};
 
@@ -32,7 +32,7 @@ pub(super) fn answer(admin: &Admin, request: &Request, pool: &str, name: &str) -
     if request.method == "PUT" {
         put(admin, found, index, &request.body)?;
     }
-    Ok(Answer::json(200, &status::backend_view(&found.backends[index], (admin.clock)())))
+    Ok(Answer::json(200, &status::backend_view(found, &found.backends[index], (admin.clock)(), admin.stamp)))
 }
 
 fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answer> {
@@ -58,6 +58,10 @@ fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answ
     let ordered = admin.upgrader.unless_held(|| {
         backend.order(state, wish.weight, now);
         admin.cell.drains().follow(pool, backend, now);
+        if state == Some(State::Active) {
+            // Whoever asks for it by name wants it now, whatever traffic said.
+            backend.status.apply(Fact::Returned("taken back by an operator"), now);
+        }
         // Workers build their sets of eligible backends anew.
         pool.status.touch();
     });

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use weir_model::{
     balance::Balance,
     discovery::{Asking, Source},
-    health::{HealthCheck, Probe},
+    health::{HealthCheck, Outlier, Probe},
     listener::{Listener, Networks, Protocol},
     pool::Pool,
     route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RewritePath, Route, TextMatch},
@@ -183,7 +183,7 @@ fn route(route: &Route, snapshot: &Snapshot) -> Value {
             "timeout": retry.on.timeout,
             "statuses": retry.on.statuses,
             "per_try": time(retry.per_try),
-            "budget": retry.budget.map_or_else(|| "none".into(), |share| format!("{}%", f64::from(share) / 10_000.0)),
+            "budget": retry.budget.map_or_else(|| "none".into(), share),
             "methods": match &retry.methods {
                 RetryMethods::Idempotent => json!("idempotent"),
                 RetryMethods::All => json!("all"),
@@ -267,6 +267,8 @@ fn pool(pool: &Pool) -> Value {
         "backends": backends,
         "discover": pool.discover.as_ref().map(|source| discover(source)),
         "health": pool.health.as_ref().map(health),
+        "outlier": pool.outlier.as_ref().map(outlier),
+        "slow_start": time(pool.slow_start),
         "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
         "zone_aware": if pool.zones.is_some() { "prefer" } else { "off" },
         "connect_timeout": time(pool.connect_timeout),
@@ -286,6 +288,21 @@ fn pool(pool: &Pool) -> Value {
             "queue_timeout": time(limits.queue_timeout),
         },
     })
+}
+
+fn outlier(outlier: &Outlier) -> Value {
+    json!({
+        "consecutive_errors": limit(outlier.consecutive_errors.unwrap_or(u32::MAX)),
+        "error_rate": outlier.error_rate.map_or_else(|| "none".into(), share),
+        "window": time(outlier.window),
+        "eject": time(outlier.eject),
+        "max_ejected": share(outlier.max_ejected),
+    })
+}
+
+/// Millionths as a percentage.
+fn share(share: u32) -> String {
+    format!("{}%", f64::from(share) / 10_000.0)
 }
 
 fn balance(balance: &Balance) -> Value {
@@ -321,6 +338,13 @@ fn discover(source: &Source) -> Value {
 fn health(check: &HealthCheck) -> Value {
     let probe = match &check.probe {
         Probe::Tcp => ("tcp", json!({})),
+        Probe::Udp(udp) => (
+            "udp",
+            json!({
+                "send": udp.send.escape_ascii().to_string(),
+                "expect": udp.expect.as_ref().map(|expect| expect.escape_ascii().to_string()),
+            }),
+        ),
         Probe::Http(http) => (
             "http",
             json!({
@@ -336,6 +360,7 @@ fn health(check: &HealthCheck) -> Value {
     json!({
         probe.0: probe.1,
         "interval": time(check.interval),
+        "interval_down": time(check.interval_down),
         "timeout": time(check.timeout),
         "fall": check.fall,
         "rise": check.rise,

@@ -12,7 +12,7 @@ use weir_model::{
     time::Moment,
 };
 
-use super::Admin;
+use super::{Admin, Stamp};
 use crate::metrics;
 
 #[derive(Serialize)]
@@ -63,6 +63,8 @@ struct RouteView {
 struct PoolView {
     name: String,
     balance: &'static str,
+    /// How many of its backends live traffic may take out at the same time; null if it takes none out.
+    most_ejected: Option<usize>,
     /// Which backends carry the traffic: `primary`, `backup`, `both`, `panic` or `none`.
     tier: &'static str,
     panic: bool,
@@ -102,6 +104,15 @@ pub(super) struct BackendView {
     health: &'static str,
     /// Why health is what it is; empty if nothing was said.
     reason: String,
+    /// Since when it is that, as RFC 3339; null since the start.
+    since: Option<String>,
+    /// When its ejection is over, as RFC 3339. One that is ejected may be down as well.
+    ejected_until: Option<String>,
+    /// How often live traffic has taken it out.
+    ejections: u64,
+    /// How much of its weight counts, in percent: less than 100 for a while after it came back, where the pool has
+    /// `slow_start`.
+    share: f64,
     weight: u32,
     backup: bool,
     zone: Option<String>,
@@ -190,7 +201,8 @@ fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
         tier_reason: standing.sentence(pool.panic),
         pending: pool.status.pending.load(Ordering::Relaxed),
         discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.timestamp)),
-        backends: pool.backends.iter().map(|backend| backend_view(backend, now)).collect(),
+        most_ejected: pool.most_ejected(),
+        backends: pool.backends.iter().map(|backend| backend_view(pool, backend, now, admin.stamp)).collect(),
     }
 }
 
@@ -207,8 +219,9 @@ fn discovery_view(pool: &Pool, source: &Source, timestamp: fn(u64) -> String) ->
 }
 
 /// A backend as it is now.
-pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
+pub(super) fn backend_view(pool: &Pool, backend: &Backend, now: Moment, stamp: Stamp) -> BackendView {
     let status = &backend.status;
+    let view = status.view();
     let latency: HistogramView = status.shards.iter().map(|shard| &shard.latency).collect();
     let orders = status.operator.orders();
     let ordered = orders.state.is_some_and(|order| order.file == backend.state)
@@ -224,8 +237,12 @@ pub(super) fn backend_view(backend: &Backend, now: Moment) -> BackendView {
         address: backend.endpoint.to_string(),
         state: backend.state_now().word(),
         set_by: if ordered { "operator" } else { "file" },
-        health: status.health().word(),
-        reason: status.reason().to_string(),
+        health: view.health().word(),
+        reason: view.reason().to_string(),
+        since: Some(view.since()).filter(|since| *since > Moment(0)).map(stamp),
+        ejected_until: view.ejection().map(|ejection| stamp(ejection.until)),
+        ejections: status.ejections.load(Ordering::Relaxed),
+        share: f64::from(pool.share_of(backend)) / 10.0,
         weight: backend.weight_now(),
         backup: backend.backup,
         zone: backend.zone.as_deref().map(str::to_owned),

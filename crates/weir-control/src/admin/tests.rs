@@ -58,6 +58,7 @@ fn admin(text: &str) -> Admin {
         log: Arc::new(|_: &str| {}),
         clock: || Moment(NOW.load(Ordering::Relaxed)),
         timestamp: |seconds| format!("at {seconds}"),
+        stamp: |moment| format!("at {}", moment.0),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use tokio::{net::lookup_host, sync::watch, time::sleep};
-use weir_model::{listener::Address, status::Health};
+use weir_model::{health::Fact, listener::Address};
 
 use super::{Shared, Subject};
 
@@ -47,7 +47,7 @@ pub(super) async fn resolve<P>(
                     subject.say(shared, &format!("{sentence}; the addresses known before stay in use"));
                 }
                 if known == 0 && !failing {
-                    subject.set(Health::Down, &sentence, shared);
+                    subject.know(Fact::Unresolved(&sentence), shared);
                 }
                 failing = true;
             }

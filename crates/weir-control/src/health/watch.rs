@@ -9,7 +9,7 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 use weir_model::{
     balance::Seed,
-    health::{Event, HealthCheck, HealthState, first_probe, next_probe},
+    health::{Event, Fact, HealthCheck, HealthState, first_probe, next_probe},
     listener::Address,
     pool::Endpoint,
     status::Health,
@@ -66,9 +66,10 @@ async fn follow<P: Prober>(
 async fn follow_names<P>(subject: &Subject, shared: &Shared<P>, mut addresses: watch::Receiver<Addresses>) {
     while addresses.wait_for(|addresses| !addresses.is_empty()).await.is_ok() {
         use_addresses(subject, &addresses.borrow_and_update());
-        if !matches!(subject.status.health(), Health::Up | Health::Ejected) {
-            subject.set(Health::Up, "its name resolves", shared);
+        if subject.status.view().checked() != Health::Up {
+            subject.know(Fact::Checked(Health::Up, "its name resolves"), shared);
         }
+        subject.know(Fact::Resolved, shared);
         if addresses.changed().await.is_err() {
             return;
         }
@@ -94,19 +95,20 @@ async fn probe_forever<P: Prober>(
         }
         let targets = addresses.borrow_and_update().clone();
         let state = state.get_or_insert_with(|| first_state(subject, check, shared, &targets));
-        let Ok(permit) = shared.permits.acquire().await else { return };
-        let started = (shared.clock)();
-        let event = ask(subject, check, shared, &targets).await;
-        drop(permit);
+        let is_down = state.health() == Health::Down;
+        // The time counts from when it has a place.
+        let asked = async { ((shared.clock)(), ask(subject, check, shared, &targets).await) };
+        let (started, event) = shared.lanes.pass(is_down, asked).await;
         let now = (shared.clock)();
         subject.status.count_check(matches!(event, Event::Passed(_)));
         if let Event::Failed(sentence) = &event {
             subject.status.set_last_error(&format!("health check: {sentence}"));
         }
         if let Some(change) = state.observe(&event, now) {
-            subject.set(change.to, &change.reason, shared);
+            subject.know(Fact::Checked(change.to, &change.reason), shared);
         }
-        delay = Millis(next_probe(check.interval, &mut seed).0.saturating_sub(now.since(started).0));
+        let interval = if state.health() == Health::Down { check.interval_down } else { check.interval };
+        delay = Millis(next_probe(interval, &mut seed).0.saturating_sub(now.since(started).0));
     }
 }
 
@@ -118,17 +120,15 @@ fn first_state<P>(
     shared: &Shared<P>,
     targets: &[Address],
 ) -> HealthState {
-    let mut health = subject.status.health();
     if let Endpoint::Name(..) = subject.endpoint {
         use_addresses(subject, targets);
-        if health != Health::Up && check.initially_up {
-            subject.set(Health::Up, "its name resolves, and `initial` is `up`", shared);
+        if subject.status.view().checked() != Health::Up && check.initially_up {
+            let reason = "its name resolves, and `initial` is `up`";
+            subject.know(Fact::Checked(Health::Up, reason), shared);
         }
-        health = match subject.status.health() {
-            Health::Down => Health::Unknown,
-            other => other,
-        };
+        subject.know(Fact::Resolved, shared);
     }
+    let health = subject.status.view().checked();
     HealthState::new(check, health, (shared.clock)())
 }
 

@@ -186,6 +186,12 @@ fn pool(out: &mut String, pool: &Pool) {
     if let Some(check) = &pool.health {
         health(out, check);
     }
+    if let Some(outlier) = &pool.outlier {
+        line!(out, "  {outlier:?}");
+    }
+    if pool.slow_start > Millis(0) {
+        line!(out, "  slow start {}", time(pool.slow_start));
+    }
     line!(
         out,
         "  connect {} response {} stream idle {}",
@@ -215,6 +221,12 @@ fn balance(balance: &Balance) -> String {
 fn health(out: &mut String, check: &HealthCheck) {
     match &check.probe {
         Probe::Tcp => line!(out, "  health tcp"),
+        Probe::Udp(udp) => line!(
+            out,
+            "  health udp send {} expect {:?}",
+            udp.send.escape_ascii(),
+            udp.expect.as_ref().map(|expect| expect.escape_ascii().to_string())
+        ),
         Probe::Http(http) => line!(
             out,
             "  health {} {} host {:?} {:?} expect {:?} body {:?}",
@@ -236,6 +248,9 @@ fn health(out: &mut String, check: &HealthCheck) {
         check.port,
         if check.initially_up { "up" } else { "unknown" }
     );
+    if check.interval_down != check.interval.min(Millis::secs(1)) {
+        line!(out, "    every {} while down", time(check.interval_down));
+    }
 }
 
 fn time(length: Millis) -> String {

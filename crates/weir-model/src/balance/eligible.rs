@@ -4,7 +4,7 @@ use super::{
     tier::{Standing, Tier},
     zone::{self, Spread},
 };
-use crate::{pool::Pool, status::FULL_SHARE};
+use crate::{pool::Pool, status::FULL_SHARE, time::Millis};
 
 /// One backend that may be chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +66,15 @@ impl EligibleSet {
         self.sum_up();
     }
 
-    /// Takes into account who counts for a part of its weight only.
+    /// Takes into account who counts for a part of its weight only. Where all have just begun it changes nothing; in panic
+    /// nobody knows who has.
     fn start_slowly(&mut self, pool: &Pool) {
-        let share = |member: &Member| pool.backends[member.backend].status.share();
-        if self.members.iter().all(|member| share(member) == FULL_SHARE) {
+        let share = |member: &Member| pool.share_of(&pool.backends[member.backend]);
+        if self.standing.tier == Tier::Panic || pool.slow_start == Millis(0) {
+            return;
+        }
+        let first = self.members.first().map_or(FULL_SHARE, share);
+        if self.members.iter().all(|member| share(member) == first) {
             return;
         }
         for member in &mut self.members {

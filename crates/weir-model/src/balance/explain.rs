@@ -113,7 +113,7 @@ fn why(pool: &Pool, set: &EligibleSet, index: usize, place: Option<usize>) -> St
         let most = backend.max_connections;
         text = format!("{text}; full: it has max_connections ({most}) in flight");
     }
-    let share = backend.status.share();
+    let share = pool.share_of(backend);
     if share < FULL_SHARE {
         text = format!("{text}; it starts slowly, with {:.1} % of its weight", f64::from(share) / 10.0);
     }

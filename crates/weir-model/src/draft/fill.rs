@@ -4,8 +4,8 @@
 
 use super::{
     BalanceDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft,
-    NormalizeDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft, Text,
-    TimeoutsDraft,
+    NormalizeDraft, OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft,
+    Text, TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 
@@ -156,6 +156,8 @@ impl PoolDraft {
             found: _,
             balance,
             health,
+            outlier,
+            slow_start,
             panic,
             zone_aware,
             connect_timeout,
@@ -165,10 +167,18 @@ impl PoolDraft {
             keepalive,
             limits,
         } = self;
-        absent!(from; panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
+        absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         limits.fill(&from.limits);
+        if outlier.is_none() {
+            *outlier = from.outlier.clone().map(|mut from| {
+                from.value.by_default = true;
+                from
+            });
+        } else {
+            map(outlier, &from.outlier, OutlierDraft::fill);
+        }
         match (health, &from.health) {
             // Without a probe, the default is for those that are checked anyway.
             (health @ None, Some(from)) if !from.probes.is_empty() => *health = Some(from.clone()),
@@ -189,11 +199,31 @@ impl BalanceDraft {
 
 impl HealthDraft {
     fn fill(&mut self, from: &Self) {
-        let Self { span: _, off: _, probes, interval, timeout, fall, rise, port, initially_up } = self;
+        let Self {
+            span: _,
+            off: _,
+            probes,
+            interval,
+            interval_down,
+            timeout,
+            fall,
+            rise,
+            port,
+            initially_up,
+        } = self;
         if probes.is_empty() {
             probes.clone_from(&from.probes);
         }
-        absent!(from; interval, timeout, fall, rise, port, initially_up);
+        absent!(from; interval, interval_down, timeout, fall, rise, port, initially_up);
+    }
+}
+
+impl OutlierDraft {
+    fn fill(&mut self, from: &Self) {
+        let Self { off, by_default: _, consecutive_errors, error_rate, window, eject, max_ejected } = self;
+        if !*off && !from.off {
+            absent!(from; consecutive_errors, error_rate, window, eject, max_ejected);
+        }
     }
 }
 

@@ -25,6 +25,10 @@ pub struct PoolDraft {
     pub found: Vec<BackendDraft>,
     /// How they are checked.
     pub health: Option<HealthDraft>,
+    /// When live traffic takes them out.
+    pub outlier: Setting<OutlierDraft>,
+    /// See [`crate::pool::Pool::slow_start`].
+    pub slow_start: Setting<Millis>,
     /// See [`crate::pool::Pool::panic`].
     pub panic: Setting<u32>,
     /// True for `prefer`, false for `off`.
@@ -84,6 +88,8 @@ pub struct HealthDraft {
     pub probes: Vec<Located<ProbeDraft>>,
     /// Between two probes of one backend.
     pub interval: Setting<Millis>,
+    /// The same while it is down.
+    pub interval_down: Setting<Millis>,
     /// For one probe as a whole.
     pub timeout: Setting<Millis>,
     /// Failures in a row until a backend is down.
@@ -103,6 +109,38 @@ pub enum ProbeDraft {
     Tcp,
     /// It answers a request as expected.
     Http(Box<HttpProbeDraft>),
+    /// It answers a datagram.
+    Udp(UdpProbeDraft),
+}
+
+/// An unchecked UDP probe; see [`crate::health::UdpProbe`].
+#[derive(Clone, Debug, Default)]
+pub struct UdpProbeDraft {
+    /// The key `udp`.
+    pub span: Span,
+    /// What is sent, with escapes as written.
+    pub send: Option<Text>,
+    /// What the answer has to hold, with escapes as written.
+    pub expect: Option<Text>,
+}
+
+/// Unchecked outlier detection; see [`crate::health::Outlier`]. The outer option is absence, the inner one `none`.
+#[derive(Clone, Debug, Default)]
+pub struct OutlierDraft {
+    /// True for `none`, which keeps a default away.
+    pub off: bool,
+    /// True if the pool itself does not say any of it.
+    pub by_default: bool,
+    /// Errors in a row.
+    pub consecutive_errors: Setting<Option<u32>>,
+    /// Share of errors, in millionths.
+    pub error_rate: Setting<Option<u32>>,
+    /// What the share is taken over.
+    pub window: Setting<Millis>,
+    /// Length of a first ejection.
+    pub eject: Setting<Millis>,
+    /// Share of the backends that may be out, in millionths.
+    pub max_ejected: Setting<u32>,
 }
 
 /// An unchecked HTTP probe; see [`crate::health::HttpProbe`].

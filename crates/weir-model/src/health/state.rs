@@ -99,6 +99,7 @@ mod tests {
         HealthCheck {
             probe: Probe::Tcp,
             interval: Millis::secs(5),
+            interval_down: Millis::secs(1),
             timeout: Millis::secs(2),
             fall,
             rise,

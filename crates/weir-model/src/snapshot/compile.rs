@@ -14,6 +14,7 @@ mod header;
 mod listener;
 mod log;
 mod name;
+mod outlier;
 mod overlap;
 mod pool;
 mod retry;
@@ -21,6 +22,7 @@ mod rewrite;
 mod route;
 mod shadow;
 mod shared;
+mod udp;
 mod usage;
 
 use std::{collections::BTreeMap, sync::Arc};

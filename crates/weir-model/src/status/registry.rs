@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicU64},
+    },
 };
 
 use super::{
@@ -91,6 +94,9 @@ impl Registry {
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
                 discovery: DiscoveryStatus::default(),
+                ejecting: Mutex::default(),
+                silent_until: AtomicU64::new(0),
+                unsettled: AtomicBool::new(false),
             })
         };
         self.pools.entry(name.into()).or_insert_with(new).clone()

@@ -7,7 +7,10 @@ use std::{
     thread,
 };
 
-use weir_model::health::HttpProbe;
+use weir_model::{
+    health::{HttpProbe, UdpProbe},
+    time::Millis,
+};
 
 use super::*;
 
@@ -26,6 +29,7 @@ fn check(probe: Probe) -> HealthCheck {
     HealthCheck {
         probe,
         interval: Millis::secs(5),
+        interval_down: Millis::secs(1),
         timeout: Millis(300),
         fall: 3,
         rise: 2,
@@ -149,4 +153,49 @@ fn a_probe_may_be_spawned() {
     let check = check(Probe::Http(http()));
     let address = Address::Ip("127.0.0.1:1".parse().unwrap());
     may_move(probe(&check, &address, "a"));
+}
+
+/// What a UDP probe finds at a port that answers every datagram with these bytes, or not at all.
+fn udp(
+    send: &[u8],
+    expect: Option<&[u8]>,
+    answer: Option<&'static [u8]>,
+) -> (Result<String, String>, Vec<u8>) {
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let backend = thread::spawn(move || {
+        let mut room = [0; 2048];
+        let (length, from) = socket.recv_from(&mut room).unwrap();
+        if let Some(answer) = answer {
+            socket.send_to(answer, from).unwrap();
+        }
+        // The socket stays open until the probe is done.
+        (room[..length].to_vec(), socket)
+    });
+    let probe = UdpProbe { send: send.into(), expect: expect.map(Into::into) };
+    let outcome = run(&check(Probe::Udp(probe)), address);
+    (outcome, backend.join().unwrap().0)
+}
+
+#[test]
+fn a_udp_answer_has_to_hold_what_is_expected() {
+    let (outcome, sent) = udp(b"\x00ping", Some(b"\xffpong"), Some(b"..\xffpong.."));
+    assert_eq!((outcome, sent), (Ok("answered with 9 bytes".into()), b"\x00ping".to_vec()));
+    let (outcome, _) = udp(b"ping", Some(b"pong"), Some(b"\x01other"));
+    assert_eq!(outcome, Err("answered `\\x01other`, which does not hold `pong`".into()));
+    let (outcome, _) = udp(b"ping", Some(b"pong"), None);
+    assert_eq!(outcome, Err("no answer within 300ms".into()));
+}
+
+#[test]
+fn without_an_expectation_a_udp_port_only_has_to_be_open() {
+    assert_eq!(udp(b"ping", None, Some(b"")).0, Ok("answered with 0 bytes".into()));
+    assert_eq!(udp(b"ping", None, None).0, Ok("was not refused within 300ms".into()));
+    // One that is connected to somebody else takes nothing from others, and nobody else can take its port.
+    let deaf = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    deaf.connect("127.0.0.1:9").unwrap();
+    let closed = deaf.local_addr().unwrap();
+    let probe = || Probe::Udp(UdpProbe { send: b"ping"[..].into(), expect: None });
+    let refused = Err("the port is closed (ICMP port unreachable)".to_owned());
+    assert_eq!(run(&check(probe()), closed), refused);
 }

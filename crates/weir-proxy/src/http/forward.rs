@@ -131,8 +131,12 @@ impl Exchange<'_> {
                         attempt.outcome = Outcome::Answered(answer.response.status);
                     }
                     if !self.rejects(&answer, upload, pool, backend, &tried) {
-                        return self.deliver(input, pool, upload, &mut link, answer).await;
+                        let code = answer.response.status;
+                        let ended = self.deliver(input, pool, upload, &mut link, answer).await;
+                        pool.ended(&conn.worker, backend, code, ended.error.as_ref());
+                        return ended;
                     }
+                    pool.ended(&conn.worker, backend, answer.response.status, None);
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                     }
@@ -149,6 +153,9 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
+                if failed.error.cause == Cause::TimeoutRoute && failed.waited_for {
+                    pool.kept_waiting(&conn.worker, backend, &failed.error);
+                }
                 pool.count_cut(backend, &failed.error);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
@@ -215,7 +222,12 @@ impl Exchange<'_> {
     fn passed_over(&self, answer: Answer) -> Failed {
         let detail = answer.response.status.to_string().into();
         self.conn.worker.room.responses.give(answer.response);
-        Failed { error: ProxyError { cause: Cause::BackendStatus, detail }, heard: true, unsent: false }
+        Failed {
+            error: ProxyError { cause: Cause::BackendStatus, detail },
+            heard: true,
+            unsent: false,
+            waited_for: false,
+        }
     }
 
     /// The end of an exchange that no backend answered.
@@ -259,7 +271,10 @@ impl Exchange<'_> {
         let link = link.insert(Link { upstream, answer, heard: false });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
-            Err(error) => Err((Failed { error, heard: link.heard, unsent: false }, reused)),
+            Err(error) => Err((
+                Failed { error, heard: link.heard, unsent: false, waited_for: upload.is_over() },
+                reused,
+            )),
         }
     }
 
@@ -267,7 +282,7 @@ impl Exchange<'_> {
     fn unsent(&self, error: ProxyError) -> (Failed, bool) {
         let late = error.cause == Cause::BackendConnectTimeout;
         let error = if late && clock::now() >= self.until { self.late().into() } else { error };
-        (Failed { error, heard: false, unsent: true }, false)
+        (Failed { error, heard: false, unsent: true, waited_for: true }, false)
     }
 
     /// Waits for the head of the final response, passing interim ones on.

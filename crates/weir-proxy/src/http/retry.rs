@@ -19,6 +19,8 @@ pub(super) struct Failed {
     pub(super) heard: bool,
     /// The request was not sent at all.
     pub(super) unsent: bool,
+    /// The backend was waited for, and nobody else: to accept a connection, or to answer what it had in whole.
+    pub(super) waited_for: bool,
 }
 
 impl Failed {

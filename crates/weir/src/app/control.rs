@@ -20,7 +20,7 @@ use weir_control::{
     reload::Reloader,
     upgrade::Upgrader,
 };
-use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
+use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell, time::Moment};
 use weir_proxy::{
     clock,
     error::Cause,
@@ -43,6 +43,17 @@ impl Prober for Probes {
     ) -> impl Future<Output = Result<String, String>> + Send {
         weir_proxy::health::probe(check, address, host)
     }
+}
+
+/// A moment as RFC 3339, by the clock on the wall as it is now.
+fn stamp(moment: Moment) -> String {
+    let (seconds, micros) = clock::wall();
+    let wall = u128::from(seconds) * 1_000_000 + u128::from(micros);
+    let ahead = u128::from(moment.since(clock::read()).0) * 1000;
+    let ago = u128::from(clock::read().since(moment).0) * 1000;
+    let there = (wall + ahead).saturating_sub(ago);
+    let seconds = u64::try_from(there / 1_000_000).unwrap_or(u64::MAX);
+    timestamp((seconds, u32::try_from(there % 1_000_000).unwrap_or(0)))
 }
 
 /// The control thread.
@@ -160,6 +171,7 @@ fn admin(
         log: log.clone(),
         clock: clock::read,
         timestamp: |seconds| timestamp((seconds, 0)),
+        stamp,
     }
 }
 

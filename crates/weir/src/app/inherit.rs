@@ -1,14 +1,18 @@
 //! What a process begins with that others have opened or known before it: the process that it takes over from, or a service
 //! manager.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{
+    os::fd::OwnedFd,
+    sync::{Arc, atomic::Ordering},
+};
 
 use weir_model::{
+    health::Fact,
     listener::{Address, Bind},
     pool::{Backend, Pool},
     snapshot::{BindKey, Snapshot, SnapshotCell},
     status::{Health, Order, Orders, State},
-    time::Moment,
+    time::{Millis, Moment},
 };
 
 use super::listeners::takes_both;
@@ -58,8 +62,9 @@ impl Inheritance {
     /// Gives backends that are still there the health that they had.
     pub(super) fn remember_health(&self, snapshot: &Snapshot, now: Moment) {
         for record in &self.backends {
-            if let Some((_, backend)) = find(snapshot, (&record.pool, &record.name, &record.endpoint)) {
+            if let Some((pool, backend)) = find(snapshot, (&record.pool, &record.name, &record.endpoint)) {
                 record.tell(backend, now);
+                pool.status.unsettled.store(true, Ordering::Release);
             }
         }
     }
@@ -90,12 +95,15 @@ fn find<'s>(
 
 impl BackendRecord {
     /// What is known of the health of every backend of a snapshot.
-    pub(super) fn all(snapshot: &Snapshot) -> Vec<Self> {
+    pub(super) fn all(snapshot: &Snapshot, now: Moment) -> Vec<Self> {
         let pools = snapshot.pools.iter();
-        pools.flat_map(|pool| pool.backends.iter().map(|backend| Self::of(&pool.name, backend))).collect()
+        pools
+            .flat_map(|pool| pool.backends.iter().map(|backend| Self::of(&pool.name, backend, now)))
+            .collect()
     }
 
-    fn of(pool: &Arc<str>, backend: &Backend) -> Self {
+    fn of(pool: &Arc<str>, backend: &Backend, now: Moment) -> Self {
+        let view = backend.status.view();
         let status = &backend.status;
         Self {
             pool: pool.to_string(),
@@ -108,6 +116,9 @@ impl BackendRecord {
                 Health::Unknown => None,
             },
             reason: status.reason().to_string(),
+            ejected: view
+                .ejection()
+                .map(|ejection| (ejection.until.since(now).0, ejection.reason.to_string())),
             addresses: status.addresses.load().to_vec(),
         }
     }
@@ -120,7 +131,10 @@ impl BackendRecord {
             Some("down") => Health::Down,
             _ => return,
         };
-        status.set_health(health, &self.reason, now);
+        status.apply(Fact::Checked(health, &self.reason), now);
+        if let Some((left, reason)) = &self.ejected {
+            status.apply(Fact::Ejected(Millis(*left), reason), now);
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{mem, process, sync::PoisonError, time::Instant};
 
 use weir_control::{trouble::Trouble, upgrade::Upgraded};
 use weir_model::time::Millis;
-use weir_proxy::{telemetry::Level, worker::Phase};
+use weir_proxy::{clock, telemetry::Level, worker::Phase};
 
 use super::App;
 use crate::upgrade::{BackendRecord, Handover, Heir, OrdersRecord, Program, SocketRecord};
@@ -60,8 +60,11 @@ impl App {
         let admin = self.control.socket();
         let mut files: Vec<_> = bound.iter().flat_map(|bound| bound.files()).collect();
         files.extend(admin.map(|(_, file)| file));
-        let handover =
-            Handover::new(records, admin.map(|(bound, _)| bound.to_string()), BackendRecord::all(&snapshot));
+        let handover = Handover::new(
+            records,
+            admin.map(|(bound, _)| bound.to_string()),
+            BackendRecord::all(&snapshot, clock::read()),
+        );
         let heir = Heir::start(program, &handover, &files, given_up)?;
         let orders = || {
             self.upgrades.hold(true);

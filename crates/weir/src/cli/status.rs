@@ -125,7 +125,10 @@ fn row(pool: &Value, backend: &Value) -> Vec<String> {
         shown(&backend["errors"]),
         millis("p50"),
         millis("p99"),
-        shown(reason),
+        match &backend["ejected_until"] {
+            Value::Null => shown(reason),
+            until => format!("{} (out until {})", shown(reason), shown(until)),
+        },
     ]
 }
 
@@ -191,6 +194,9 @@ mod tests {
                 "last_error": "reset \u{1b}[2J",
             })
         };
+        let mut ejected = backend("six", "ejected");
+        ejected["reason"] = "5 errors in a row, last: answered 500".into();
+        ejected["ejected_until"] = "2026-01-02T03:04:05Z".into();
         let status = json!({
             "version": "0.1.0",
             "config": { "generation": 3, "loaded_at": "now", "source": "weir.yaml", "last_reload_success": false, "last_error": "bad" },
@@ -198,7 +204,7 @@ mod tests {
                 "name": "web", "protocol": "http", "binds": ["127.0.0.1:8080"], "connections": 1, "connections_total": 10,
                 "rejected": 2, "bytes_in": 100, "bytes_out": 1_572_864, "routes": [{ "requests": 7, "failures": 1 }, { "requests": 3, "failures": 0 }],
             }],
-            "pools": [{ "name": "app", "backends": [backend("10.0.0.1:80", "up"), backend("ten", "down")] }],
+            "pools": [{ "name": "app", "backends": [backend("10.0.0.1:80", "up"), backend("ten", "down"), ejected] }],
         });
         let text = text(&status);
         let lines: Vec<_> = text.lines().collect();
@@ -208,6 +214,10 @@ mod tests {
         assert_eq!(words(lines[4]), "web http 127.0.0.1:8080 1 10 10 1 2 100 B 1.5 MiB");
         assert_eq!(words(lines[7]), "app 10.0.0.1:80 active up 1 2 1000 3 1.2 ms - reset ␛[2J");
         assert_eq!(words(lines[8]), "app ten active down 1 2 1000 3 1.2 ms - connection refused");
+        assert!(
+            lines[9].ends_with("5 errors in a row, last: answered 500 (out until 2026-01-02T03:04:05Z)"),
+            "{text}"
+        );
         assert_eq!(lines[6].find("STATE"), lines[7].find("active"));
 
         let mut leaving = backend("ten", "up");

@@ -60,7 +60,7 @@ impl Story {
     fn observe(&mut self) {
         let Some(chapter) = self.chapters.last_mut() else { return };
         let health = self.zombie.health();
-        let changed = Moment(self.zombie.changed_at.load(Ordering::Relaxed));
+        let changed = self.zombie.changed_at();
         if chapter.out.is_none() && health == Health::Down {
             chapter.out = Some((changed, self.zombie.reason()));
         } else if chapter.repaired.is_some() && chapter.back.is_none() && health == Health::Up {

@@ -94,7 +94,7 @@ impl Table {
             self.recent.pop_front();
         }
         for ((_, backend), turn) in backends(&self.snapshot).zip(&mut self.turns) {
-            let changed = backend.status.changed_at.load(Ordering::Relaxed);
+            let changed = backend.status.changed_at().0;
             if turn.0 != changed {
                 *turn = (changed, backend.status.last_error());
             }
@@ -243,6 +243,7 @@ pools: { app: { backends: [{ name: one, address: \"10.0.0.1:80\" }], health: { h
         assert!(all[1].contains(" 12.9 ") && !all[1].contains("answered"), "{all:?}");
         assert!(all[2].trim() == "^ health check: answered 500", "{all:?}");
 
+        status.set_health(Health::Down, "answered 500", Moment(9400));
         status.set_health(Health::Up, "answered 200 again", Moment(9500));
         table.observe(Moment(9600));
         let row = table.lines(Over::Lately, None, Style::Colour).remove(1);

@@ -109,6 +109,54 @@ fn a_tcp_check_sees_who_accepts_connections() {
     wait_until("it is back", || asks().as_deref() == Some("again"));
 }
 
+/// Answers datagrams until it is dropped.
+struct Responder(std::net::SocketAddr, Arc<AtomicUsize>, Option<std::thread::JoinHandle<()>>);
+
+impl Responder {
+    fn at(address: &str) -> Self {
+        let socket = std::net::UdpSocket::bind(address).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let stopped = Arc::new(AtomicUsize::new(0));
+        let over = Arc::clone(&stopped);
+        let thread = std::thread::spawn(move || {
+            let mut room = [0; 100];
+            while over.load(Ordering::SeqCst) == 0 {
+                if let Ok((length, from)) = socket.recv_from(&mut room) {
+                    let answer: &[u8] = if room[..length] == *b"ping\0" { b"<pong>" } else { b"what?" };
+                    socket.send_to(answer, from).unwrap();
+                }
+            }
+        });
+        Self(address, stopped, Some(thread))
+    }
+}
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        self.1.store(1, Ordering::SeqCst);
+        self.2.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+#[test]
+fn a_udp_check_sees_who_answers() {
+    let backend = FakeBackend::answering(Answer::ok("good"));
+    let responder = Responder::at("127.0.0.1:0");
+    let address = responder.0;
+    let check = format!(
+        r"health: {{ udp: {{ send: 'ping\0', expect: pong }}, port: {}, interval: 50ms, timeout: 300ms, fall: 1, rise: 1 }}",
+        address.port()
+    );
+    let weir = Setup::http(&[backend.address()]).pool(&check).start();
+    let asks = || RawClient::connect(weir.address()).get("/").status();
+    wait_until("it is up", || asks() == 200);
+    drop(responder);
+    wait_until("it is down", || asks() == 503);
+    let _again = Responder::at(&address.to_string());
+    wait_until("it is back", || asks() == 200);
+}
+
 #[test]
 fn checks_go_on_while_traffic_is_slow() {
     // Checks have a runtime of their own: a backend that is slow to answer requests is not slow to be checked.

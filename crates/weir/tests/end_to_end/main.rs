@@ -18,6 +18,7 @@ mod health;
 mod interim;
 mod limits;
 mod operate;
+mod outlier;
 mod patience;
 mod pressure;
 mod queue;

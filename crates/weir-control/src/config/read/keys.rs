@@ -13,7 +13,8 @@ mod route;
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, POOL, POOL_LIMITS, TCP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, TCP_PROBE,
+    UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -108,7 +109,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 34] = [
+static ALL: [&Keys; 36] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -132,6 +133,8 @@ static ALL: [&Keys; 34] = [
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,
+    &UDP_PROBE,
+    &OUTLIER,
     &KEEPALIVE,
     &POOL_LIMITS,
     &BALANCE,

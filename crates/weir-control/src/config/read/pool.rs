@@ -3,8 +3,8 @@
 use weir_model::{
     balance::Policy,
     draft::{
-        BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft,
-        PoolLimitsDraft, ProbeDraft, Text,
+        BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft,
+        PoolDraft, PoolLimitsDraft, ProbeDraft, Text, UdpProbeDraft,
     },
     problem::Located,
     status::State,
@@ -63,6 +63,8 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
         let fields = reader.fields(&entry.value, &keys::HEALTH)?;
         Some(HealthDraft { span: entry.key.span, ..health(reader, &fields) })
     });
+    draft.outlier = fields.setting(reader, "outlier", outlier);
+    draft.slow_start = fields.setting(reader, "slow_start", Reader::delay);
     draft.panic = fields.setting(reader, "panic", Reader::share);
     draft.zone_aware = fields.setting(reader, "zone_aware", |reader, node| {
         reader.word(node, &[("prefer", true), ("off", false)], &[])
@@ -133,10 +135,19 @@ fn health(reader: &mut Reader, fields: &Fields<'_>) -> HealthDraft {
         }
         probes.push(Located::new(ProbeDraft::Tcp, entry.key.span));
     }
+    if let Some(entry) = fields.entry("udp") {
+        let span = entry.key.span;
+        let mut probe = UdpProbeDraft { span, ..UdpProbeDraft::default() };
+        if let Some(fields) = reader.fields(&entry.value, &keys::UDP_PROBE) {
+            (probe.send, probe.expect) = (fields.text(reader, "send"), fields.text(reader, "expect"));
+        }
+        probes.push(Located::new(ProbeDraft::Udp(probe), span));
+    }
     probes.sort_by_key(|probe| probe.span);
     HealthDraft {
         probes,
         interval: fields.setting(reader, "interval", Reader::period),
+        interval_down: fields.setting(reader, "interval_down", Reader::period),
         timeout: fields.setting(reader, "timeout", Reader::period),
         fall: fields.setting(reader, "fall", Reader::number),
         rise: fields.setting(reader, "rise", Reader::number),
@@ -164,6 +175,23 @@ fn http_probe(reader: &mut Reader, node: &Node) -> HttpProbeDraft {
         body: fields.text(reader, "body"),
         ..HttpProbeDraft::default()
     }
+}
+
+fn outlier(reader: &mut Reader, node: &Node) -> Option<OutlierDraft> {
+    if let Value::Scalar { text, .. } = &node.value
+        && text == "none"
+    {
+        return Some(OutlierDraft { off: true, ..OutlierDraft::default() });
+    }
+    let fields = reader.fields(node, &keys::OUTLIER)?;
+    Some(OutlierDraft {
+        consecutive_errors: fields.setting(reader, "consecutive_errors", Reader::limit),
+        error_rate: fields.setting(reader, "error_rate", Reader::share_or_none),
+        window: fields.setting(reader, "window", Reader::period),
+        eject: fields.setting(reader, "eject", Reader::period),
+        max_ejected: fields.setting(reader, "max_ejected", Reader::share),
+        ..OutlierDraft::default()
+    })
 }
 
 fn keepalive(reader: &mut Reader, node: &Node) -> Option<KeepaliveDraft> {

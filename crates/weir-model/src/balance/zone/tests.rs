@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     balance::{EligibleSet, Tier, tier::tests::pool},
     pool::Pool,
-    status::{Health, State},
-    time::Moment,
+    status::{FULL_SHARE, Health, State},
+    time::{Millis, Moment},
 };
 
 /// A pool whose backends stand in these zones and have these weights.
@@ -97,6 +97,8 @@ fn backups_prefer_their_zone_as_well_and_panic_none() {
 #[test]
 fn who_starts_slowly_carries_less() {
     let mut pool = zoned(&[("a", 2), ("a", 2), ("b", 2), ("b", 2)]);
+    pool.slow_start = Millis(1);
+    pool.backends.iter().for_each(|backend| backend.status.set_share(FULL_SHARE));
     let set = EligibleSet::of(&pool);
     assert_eq!(set.members().iter().map(|member| member.weight).collect::<Vec<_>>(), [2; 4]);
     pool.backends[0].status.set_share(100);

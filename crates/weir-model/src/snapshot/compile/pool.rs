@@ -8,11 +8,11 @@ use std::{ops::RangeInclusive, sync::Arc};
 pub use backends::judge;
 pub(super) use backends::zone;
 
-use super::{balance, condition, discover, header, kept, overlap::Loops, value, within};
+use super::{balance, condition, discover, header, kept, outlier, overlap::Loops, udp, value, within};
 use crate::{
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
-    pool::{Keepalive, Pool, PoolIndex, PoolLimits},
+    pool::{Backend, Endpoint, Keepalive, Pool, PoolIndex, PoolLimits},
     problem::Problem,
     status::Registry,
     time::Millis,
@@ -33,6 +33,7 @@ pub(super) fn pool(
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
     let backends = backends::of(draft, health.as_ref(), (loops, index), registry, problems);
+    problems.extend(no_datagrams(draft, health.as_ref(), &backends));
     members::judge(draft, &backends, problems);
     let balance = balance::balance(draft.balance.as_ref(), problems);
     let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
@@ -46,6 +47,8 @@ pub(super) fn pool(
             discover::source(discover, &draft.name.value, draft.broken, problems).map(Arc::new)
         }),
         health,
+        outlier: outlier::outlier(draft, problems),
+        slow_start: value(&draft.slow_start, Millis(0)),
         panic: value(&draft.panic, 0),
         connect_timeout: value(&draft.connect_timeout, Millis::secs(2)),
         response_timeout: value(&draft.response_timeout, Millis::secs(60)),
@@ -60,6 +63,16 @@ pub(super) fn pool(
     }
 }
 
+/// A unix socket of the kind that backends have takes no datagrams.
+fn no_datagrams(draft: &PoolDraft, check: Option<&HealthCheck>, backends: &[Backend]) -> Option<Problem> {
+    let probe = draft.health.as_ref()?.probes.first()?;
+    let unix = backends.iter().find(|backend| matches!(backend.endpoint, Endpoint::Unix(_)))?;
+    matches!(check?.probe, Probe::Udp(_)).then(|| {
+        let cause = format!("`{}` is a unix socket, which no UDP check can ask", unix.endpoint);
+        Problem::error(probe.span, cause, "use `http` or `tcp`")
+    })
+}
+
 fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Option<HealthCheck> {
     if let [first, second, ..] = &draft.probes[..] {
         let problem = Problem::error(second.span, "a health check asks one thing", "remove one of the two");
@@ -67,6 +80,7 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
     }
     let probe = match draft.probes.first().map(|probe| &probe.value) {
         Some(ProbeDraft::Tcp) => Probe::Tcp,
+        Some(ProbeDraft::Udp(udp)) => Probe::Udp(udp::probe(udp, broken, problems)),
         Some(ProbeDraft::Http(http)) => Probe::Http(http_probe(http, broken, problems)),
         None => {
             if !broken {
@@ -81,9 +95,11 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
         }
     };
     let times = 1..=1000;
+    let interval = value(&draft.interval, Millis::secs(5));
     Some(HealthCheck {
         probe,
-        interval: value(&draft.interval, Millis::secs(5)),
+        interval,
+        interval_down: value(&draft.interval_down, interval.min(Millis::secs(1))),
         timeout: value(&draft.timeout, Millis::secs(2)),
         fall: within(&draft.fall, times.clone(), "`fall`", problems).unwrap_or(3),
         rise: within(&draft.rise, times, "`rise`", problems).unwrap_or(2),

@@ -91,6 +91,8 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         balance => "balance",
         discover => "discover",
         health => "health",
+        outlier => "outlier",
+        slow_start => "slow_start",
         panic => "panic",
         zones => "zone_aware",
         connect_timeout => "connect_timeout",

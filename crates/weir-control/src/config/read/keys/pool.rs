@@ -3,8 +3,8 @@
 use super::{
     Default::{Is, Nothing, Required},
     Form::{
-        AnyOf, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Percent, Period,
-        Share, Text, Timeout, Words,
+        AnyOf, Delay, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Percent,
+        Period, Share, ShareOrNone, Text, Timeout, Words,
     },
     Keys, keys,
 };
@@ -36,6 +36,10 @@ keys! {
             "More backends than those of the file, which come and go: see docs/discovery.md.";
         "health" = AnyOf(&[Map(&HEALTH), Words(&["none"])]), Nothing,
             "How backends are checked; not at all unless given. `none` keeps a default away.";
+        "outlier" = AnyOf(&[Map(&OUTLIER), Words(&["none"])]), Nothing,
+            "When live traffic takes a backend out; never unless given. `{}` takes all defaults, `none` keeps a default away.";
+        "slow_start" = Delay, Is("0s"),
+            "How long the share of a backend grows, from a tenth to all of its weight, when it begins to take traffic.";
         "panic" = Share, Is("0%"),
             "While less than this share of the backends is healthy, and no backup is, all of them are used: more than the \
              healthy ones could carry is then spread over those that may be. Draining and disabled ones never are.";
@@ -51,7 +55,7 @@ keys! {
         "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
         "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
     } later [
-        "outlier", "slow_start", "sticky", "protocol", "tls",
+        "sticky", "protocol", "tls",
         "send_proxy_protocol",
     ];
     DISCOVER = "the `discover` of a pool" {
@@ -108,14 +112,16 @@ keys! {
     HEALTH = "a health check" {
         "http" = AnyOf(&[Text, Map(&HTTP_PROBE)]), Nothing, "It answers a request: a path, or a map.";
         "tcp" = AnyOf(&[Map(&TCP_PROBE), Empty]), Nothing, "It accepts a connection: `tcp: {}`.";
+        "udp" = Map(&UDP_PROBE), Nothing, "It answers a datagram: `udp: { send: ping, expect: pong }`.";
         "interval" = Period, Is("5s"), "Between two checks of one backend.";
+        "interval_down" = Period, Is("1s"), "The same while it is down; `interval` if that is shorter and this is not given.";
         "timeout" = Period, Is("2s"), "For one check as a whole.";
         "fall" = Number(1, 1000), Is("3"), "Failures in a row until it is down.";
         "rise" = Number(1, 1000), Is("2"), "Successes in a row until it is up again.";
         "port" = Number(1, 65_535), Nothing, "Asked instead of the backend's own port.";
         "initial" = Words(&["unknown", "up"]), Is("unknown"),
             "What a backend counts as before its first check: `unknown` takes no traffic yet, and the first check decides.";
-    } later ["tls", "grpc", "udp", "interval_down", "via"];
+    } later ["tls", "grpc", "via"];
     HTTP_PROBE = "the `http` of a health check" {
         "path" = Text, Required, "What is asked for, with a query if there is one.";
         "host" = Text, Nothing, "The Host that is sent; the backend's own address unless given.";
@@ -125,6 +131,24 @@ keys! {
         "body" = Text, Nothing, "A text that the answer has to hold.";
     };
     TCP_PROBE = "the `tcp` of a health check" {};
+    UDP_PROBE = "the `udp` of a health check" {
+        "send" = Text, Required,
+            "The datagram, with `\\xHH`, `\\r`, `\\n`, `\\t`, `\\0` and `\\\\` for bytes that are hard to write.";
+        "expect" = Text, Nothing,
+            "What the answer has to hold, with the same escapes. Without it no answer is needed: the check passes unless the \
+             port is refused within `timeout`.";
+    };
+    OUTLIER = "the `outlier` of a pool" {
+        "consecutive_errors" = NumberOr(&["none"]), Is("5"), "Errors in a row that one worker sees.";
+        "error_rate" = ShareOrNone, Is("50%"),
+            "Share of errors in `window` over all workers, from 20 requests on.";
+        "window" = Period, Is("10s"), "What `error_rate` is taken over.";
+        "eject" = Period, Is("30s"),
+            "How long a first ejection lasts; each one that follows soon is longer by as much, up to ten times.";
+        "max_ejected" = Share, Is("50%"),
+            "Share of the backends that may be out at the same time, rounded down, but at least one. The last one that takes \
+             traffic always stays.";
+    };
     KEEPALIVE = "the `keepalive` of a pool" {
         "idle" = Timeout, Is("60s"), "An unused connection is closed after this.";
         "max_idle" = NumberOr(&["none"]), Is("256"), "Unused connections kept for each backend, over all workers.";

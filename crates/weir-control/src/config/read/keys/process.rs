@@ -116,6 +116,8 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
     ready: &[
         "balance",
         "health",
+        "outlier",
+        "slow_start",
         "panic",
         "zone_aware",
         "connect_timeout",
