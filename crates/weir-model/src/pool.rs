@@ -71,11 +71,6 @@ impl Pool {
         Self { backends, hash_table: None, zones: None, sticky: None, ..self.clone() }
     }
 
-    /// True if it has no backend yet because nothing has come of the first question for them.
-    pub fn awaits_discovery(&self) -> bool {
-        self.discover.is_some() && self.backends.is_empty() && !self.status.discovery.is_decided()
-    }
-
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.
     pub fn has_queue(&self) -> bool {
         self.limits.connections != u32::MAX

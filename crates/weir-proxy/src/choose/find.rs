@@ -58,12 +58,8 @@ impl PoolState {
         // Whoever has not been anywhere yet goes by the configuration of the day.
         let current = || if search.tried.is_empty() { self.latest() } else { self.clone() };
         let look = || {
-            // Asked first: what was found is published before this says that it was.
-            let open = search.tried.is_empty() && self.pool.awaits_discovery();
-            search.worker.keep_up();
             let state = current();
             match state.enter(&search) {
-                Tried::Over(_) if open => Tried::Wait,
                 Tried::Found(found) if !Rc::ptr_eq(&state, self) => {
                     Tried::Found(Found { moved: Some(state), ..found })
                 }
