@@ -18,7 +18,7 @@ use crate::{
 const PLAIN: SocketAddr = address(18090);
 const ROUTED: SocketAddr = address(18091);
 const RAW: SocketAddr = address(18092);
-const BACKEND: SocketAddr = address(18001);
+const BACKEND: SocketAddr = address(18011);
 
 const fn address(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
