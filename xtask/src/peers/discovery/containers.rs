@@ -104,7 +104,7 @@ impl Drop for Engine {
 pub(in super::super) fn come_and_go(program: &Path) -> Result<String> {
     const LABEL: &str = "weir.pool=app";
     if !rustix::process::geteuid().is_root() {
-        return Ok("left out: only root can give containers addresses that can be reached".into());
+        bail!("only root can give containers addresses that can be reached");
     }
     let engine = Engine::new()?;
     let mut service = Some(engine.serve()?);
