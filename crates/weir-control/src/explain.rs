@@ -172,7 +172,7 @@ pub fn explain<R: Rehearse>(
         live: circumstances.live,
     };
     let refused = match listener.protocol {
-        Protocol::Http => match rehearse.rehearse(listener, question) {
+        Protocol::Http | Protocol::Https => match rehearse.rehearse(listener, question) {
             Ok(request) => {
                 let facts = request.facts();
                 told.test(listener.routes.explain(&facts));
@@ -189,7 +189,7 @@ pub fn explain<R: Rehearse>(
             }
             Err(refused) => refused,
         },
-        Protocol::Tcp => match rehearse.connect(listener, question) {
+        Protocol::Tcp | Protocol::Tls => match rehearse.connect(listener, question) {
             Ok(()) => {
                 let source = question.source.ip().to_canonical();
                 told.test(listener.routes.explain_connection(source));

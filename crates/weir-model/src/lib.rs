@@ -34,3 +34,4 @@ pub mod status;
 pub mod secret;
 pub mod simulate;
 pub mod time;
+pub mod tls;

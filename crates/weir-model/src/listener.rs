@@ -12,7 +12,7 @@ pub use address::Address;
 pub use answer::ErrorPage;
 pub use normalize::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
 
-use crate::{route::RouteTable, status::ListenerStatus, time::Millis};
+use crate::{route::RouteTable, status::ListenerStatus, time::Millis, tls::Termination};
 
 /// One compiled listener.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// What it speaks.
     pub protocol: Protocol,
+    /// The TLS that ends here; always there for [`Protocol::Https`], never for [`Protocol::Http`] and [`Protocol::Tls`].
+    pub tls: Option<Arc<Termination>>,
     /// Every one of them is on by default.
     pub timeouts: Timeouts,
     /// What one client may ask of it.
@@ -55,6 +57,7 @@ impl Listener {
             name: self.name.clone(),
             binds: self.binds.clone(),
             protocol: self.protocol,
+            tls: self.tls.clone(),
             timeouts: self.timeouts.clone(),
             limits: self.limits.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
@@ -89,8 +92,29 @@ pub struct Bind {
 pub enum Protocol {
     /// HTTP/1.1 in clear text; upgrades tunnel.
     Http,
-    /// Byte streams of any protocol.
+    /// The same behind TLS, which ends here.
+    Https,
+    /// Byte streams of any protocol; with [`Listener::tls`], TLS ends here.
     Tcp,
+    /// TLS that is passed through: routed by what the ClientHello says, never decrypted.
+    Tls,
+}
+
+impl Protocol {
+    /// What the file calls it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+
+    /// True if it carries requests; else it carries connections.
+    pub const fn has_requests(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
+    }
 }
 
 /// A listener's time-outs; [`Millis::NONE`] switches one off.
@@ -116,8 +140,8 @@ impl Timeouts {
         Self {
             header: Millis::secs(10),
             idle: match protocol {
-                Protocol::Http => Millis::secs(60),
-                Protocol::Tcp => Millis::secs(600),
+                Protocol::Http | Protocol::Https => Millis::secs(60),
+                Protocol::Tcp | Protocol::Tls => Millis::secs(600),
             },
             body_idle: Millis::secs(30),
             body_min_rate: 100,

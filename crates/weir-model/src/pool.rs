@@ -15,6 +15,7 @@ use crate::{
     health::{HealthCheck, Outlier},
     status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
+    tls::Origination,
 };
 
 pub use sticky::{Bond, Sticky};
@@ -57,6 +58,8 @@ pub struct Pool {
     pub drain: Millis,
     /// Reuse of connections to backends.
     pub keepalive: Keepalive,
+    /// TLS to its backends, if it is spoken to them.
+    pub tls: Option<Arc<Origination>>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimits,
     /// What is happening in it; survives reloads.

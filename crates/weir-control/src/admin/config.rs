@@ -5,7 +5,7 @@ use weir_model::{
     balance::Balance,
     discovery::{Asking, Source},
     health::{HealthCheck, Outlier, Probe},
-    listener::{Listener, Networks, Protocol},
+    listener::{Listener, Networks},
     pool::Pool,
     route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RewritePath, Route, TextMatch},
     secret,
@@ -88,10 +88,7 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
     let (timeouts, limits, tcp) = (&listener.timeouts, &listener.limits, &listener.tcp);
     let mut told = json!({
         "bind": binds,
-        "protocol": match listener.protocol {
-            Protocol::Http => "http",
-            Protocol::Tcp => "tcp",
-        },
+        "protocol": listener.protocol.word(),
         "trusted_proxies": networks(&listener.trusted_proxies),
         "allow": networks(&listener.access.allow),
         "deny": networks(&listener.access.deny),
@@ -103,7 +100,7 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         },
         "routes": listener.routes.routes().iter().map(|each| route(each, snapshot)).collect::<Vec<_>>(),
     });
-    if listener.protocol == Protocol::Tcp {
+    if !listener.protocol.has_requests() {
         told["timeouts"] = json!({ "idle": time(timeouts.idle) });
         return told;
     }

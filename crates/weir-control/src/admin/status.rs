@@ -6,7 +6,7 @@ use serde::Serialize;
 use weir_model::{
     balance::{Standing, Tier},
     discovery::Source,
-    listener::{Listener, Protocol},
+    listener::Listener,
     pool::{Backend, Pool},
     status::HistogramView,
     time::Moment,
@@ -177,10 +177,7 @@ fn listener_view(listener: &Listener) -> ListenerView {
     });
     ListenerView {
         name: listener.name.to_string(),
-        protocol: match listener.protocol {
-            Protocol::Http => "http",
-            Protocol::Tcp => "tcp",
-        },
+        protocol: listener.protocol.word(),
         binds: listener.binds.iter().map(|bind| bind.address.to_string()).collect(),
         connections: metrics::open(listener),
         connections_total: shards.sum(|shard| shard.accepted.value()),

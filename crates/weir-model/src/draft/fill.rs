@@ -46,7 +46,7 @@ impl ListenerDraft {
             errors,
         } = self;
         absent!(from; protocol, allow, deny, max_connections);
-        let http = protocol.as_ref().is_none_or(|protocol| protocol.value == Protocol::Http);
+        let http = protocol.as_ref().is_none_or(|protocol| protocol.value.has_requests());
         timeouts.fill(&from.timeouts, http);
         tcp.fill(&from.tcp);
         if http {
@@ -109,7 +109,7 @@ impl RouteDraft {
             timeout,
             retry,
         } = self;
-        if protocol == Protocol::Tcp {
+        if !protocol.has_requests() {
             return;
         }
         map(response_headers, &from.response_headers, EditsDraft::fill);

@@ -180,7 +180,7 @@ fn serve(worker: &Rc<Worker>, key: &BindKey, entrance: &mut Rc<Entrance>, stream
     }
     let conn = Conn::new(worker.clone(), entrance.clone(), stream, peer);
     match entrance.protocol() {
-        Protocol::Http => drop(tokio::task::spawn_local(http::serve(conn))),
-        Protocol::Tcp => drop(tokio::task::spawn_local(l4::serve(conn))),
+        Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn))),
+        Protocol::Tcp | Protocol::Tls => drop(tokio::task::spawn_local(l4::serve(conn))),
     }
 }

@@ -33,9 +33,12 @@ pub(super) fn action(
         let problem = Problem::error(second.span, cause, "keep one of them, or make two routes");
         problems.push(problem.with_related(first.span, "the first action is here"));
     }
-    if protocol == Protocol::Tcp && !matches!(first.value, ActionDraft::Pool(_) | ActionDraft::Split(_)) {
-        let cause =
-            format!("`{}` has no meaning for `protocol: tcp`, which knows no requests", first.value.word());
+    if !protocol.has_requests() && !matches!(first.value, ActionDraft::Pool(_) | ActionDraft::Split(_)) {
+        let cause = format!(
+            "`{}` has no meaning for `protocol: {}`, which knows no requests",
+            first.value.word(),
+            protocol.word()
+        );
         problems.push(Problem::error(first.span, cause, "use `pool` or `split`, or `protocol: http`"));
     }
     match &first.value {

@@ -43,7 +43,7 @@ pub(super) fn listener(
     let binds =
         draft.binds.iter().filter_map(|text| kept(address::binds(text), problems)).flatten().collect();
     let protocol = draft.protocol.as_ref().map_or(Protocol::Http, |protocol| protocol.value);
-    if draft.protocol.as_ref().is_some_and(|protocol| protocol.value == Protocol::Tcp) {
+    if draft.protocol.as_ref().is_some_and(|protocol| !protocol.value.has_requests()) {
         refuse_http_keys(written, problems);
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
@@ -51,6 +51,7 @@ pub(super) fn listener(
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
+        tls: None,
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
         trusted_proxies: address::networks(trusted, problems),

@@ -60,6 +60,7 @@ pub(super) fn pool(
             .keepalive
             .as_ref()
             .map_or_else(Keepalive::default, |keepalive| reuse(&keepalive.value)),
+        tls: None,
         limits: limits(&draft.limits),
         status: registry.pool(&draft.name.value),
     }

@@ -89,10 +89,13 @@ fn refuse_meaningless(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec
     let response = [("response_headers", draft.response_headers.as_ref().map(|setting| setting.span))];
     let why = match protocol {
         Protocol::Tcp => "for `protocol: tcp`, which knows no requests",
-        Protocol::Http if !forwards(draft) => "here: the request is answered and not forwarded",
-        Protocol::Http => return,
+        Protocol::Tls => "for `protocol: tls`, which knows no requests",
+        Protocol::Http | Protocol::Https if !forwards(draft) => {
+            "here: the request is answered and not forwarded"
+        }
+        Protocol::Http | Protocol::Https => return,
     };
-    let response = response.into_iter().filter(|_| protocol == Protocol::Tcp);
+    let response = response.into_iter().filter(|_| !protocol.has_requests());
     for (key, span) in forwarded.into_iter().chain(response) {
         if let Some(span) = span {
             problems.push(Problem::error(span, format!("`{key}` has no meaning {why}"), "remove it"));
@@ -140,7 +143,7 @@ fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> name::Tak
 }
 
 fn conditions(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec<Problem>) -> Vec<Condition> {
-    if protocol == Protocol::Tcp {
+    if !protocol.has_requests() {
         draft.conditions.iter().for_each(|condition| refuse_http_matches(condition, problems));
     }
     let conditions: Vec<_> =

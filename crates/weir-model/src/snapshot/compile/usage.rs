@@ -8,7 +8,7 @@ use std::{
 use super::{balance, overlap::pools_of};
 use crate::{
     draft::{Draft, PoolDraft, Text},
-    listener::{Listener, Protocol},
+    listener::Listener,
     pool::{Backend, Endpoint, Pool, PoolIndex},
     problem::{Problem, Severity, Span},
 };
@@ -21,11 +21,11 @@ pub(super) fn pools(
     pools: &[Arc<Pool>],
     problems: &mut Vec<Problem>,
 ) {
-    let used_by = |protocol: Protocol| -> BTreeSet<PoolIndex> {
-        let listeners = listeners.iter().filter(|listener| listener.protocol == protocol);
+    let used_by = |requests: bool| -> BTreeSet<PoolIndex> {
+        let listeners = listeners.iter().filter(|listener| listener.protocol.has_requests() == requests);
         listeners.flat_map(|listener| pools_of(listener)).collect()
     };
-    let (http, tcp) = (used_by(Protocol::Http), used_by(Protocol::Tcp));
+    let (http, tcp) = (used_by(true), used_by(false));
     // A listener that could not be read may use any pool, and one with a misspelt name meant one of them.
     let certain = !draft.listeners_incomplete
         && draft.listeners.iter().all(|listener| !listener.broken)

@@ -28,6 +28,7 @@ pub(super) fn listener(
     let mut keys = differences!(old, new, Listener {
         binds => "bind",
         protocol => "protocol",
+        tls => "tls",
         timeouts => "timeouts",
         limits => "limits",
         trusted_proxies => "trusted_proxies",
@@ -101,6 +102,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         stream_idle => "stream_idle",
         drain => "drain",
         keepalive => "keepalive",
+        tls => "tls",
         limits => "limits",
     } besides { name, backends, hash_table, status });
     let same = old.backends.len() == new.backends.len()
