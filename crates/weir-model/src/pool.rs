@@ -74,6 +74,13 @@ impl Pool {
         Self { backends, hash_table: None, zones: None, sticky: None, ..self.clone() }
     }
 
+    /// Takes what was prepared for the pool that it follows, where it is the same: connections can then still be resumed.
+    pub(crate) fn keep_prepared(&mut self, before: &Self) {
+        if self.tls == before.tls {
+            self.tls.clone_from(&before.tls);
+        }
+    }
+
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.
     pub fn has_queue(&self) -> bool {
         self.limits.connections != u32::MAX

@@ -109,6 +109,10 @@ causes! {
     BackendConnectFailed = "backend_connect_failed", Backend, 502, "the backend could not be connected";
     /// Its name has no address.
     BackendUnresolved = "backend_unresolved", Backend, 502, "the backend's host name has no address";
+    /// Its certificate.
+    BackendTlsVerify = "backend_tls_verify", Backend, 502, "the backend's certificate cannot be trusted";
+    /// Any other failure of a TLS handshake.
+    BackendTlsHandshake = "backend_tls_handshake", Backend, 502, "no TLS could be agreed on with the backend";
     /// Closed before a byte of the response.
     BackendClosed = "backend_closed", Backend, 502, "the backend closed the connection without an answer";
     /// Reset before a byte of the response.

@@ -4,8 +4,8 @@
 
 use super::{
     BalanceDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft,
-    NormalizeDraft, OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft,
-    Text, TimeoutsDraft,
+    NormalizeDraft, OriginationDraft, OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft,
+    Setting, TcpDraft, Text, TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 
@@ -166,11 +166,13 @@ impl PoolDraft {
             stream_idle,
             drain,
             keepalive,
+            tls,
             limits,
         } = self;
         absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
+        map(tls, &from.tls, OriginationDraft::fill);
         limits.fill(&from.limits);
         if outlier.is_none() {
             *outlier = from.outlier.clone().map(|mut from| {

@@ -1,6 +1,6 @@
 //! A pool as a file says it.
 
-use super::{DiscoverDraft, Setting, Text};
+use super::{DiscoverDraft, OriginationDraft, Setting, Text};
 use crate::{
     balance::Policy,
     problem::{Located, Span},
@@ -45,6 +45,8 @@ pub struct PoolDraft {
     pub drain: Setting<Millis>,
     /// Reuse of connections.
     pub keepalive: Setting<KeepaliveDraft>,
+    /// TLS to the backends.
+    pub tls: Setting<OriginationDraft>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimitsDraft,
 }

@@ -9,7 +9,9 @@ use std::{ops::RangeInclusive, sync::Arc};
 pub use backends::judge;
 pub(super) use backends::zone;
 
-use super::{balance, condition, discover, header, kept, outlier, overlap::Loops, udp, value, within};
+use super::{
+    balance, condition, discover, header, kept, origination, outlier, overlap::Loops, udp, value, within,
+};
 use crate::{
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
@@ -43,6 +45,7 @@ pub(super) fn pool(
         hash_table: registry.table(&draft.name.value, balance.policy, shares),
         balance,
         zones: members::zones(draft, own_zone, &backends, problems),
+        tls: origination::origination(draft, &backends, problems),
         sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
         discover: draft.discover.as_ref().and_then(|discover| {
@@ -60,7 +63,6 @@ pub(super) fn pool(
             .keepalive
             .as_ref()
             .map_or_else(Keepalive::default, |keepalive| reuse(&keepalive.value)),
-        tls: None,
         limits: limits(&draft.limits),
         status: registry.pool(&draft.name.value),
     }
