@@ -21,7 +21,7 @@ pub use log::{AccessLogDraft, LogsDraft};
 pub use origination::OriginationDraft;
 pub use pool::{
     BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft,
-    PoolLimitsDraft, ProbeDraft, SameSite, StickyDraft, UdpProbeDraft,
+    PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, UdpProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

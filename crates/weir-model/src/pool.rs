@@ -1,5 +1,6 @@
 //! A pool: a named set of backends with one balancing, health and connection policy.
 
+mod send_proxy;
 mod sticky;
 
 use std::{
@@ -18,6 +19,7 @@ use crate::{
     tls::Origination,
 };
 
+pub use send_proxy::{ProxyTlv, ProxyVersion, SendProxy};
 pub use sticky::{Bond, Sticky};
 
 /// Where a pool stands in its snapshot.
@@ -60,6 +62,8 @@ pub struct Pool {
     pub keepalive: Keepalive,
     /// TLS to its backends, if it is spoken to them.
     pub tls: Option<Arc<Origination>>,
+    /// What connections to its backends begin with, before anything else, TLS included.
+    pub send_proxy: Option<SendProxy>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimits,
     /// What is happening in it; survives reloads.

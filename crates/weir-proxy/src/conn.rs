@@ -5,6 +5,7 @@ use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
 use weir_model::{balance::Flow, listener::Listener, status::ListenerCounters, time::Millis};
 
 use crate::{
+    clock,
     io::Stream,
     listener::{Counted, Entrance},
     timer::Timer,
@@ -24,6 +25,10 @@ pub(crate) struct Conn {
     status: Counted,
     /// The client's address as text, made when it is first asked for.
     address: OnceCell<Box<str>>,
+    /// What connections to backends are marked with that are for this one alone.
+    token: OnceCell<Rc<()>>,
+    /// What it is called where connections are told apart by name, made when it is first asked for.
+    identity: OnceCell<Box<[u8]>>,
 }
 
 impl Conn {
@@ -31,7 +36,17 @@ impl Conn {
         let status = entrance.status();
         status.shards.of(worker.index).accepted.add(1);
         worker.came();
-        Self { stream, peer, timer: worker.wheel.timer(), worker, entrance, status, address: OnceCell::new() }
+        Self {
+            stream,
+            peer,
+            timer: worker.wheel.timer(),
+            worker,
+            entrance,
+            status,
+            address: OnceCell::new(),
+            token: OnceCell::new(),
+            identity: OnceCell::new(),
+        }
     }
 
     /// The view that it is served by now, and its listener in there.
@@ -47,6 +62,25 @@ impl Conn {
     #[inline]
     pub(crate) fn address_text(&self) -> &str {
         self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
+    }
+
+    /// What marks connections to backends that are for this one alone.
+    pub(crate) fn token(&self) -> &Rc<()> {
+        self.token.get_or_init(Rc::default)
+    }
+
+    /// A name of its own, for those who ask for one.
+    pub(crate) fn identity(&self) -> &[u8] {
+        self.identity.get_or_init(|| {
+            let mut identity = Vec::new();
+            self.worker.identities.put_new(clock::wall_at(clock::micros()), &mut identity);
+            identity.into()
+        })
+    }
+
+    /// The same, if somebody has asked for it.
+    pub(crate) fn known_identity(&self) -> &[u8] {
+        self.identity.get().map_or(b"", |identity| identity)
     }
 
     /// Both its ends.

@@ -167,9 +167,10 @@ impl PoolDraft {
             drain,
             keepalive,
             tls,
+            send_proxy,
             limits,
         } = self;
-        absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
+        absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain, send_proxy);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         map(tls, &from.tls, OriginationDraft::fill);
@@ -213,11 +214,12 @@ impl HealthDraft {
             rise,
             port,
             initially_up,
+            plain,
         } = self;
         if probes.is_empty() {
             probes.clone_from(&from.probes);
         }
-        absent!(from; interval, interval_down, timeout, fall, rise, port, initially_up);
+        absent!(from; interval, interval_down, timeout, fall, rise, port, initially_up, plain);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{DiscoverDraft, OriginationDraft, Setting, Text};
 use crate::{
     balance::Policy,
+    pool::{ProxyTlv, ProxyVersion},
     problem::{Located, Span},
     status::State,
     time::Millis,
@@ -47,6 +48,8 @@ pub struct PoolDraft {
     pub keepalive: Setting<KeepaliveDraft>,
     /// TLS to the backends.
     pub tls: Setting<OriginationDraft>,
+    /// The PROXY header; inner none is `none`, which keeps a default away.
+    pub send_proxy: Setting<Option<SendProxyDraft>>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimitsDraft,
 }
@@ -143,6 +146,8 @@ pub struct HealthDraft {
     pub port: Setting<u32>,
     /// True for `up`, false for `unknown`.
     pub initially_up: Setting<bool>,
+    /// See [`crate::health::HealthCheck::plain`].
+    pub plain: Setting<bool>,
 }
 
 /// What is asked of a backend.
@@ -152,6 +157,8 @@ pub enum ProbeDraft {
     Tcp,
     /// It answers a request as expected.
     Http(Box<HttpProbeDraft>),
+    /// It finishes a TLS handshake.
+    Tls,
     /// It answers a datagram.
     Udp(UdpProbeDraft),
 }
@@ -165,6 +172,15 @@ pub struct UdpProbeDraft {
     pub send: Option<Text>,
     /// What the answer has to hold, with escapes as written.
     pub expect: Option<Text>,
+}
+
+/// An unchecked PROXY header; see [`crate::pool::SendProxy`].
+#[derive(Clone, Debug)]
+pub struct SendProxyDraft {
+    /// Its form.
+    pub version: ProxyVersion,
+    /// What it says beyond addresses.
+    pub tlvs: Vec<Located<ProxyTlv>>,
 }
 
 /// Unchecked outlier detection; see [`crate::health::Outlier`]. The outer option is absence, the inner one `none`.

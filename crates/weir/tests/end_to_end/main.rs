@@ -26,6 +26,7 @@ mod reload;
 mod retry;
 mod reuse;
 mod routes;
+mod send_proxy;
 mod shutdown;
 mod start;
 mod sticky;

@@ -13,8 +13,8 @@ mod route;
 pub(in crate::config) use form::Form;
 pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, STICKY,
-    TCP_PROBE, UDP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS,
+    SEND_PROXY, STICKY, TCP_PROBE, TLS_PROBE, UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -109,7 +109,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 37] = [
+static ALL: [&Keys; 39] = [
     &TOP,
     &LISTENER,
     &TIMEOUTS,
@@ -128,12 +128,14 @@ static ALL: [&Keys; 37] = [
     &EDITS,
     &POOL,
     &STICKY,
+    &SEND_PROXY,
     &BACKEND,
     &DISCOVER,
     &DOCKER,
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,
+    &TLS_PROBE,
     &UDP_PROBE,
     &OUTLIER,
     &KEEPALIVE,
