@@ -22,7 +22,7 @@ mod program;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use ancestor::Ancestor;
-pub(crate) use heir::Heir;
+pub(crate) use heir::{Heir, Patience};
 pub(crate) use program::Program;
 
 /// The variable that tells the new process whom it takes over from: the number of the old process.

@@ -251,6 +251,7 @@ fn pool(pool: &Pool) -> Value {
                 "name": backend.name.to_string(),
                 "address": backend.endpoint.to_string(),
                 "weight": backend.weight,
+                "server_id": backend.server_id.map(|id| id.to_string()),
                 "zone": backend.zone.as_deref(),
                 "backup": backend.backup,
                 "max_connections": limit(backend.max_connections),
