@@ -83,6 +83,8 @@ pub(crate) struct FoundRecord {
     pub(crate) state: String,
     /// Nothing for no limit.
     pub(crate) max_connections: Option<u32>,
+    #[serde(default)]
+    pub(crate) server_id: Option<String>,
 }
 
 /// What operators have set for a backend, and what the file said then.

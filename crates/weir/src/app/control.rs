@@ -20,7 +20,7 @@ use weir_control::{
     reload::Reloader,
     upgrade::Upgrader,
 };
-use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell, time::Moment};
+use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
     clock,
     error::Cause,
