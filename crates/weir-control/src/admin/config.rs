@@ -1,6 +1,6 @@
 //! `GET /api/config`: the configuration as it runs, defaults included, in the words of the file. Secrets are hidden.
 
-use std::sync::Arc;
+mod tls;
 
 use serde_json::{Map, Value, json};
 use weir_model::{
@@ -13,10 +13,9 @@ use weir_model::{
     secret,
     snapshot::Snapshot,
     time::Millis,
-    tls::{Certificate, ClientAuth, Termination, Version},
 };
 
-use crate::{config::certificates::date, explain::duration};
+use crate::explain::duration;
 
 /// The whole configuration.
 pub(super) fn of(snapshot: &Snapshot) -> Value {
@@ -103,8 +102,8 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         },
         "routes": listener.routes.routes().iter().map(|each| route(each, snapshot)).collect::<Vec<_>>(),
     });
-    if let Some(tls) = &listener.tls {
-        told["tls"] = termination(tls);
+    if let Some(termination) = &listener.tls {
+        told["tls"] = tls::termination(termination);
     }
     if !listener.protocol.has_requests() {
         told["timeouts"] = json!({ "idle": time(timeouts.idle) });
@@ -139,32 +138,6 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
     };
     told["errors"] = Value::Object(pages.map(page).collect());
     told
-}
-
-/// Names and dates; keys are shown to nobody.
-fn termination(tls: &Termination) -> Value {
-    let certificate = |certificate: &Arc<Certificate>| {
-        json!({
-            "cert": &*certificate.name,
-            "names": certificate.names,
-            "not_after": date(certificate.not_after),
-            "chain": certificate.chain.len(),
-            "ocsp": certificate.ocsp.is_some(),
-        })
-    };
-    let mode = |auth: &ClientAuth| if auth.required { "require" } else { "optional" };
-    json!({
-        "certificates": tls.certificates.iter().map(certificate).collect::<Vec<_>>(),
-        "min_version": match tls.min_version {
-            Version::Tls12 => "1.2",
-            Version::Tls13 => "1.3",
-        },
-        "alpn": tls.alpn.iter().map(|name| name.escape_ascii().to_string()).collect::<Vec<_>>(),
-        "client_auth": tls.client_auth.as_ref().map(|auth| json!({
-            "mode": mode(auth),
-            "authorities": auth.authorities.len(),
-        })),
-    })
 }
 
 fn route(route: &Route, snapshot: &Snapshot) -> Value {
