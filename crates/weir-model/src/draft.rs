@@ -11,6 +11,7 @@ mod log;
 mod origination;
 mod pool;
 mod route;
+mod tls;
 
 pub use discover::{DiscoverDraft, DockerDraft, SourceDraft};
 pub(crate) use fill::filled;
@@ -27,6 +28,8 @@ pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
     RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft, TextDraft,
 };
+
+pub use tls::{AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft};
 
 use crate::{problem::Located, snapshot::Secret, time::Millis};
 

@@ -1,9 +1,6 @@
 //! TLS to backends, as a file says it.
 
-use std::sync::Arc;
-
-use super::{Setting, Text};
-use crate::tls::Certificate;
+use super::{AuthoritiesDraft, CertificateDraft, Setting, Text};
 
 /// The `tls` of a pool, unchecked; see [`crate::tls::Origination`]. What it names has been read.
 #[derive(Clone, Debug, Default)]
@@ -13,11 +10,11 @@ pub struct OriginationDraft {
     /// Whether certificates of backends have to be valid.
     pub verify: Setting<bool>,
     /// Whose signature they have to bear.
-    pub authorities: Setting<Vec<Arc<[u8]>>>,
+    pub authorities: Setting<AuthoritiesDraft>,
     /// The name that they have to be for.
     pub server_name: Option<Text>,
     /// What weir shows of itself.
-    pub identity: Setting<Arc<Certificate>>,
+    pub identity: Setting<CertificateDraft>,
 }
 
 impl OriginationDraft {

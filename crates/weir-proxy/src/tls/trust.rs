@@ -54,7 +54,7 @@ impl ServerCertVerifier for Verified {
             self.signed.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match judged {
             // Its time has been looked at before this.
-            Err(error) if is_authority(&error) && self.named.iter().any(|named| named == end_entity) => {
+            Err(error) if may_be_named(&error) && self.named.iter().any(|named| named == end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }
@@ -83,6 +83,11 @@ impl ServerCertVerifier for Verified {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.signed.supported_verify_schemes()
     }
+}
+
+/// True if there is nothing against a certificate but who has signed it.
+fn may_be_named(error: &Error) -> bool {
+    matches!(error, Error::InvalidCertificate(CertificateError::UnknownIssuer)) || is_authority(error)
 }
 
 /// True if a certificate was refused because it is that of an authority.

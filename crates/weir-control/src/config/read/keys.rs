@@ -11,9 +11,11 @@ mod process;
 mod route;
 
 pub(in crate::config) use form::Form;
-pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
+pub(super) use listener::{
+    CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+};
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, POOL_TLS,
     SEND_PROXY, STICKY, TCP_PROBE, TLS_PROBE, UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
@@ -109,9 +111,12 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 39] = [
+static ALL: [&Keys; 43] = [
     &TOP,
     &LISTENER,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
     &TIMEOUTS,
     &LISTENER_LIMITS,
     &NORMALIZE,
@@ -129,6 +134,7 @@ static ALL: [&Keys; 39] = [
     &POOL,
     &STICKY,
     &SEND_PROXY,
+    &POOL_TLS,
     &BACKEND,
     &DISCOVER,
     &DOCKER,

@@ -11,7 +11,7 @@ use weir_model::{
     status::State,
 };
 
-use super::{Reader, discover, fields::Fields, keys, route};
+use super::{Reader, discover, fields::Fields, keys, route, tls};
 use crate::config::yaml::{Node, Value};
 
 const POLICIES: [(&str, Policy); 9] = [
@@ -79,6 +79,7 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
     draft.stream_idle = fields.setting(reader, "stream_idle", Reader::timeout);
     draft.drain = fields.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
     draft.keepalive = fields.setting(reader, "keepalive", keepalive);
+    draft.tls = fields.setting(reader, "tls", tls::origination);
     draft.send_proxy = fields.setting(reader, "send_proxy_protocol", send_proxy);
     draft.limits = limits(reader, fields);
 }
@@ -162,6 +163,7 @@ pub(super) fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> 
         address: fields.text(reader, "address").map(|text| reader.address(text))?,
         name: fields.text(reader, "name"),
         weight: fields.setting(reader, "weight", Reader::number),
+        server_id: fields.text(reader, "server_id"),
         zone: fields.text(reader, "zone"),
         backup: fields.setting(reader, "backup", Reader::flag),
         max_connections: fields.setting(reader, "max_connections", count_or_none),

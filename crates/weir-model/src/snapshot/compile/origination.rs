@@ -31,9 +31,9 @@ pub(super) fn origination(
     }
     Some(Arc::new(Origination {
         verify,
-        authorities: draft.authorities.as_ref().map(|authorities| authorities.value.clone()),
+        authorities: draft.authorities.as_ref().map(|authorities| authorities.value.read.clone()),
         server_name,
-        identity: draft.identity.as_ref().map(|identity| identity.value.clone()),
+        identity: draft.identity.as_ref().map(|identity| identity.value.read.clone()),
         prepared: Default::default(),
     }))
 }

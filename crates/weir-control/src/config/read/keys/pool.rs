@@ -58,7 +58,23 @@ keys! {
         "send_proxy_protocol" = AnyOf(&[Words(&["v1", "v2", "none"]), Map(&SEND_PROXY)]), Nothing,
             "Connections to backends begin with a PROXY header that says who the client is; nothing is sent unless given. For http, \
              a connection then carries requests of one client only. `none` keeps a default away.";
-    } later ["protocol", "tls"];
+        "tls" = AnyOf(&[Map(&POOL_TLS), Words(&["none"])]), Nothing,
+            "TLS is spoken to the backends, and to checks of them; not unless given. `{}` takes all defaults, `none` keeps a default \
+             away.";
+    } later ["protocol"];
+    POOL_TLS = "the `tls` of a pool" {
+        "verify" = Flag, Is("true"),
+            "Whether certificates of backends have to be valid: in time, for the name of `sni`, and signed by somebody of `ca`.";
+        "ca" = Text, Nothing,
+            "A file with the certificates of those who may have signed them, or with the certificates themselves, as PEM; those \
+             that the system trusts unless given.";
+        "sni" = Text, Nothing,
+            "The host name that is asked for and that certificates have to be for; that of the backend's address unless given. A \
+             backend whose address is a number is asked for no name, and its certificate has to be for that address.";
+        "cert" = Text, Nothing, "A file with the certificate that backends are shown, followed by those that signed it, as PEM.";
+        "key" = Text, Nothing,
+            "A file with its private key, as PEM and not encrypted; without this key, it is in the file of the certificate.";
+    };
     SEND_PROXY = "the long form of `send_proxy_protocol`" {
         "version" = Words(&["v1", "v2"]), Required, "`v1` is a line of text, `v2` is binary.";
         "tlvs" = Some(&Words(&["alpn", "authority", "unique_id", "crc32c"])), Is("[]"),
@@ -96,7 +112,8 @@ keys! {
              backend that goes down moves its own keys only, and gets them back.";
         "key" = Text, Nothing,
             "What requests and connections are told apart by: `header:X-User`, `cookie:uid`, `query:id`, `path`, `source` (the \
-             client's address, which it is unless given) or `5tuple` (both ends of its connection). A request without that header field, cookie or \
+             client's address, which it is unless given) or `5tuple` (both ends of its connection); for datagrams also `quic_cid` (the server id in the connection id of QUIC, \
+             and `5tuple` where there is none). A request without that header field, cookie or \
              parameter, or with an empty one, is placed by its source. Only for `source_hash`, `ring_hash` and `maglev`.";
         "bounded_load" = Percent(100, 1000), Nothing,
             "What a backend may have in flight, in percent of its share of all that is in flight; keys beyond it are placed \
@@ -119,6 +136,9 @@ keys! {
         "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
         "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
         "weight" = Number(0, 1_000_000), Is("1"), "Its share relative to the others; 0 takes nothing.";
+        "server_id" = Text, Nothing,
+            "For `key: quic_cid`: the id that this server writes into its connection ids, as hexadecimal digits, 1 to 15 octets. All \
+             in a pool have the same length. Unless given it follows from the name, with 8 octets if none is given.";
         "zone" = Text, Nothing, "Where it stands, for `zone_aware`.";
         "backup" = Flag, Is("false"),
             "Whether it takes traffic only while no other backend of the pool can; backups then share it by weight.";

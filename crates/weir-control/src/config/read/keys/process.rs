@@ -84,6 +84,7 @@ pub(in crate::config) static LISTENER_DEFAULTS: Keys = Keys {
     what: "the defaults of listeners",
     ready: &[
         "protocol",
+        "tls",
         "trusted_proxies",
         "allow",
         "deny",
@@ -125,6 +126,8 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
         "stream_idle",
         "drain",
         "keepalive",
+        "tls",
+        "send_proxy_protocol",
         "limits",
     ],
     later: &[],
