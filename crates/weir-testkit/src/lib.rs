@@ -7,12 +7,14 @@
 mod backend;
 mod client;
 mod dns;
+mod hello;
 mod message;
 mod wire;
 
 pub use backend::{Answer, BlackHole, Connection, FakeBackend, Refusing};
 pub use client::RawClient;
 pub use dns::{DnsData, DnsRecord, DnsReply, DnsServer};
+pub use hello::{ClientHello, fatal_alert};
 pub use message::Message;
 pub use wire::End;
 

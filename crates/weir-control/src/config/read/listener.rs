@@ -42,7 +42,8 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
 /// The keys that may have defaults.
 pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ListenerDraft) {
     draft.protocol = fields.setting(reader, "protocol", |reader, node| {
-        reader.word(node, &[("http", Protocol::Http), ("tcp", Protocol::Tcp)], &["https", "udp", "tls"])
+        let ready = [("http", Protocol::Http), ("tcp", Protocol::Tcp), ("tls", Protocol::Tls)];
+        reader.word(node, &ready, &["https", "udp"])
     });
     draft.trusted_proxies = fields.setting(reader, "trusted_proxies", networks);
     draft.allow = fields.setting(reader, "allow", networks);
@@ -118,6 +119,7 @@ fn timeouts(reader: &mut Reader, listener: &Fields<'_>) -> TimeoutsDraft {
     };
     TimeoutsDraft {
         header: fields.setting(reader, "header", Reader::timeout),
+        handshake: fields.setting(reader, "handshake", Reader::timeout),
         idle: fields.setting(reader, "idle", Reader::timeout),
         body_idle: fields.setting(reader, "body_idle", Reader::timeout),
         body_min_rate: fields.setting(reader, "body_min_rate", Reader::byte_rate),
