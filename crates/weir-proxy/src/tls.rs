@@ -1,6 +1,7 @@
-//! TLS to backends.
+//! TLS as a client begins it, and to backends.
 
 mod client;
+pub(crate) mod hello;
 mod trust;
 
 use std::sync::Arc;

@@ -63,7 +63,7 @@ async fn introduce(errand: &Errand<'_>, sent: &SendProxy, stream: &Stream) -> Re
     let told = Told {
         ends: conn.stream.local_address().ok().map(|own| (conn.peer, own)),
         alpn: None,
-        authority: None,
+        authority: conn.hello.as_ref().and_then(|hello| hello.server_name.as_deref()).map(str::as_bytes),
         unique_id,
     };
     let mut header = Vec::new();
