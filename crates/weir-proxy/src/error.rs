@@ -87,6 +87,12 @@ causes! {
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
     /// allow and deny.
     ClientDenied = "client_denied", Client, 403, "the listener's allow and deny do not admit the client's address";
+    /// Its first bytes are no record of TLS.
+    ClientNotTls = "client_not_tls", Client, 0, "the client does not speak TLS, which this listener does";
+    /// RFC 8446 section 4.
+    ClientTlsHandshake = "client_tls_handshake", Client, 0, "the TLS handshake with the client failed";
+    /// timeouts.handshake.
+    ClientTimeoutHandshake = "client_timeout_handshake", Client, 0, "the client was not done with its handshake within timeouts.handshake";
     /// 404.
     NoRoute = "no_route", Ours, 404, "no route of the listener matches";
     /// timeout of a route.

@@ -31,5 +31,6 @@ mod io;
 mod relay;
 pub mod telemetry;
 mod timer;
+pub mod tls;
 mod view;
 pub mod worker;

@@ -22,6 +22,9 @@ const MOST_LEADING_BYTES: usize = 16;
 /// Bytes that are read and thrown away before a connection with an unread request is closed.
 const MOST_LINGER: usize = 256 * 1024;
 
+/// How long the end of a connection may take.
+const LINGER: Millis = Millis::secs(2);
+
 /// What becomes of the connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum After {
@@ -46,7 +49,8 @@ pub(crate) async fn serve(conn: Conn) {
         let after = Box::pin(exchanges(&conn, &mut served)).await;
         match after {
             After::Keep => {}
-            After::Close => return conn.stream.finish(),
+            After::Close if conn.stream.finish() => return,
+            After::Close => return Box::pin(finish(&conn)).await,
             After::Linger => return Box::pin(linger(&conn)).await,
             After::Reset => return conn.stream.abort(),
         }
@@ -171,12 +175,17 @@ fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
     if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
 }
 
+/// Ends our direction, if the client takes what is left to be said.
+async fn finish(conn: &Conn) {
+    _ = conn.timer.limit(LINGER, poll_fn(|cx| conn.stream.poll_finish(cx))).await;
+}
+
 /// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
 /// might never see the answer (RFC 9112 section 9.6).
 async fn linger(conn: &Conn) {
-    conn.stream.finish();
+    finish(conn).await;
     let mut room = conn.worker.spare.buffer();
-    conn.timer.set_after(Millis::secs(2));
+    conn.timer.set_after(LINGER);
     let mut left = MOST_LINGER;
     while left > 0 {
         let read = poll_fn(|cx| match conn.stream.poll_fill(cx, &mut room) {
