@@ -17,7 +17,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::Message;
+use crate::{Message, TlsFacts, TlsServer};
 
 /// Listens on a port of its own from its creation until it is dropped.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(crate) struct Log {
     /// The bytes of each connection.
     bytes: Mutex<Vec<Arc<Mutex<Vec<u8>>>>>,
     requests: Mutex<Vec<Message>>,
+    handshakes: Mutex<Vec<TlsFacts>>,
 }
 
 impl FakeBackend {
@@ -58,6 +59,30 @@ impl FakeBackend {
                     Some(open) => connection = open,
                     None => return,
                 }
+            }
+        })
+    }
+
+    /// Speaks TLS and answers every request alike.
+    pub fn tls(tls: &TlsServer, answer: Answer) -> Self {
+        Self::tls_custom(tls, move |mut connection| {
+            while let Some(request) = connection.read_request() {
+                match answer.clone().give(connection, &request) {
+                    Some(open) => connection = open,
+                    None => return,
+                }
+            }
+        })
+    }
+
+    /// Speaks TLS and runs a function with each connection once both have shaken hands.
+    pub fn tls_custom(tls: &TlsServer, serve: impl Fn(Connection) + Send + Sync + 'static) -> Self {
+        let tls = tls.clone();
+        Self::custom(move |connection| {
+            let mut connection = connection.with_tls(&tls);
+            if let Some(facts) = connection.tls() {
+                connection.log_handshake(facts);
+                serve(connection);
             }
         })
     }
@@ -128,6 +153,11 @@ impl FakeBackend {
         let mut requests = self.requests();
         assert_eq!(requests.len(), 1, "{requests:#?}");
         requests.remove(0)
+    }
+
+    /// What each connection with TLS learned of its client, in the order of the handshakes that succeeded.
+    pub fn handshakes(&self) -> Vec<TlsFacts> {
+        lock(&self.log.handshakes).clone()
     }
 
     /// Forgets what has arrived so far. Connections that are open stay open and are logged on.

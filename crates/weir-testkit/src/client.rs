@@ -10,7 +10,7 @@ use std::{
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-use crate::{DEADLINE, End, Message, wire::Wire};
+use crate::{DEADLINE, End, Message, TlsClient, TlsFacts, wire::Wire};
 
 /// A connection to what is tested.
 #[derive(Debug)]
@@ -34,6 +34,26 @@ impl RawClient {
     /// If there is no connection, or none any more.
     pub fn try_connect(address: SocketAddr) -> io::Result<Self> {
         TcpStream::connect_timeout(&address, DEADLINE).map(Self::new)
+    }
+
+    /// Connects and speaks TLS; the handshake happens with the first byte that is sent or read.
+    ///
+    /// # Panics
+    /// If nobody listens there.
+    #[track_caller]
+    pub fn connect_tls(address: SocketAddr, tls: &TlsClient) -> Self {
+        Self::connect(address).with_tls(tls)
+    }
+
+    /// Goes on with TLS from the next byte on.
+    #[must_use]
+    pub fn with_tls(self, tls: &TlsClient) -> Self {
+        Self { wire: self.wire.with_tls(tls.connect()) }
+    }
+
+    /// What is known of the server, if this speaks TLS. Waits for the handshake; none if it fails.
+    pub fn tls(&mut self) -> Option<TlsFacts> {
+        self.wire.facts(Instant::now() + DEADLINE)
     }
 
     /// Connects with a receive buffer of this size, so that a slow reader is felt soon.
@@ -107,6 +127,12 @@ impl RawClient {
     /// Says that nothing more will be sent; answers can still be read.
     pub fn finish(&mut self) -> &mut Self {
         self.wire.finish();
+        self
+    }
+
+    /// Says that nothing more will be sent, below TLS only.
+    pub fn cut(&mut self) -> &mut Self {
+        self.wire.cut();
         self
     }
 

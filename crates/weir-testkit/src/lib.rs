@@ -5,15 +5,21 @@
 //! weir; it speaks to whatever listens at an address.
 
 mod backend;
+mod certificates;
 mod client;
 mod dns;
+mod folder;
 mod message;
+mod tls;
 mod wire;
 
 pub use backend::{Answer, BlackHole, Connection, FakeBackend, Refusing};
+pub use certificates::{Authority, Issued, Wanted};
 pub use client::RawClient;
 pub use dns::{DnsData, DnsRecord, DnsReply, DnsServer};
+pub use folder::Folder;
 pub use message::Message;
+pub use tls::{TlsClient, TlsFacts, TlsServer, TlsVersion};
 pub use wire::End;
 
 use std::{

@@ -12,15 +12,20 @@ use std::{
 
 use socket2::SockRef;
 
-use crate::message::{self, Framing, Message};
+use crate::{
+    message::{self, Framing, Message},
+    tls::{Tls, TlsFacts},
+};
 
 /// How reading ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// The peer closed its side in order.
     Closed,
-    /// The peer reset the connection.
+    /// The peer reset the connection, or broke the rules of TLS.
     Reset,
+    /// The peer closed a connection with TLS without saying so before.
+    Cut,
     /// The deadline came first: the connection is still open.
     Open,
 }
@@ -32,6 +37,7 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
+    tls: Option<Box<Tls>>,
     buffer: Vec<u8>,
     end: Option<End>,
     /// Set when the owner stops.
@@ -49,7 +55,43 @@ impl Wire {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
-        Ok(Self { stream, buffer: Vec::new(), end: None, stopped, tap })
+        Ok(Self { stream, tls: None, buffer: Vec::new(), end: None, stopped, tap })
+    }
+
+    /// The same with TLS, whose handshake happens with the first byte that is read or written.
+    pub(crate) fn with_tls(self, connection: rustls::Connection) -> Self {
+        Self { tls: Some(Box::new(Tls::new(connection))), ..self }
+    }
+
+    /// What is known of the other end, if this speaks TLS. Waits for the handshake; none if it fails.
+    pub(crate) fn facts(&mut self, deadline: Instant) -> Option<TlsFacts> {
+        while self.tls.as_ref()?.is_handshaking() {
+            let Self { stream, tls, stopped, .. } = self;
+            match tls.as_mut()?.write(stream, &[]) {
+                Err(error) if is_tick(&error) => {
+                    if Instant::now() >= deadline || stopped.load(Ordering::Relaxed) {
+                        return None;
+                    }
+                }
+                Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+        Some(self.tls.as_ref()?.facts())
+    }
+
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.read(into),
+            Some(tls) => tls.read(&self.stream, into),
+        }
+    }
+
+    fn write(&mut self, from: &[u8]) -> std::io::Result<usize> {
+        match &mut self.tls {
+            None => self.stream.write(from),
+            Some(tls) => tls.write(&self.stream, from),
+        }
     }
 
     pub(crate) const fn stream(&self) -> &TcpStream {
@@ -59,8 +101,8 @@ impl Wire {
     /// Reads once; true if bytes came, false if the connection ended or the deadline came.
     pub(crate) fn fill(&mut self, deadline: Instant) -> bool {
         let mut piece = [0; 64 * 1024];
-        while !matches!(self.end, Some(End::Closed | End::Reset)) {
-            match self.stream.read(&mut piece) {
+        while !matches!(self.end, Some(End::Closed | End::Reset | End::Cut)) {
+            match self.read(&mut piece) {
                 Ok(0) => self.end = Some(End::Closed),
                 Ok(count) => {
                     if let Some(tap) = &self.tap {
@@ -69,13 +111,14 @@ impl Wire {
                     self.buffer.extend_from_slice(&piece[..count]);
                     return true;
                 }
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(error) if is_tick(&error) => {
                     if Instant::now() >= deadline || self.stopped.load(Ordering::Relaxed) {
                         self.end = Some(End::Open);
                         return false;
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) if self.tls.as_ref().is_some_and(|tls| tls.was_cut()) => self.end = Some(End::Cut),
                 Err(_) => self.end = Some(End::Reset),
             }
         }
@@ -176,7 +219,7 @@ impl Wire {
     pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.stream.write(rest) {
+            match self.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 Err(error)
                     if matches!(
@@ -191,7 +234,20 @@ impl Wire {
                 Err(_) => return false,
             }
         }
-        true
+        self.flush()
+    }
+
+    /// Sends what TLS has put together and not sent yet; false if it cannot be sent.
+    fn flush(&mut self) -> bool {
+        let Self { stream, tls, stopped, .. } = self;
+        let Some(tls) = tls else { return true };
+        loop {
+            match tls.flush(stream) {
+                Ok(()) => return true,
+                Err(error) if is_tick(&error) && !stopped.load(Ordering::Relaxed) => {}
+                Err(_) => return false,
+            }
+        }
     }
 
     /// Writes as much as the peer takes until it has taken nothing for `patience`; how many bytes that was.
@@ -199,7 +255,7 @@ impl Wire {
         let mut sent = 0;
         let mut progress = Instant::now();
         while sent < bytes.len() && progress.elapsed() < patience {
-            if let Ok(count) = self.stream.write(&bytes[sent..]) {
+            if let Ok(count) = self.write(&bytes[sent..]) {
                 sent += count;
                 progress = Instant::now();
             }
@@ -208,7 +264,15 @@ impl Wire {
     }
 
     /// Says that nothing more will be sent.
-    pub(crate) fn finish(&self) {
+    pub(crate) fn finish(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.close(&self.stream);
+        }
+        self.cut();
+    }
+
+    /// Closes this direction below TLS, which does not say so.
+    pub(crate) fn cut(&self) {
         // A peer that has gone already is no concern of the test here.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
@@ -217,4 +281,9 @@ impl Wire {
     pub(crate) fn reset(self) {
         let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// The socket has looked up.
+fn is_tick(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
+use weir_testkit::{
+    Answer, Authority, End, FakeBackend, RawClient, TlsClient, TlsServer, TlsVersion, wait_until,
+};
 
 #[test]
 fn requests_are_logged_and_echoed_on_one_connection() {
@@ -67,4 +69,54 @@ fn a_backend_that_is_dropped_refuses_and_its_address_can_be_taken_again() {
     });
     assert_eq!(RawClient::connect(address).read_to_end(), (b"hello".to_vec(), End::Closed));
     wait_until("the connection has ended", || second.open() == 0);
+}
+
+#[test]
+fn both_ends_speak_tls_and_know_each_other() {
+    let root = Authority::new("Root");
+    let site = root.intermediate("Middle").server(&["a.test", "127.0.0.1"]);
+    let versions = [TlsVersion::Tls12, TlsVersion::Tls13];
+    let server = TlsServer::with(&site, Some(&root), &versions, &[b"h2", b"http/1.1"]);
+    let backend = FakeBackend::tls(&server, Answer::echo());
+    let me = root.client("me.test");
+    let client = TlsClient::with(&root, "a.test", Some(&me), &versions, &[b"http/1.1"]);
+    let mut first = RawClient::connect_tls(backend.address(), &client);
+    assert_eq!(first.get("/").status(), 200);
+    let seen = first.tls().unwrap();
+    assert_eq!((seen.protocol, seen.resumed), (Some(b"http/1.1".to_vec()), false));
+    assert_eq!(seen.certificates, site.chain);
+    let mut second = RawClient::connect_tls(backend.address(), &client);
+    assert_eq!(second.get("/").status(), 200);
+    assert!(second.tls().unwrap().resumed);
+    let shown = &backend.handshakes()[0];
+    assert_eq!((shown.server_name.as_deref(), &shown.certificates), (Some("a.test"), &me.chain));
+    assert_eq!(shown.version, Some(TlsVersion::Tls13));
+    // Nobody without a certificate, and nobody who does not know the authority, gets through.
+    let mut nobody = RawClient::connect_tls(backend.address(), &TlsClient::new(&root, "a.test"));
+    nobody.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(nobody.read_to_end().1, End::Reset);
+    let stranger = TlsClient::new(&Authority::new("Other"), "a.test");
+    assert_eq!(RawClient::connect_tls(backend.address(), &stranger).tls(), None);
+}
+
+#[test]
+fn an_end_of_tls_that_nobody_announced_is_told_apart() {
+    let root = Authority::new("Root");
+    let server = TlsServer::new(&root.server(&["a.test"]));
+    let backend = FakeBackend::tls_custom(&server, |mut connection| {
+        let how = connection.read_exact(1);
+        connection.send("x".repeat(100_000));
+        if how == b"c" {
+            connection.cut();
+        } else {
+            connection.finish();
+        }
+        let _ = connection.read_to_end();
+    });
+    let client = TlsClient::new(&root, "a.test");
+    for (how, end) in [("c", End::Cut), ("f", End::Closed)] {
+        let mut client = RawClient::connect_tls(backend.address(), &client);
+        let (bytes, seen) = client.send(how).read_to_end();
+        assert_eq!((bytes.len(), seen), (100_000, end));
+    }
 }

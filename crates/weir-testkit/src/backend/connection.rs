@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{Log, lock};
-use crate::{End, Message, wire::Wire};
+use crate::{End, Message, TlsFacts, TlsServer, wire::Wire};
 
 /// Backends wait this long for a request on an open connection; they end sooner when their test does.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -50,6 +50,22 @@ impl Connection {
         Ok(Self { wire, peer, open: Open(log) })
     }
 
+    /// Goes on with TLS, from the next byte on; what is logged is what it carries.
+    #[must_use]
+    pub fn with_tls(self, tls: &TlsServer) -> Self {
+        Self { wire: self.wire.with_tls(tls.accept()), ..self }
+    }
+
+    /// What is known of the client, if this speaks TLS. Waits for the handshake; none if it fails.
+    pub fn tls(&mut self) -> Option<TlsFacts> {
+        self.wire.facts(Instant::now() + PATIENCE)
+    }
+
+    /// Says that nothing more will be sent, below TLS only: what it carried is cut off.
+    pub fn cut(&mut self) {
+        self.wire.cut();
+    }
+
     /// Where it comes from.
     pub const fn peer(&self) -> SocketAddr {
         self.peer
@@ -72,6 +88,10 @@ impl Connection {
     pub fn read_body(&mut self, request: &mut Message) {
         let framing = request.request_framing();
         self.wire.read_body(request, framing, Instant::now() + PATIENCE);
+    }
+
+    pub(super) fn log_handshake(&self, facts: TlsFacts) {
+        lock(&self.open.0.handshakes).push(facts);
     }
 
     /// Puts a request into the log that was read in parts.
