@@ -78,6 +78,7 @@ impl Stream {
     }
 
     /// What the TLS handshake found out, if there was one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing shows it yet"))]
     #[inline]
     pub(crate) fn facts(&self) -> Option<&Facts> {
         self.tls.as_deref().map(Session::facts)
@@ -206,6 +207,41 @@ impl Stream {
             from = &from[count..];
         }
         Ok(())
+    }
+
+    /// Writes all of it. Holds the stream alone, so that the task may move between threads.
+    ///
+    /// # Errors
+    /// If the other end is gone.
+    pub(crate) async fn send(&mut self, mut from: &[u8]) -> io::Result<()> {
+        while !from.is_empty() {
+            let stream = &mut *self;
+            let count = poll_fn(move |cx| {
+                let alone: &mut Self = &mut *stream;
+                alone.poll_write(cx, &[IoSlice::new(from)])
+            });
+            from = &from[count.await?..];
+        }
+        Ok(())
+    }
+
+    /// Reads what comes next; 0 is the end of the stream. Holds the stream alone, so that the task may move between
+    /// threads.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub(crate) async fn take(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let stream = self;
+        poll_fn(move |cx| {
+            let alone: &mut Self = &mut *stream;
+            loop {
+                ready!(alone.poll_readable(cx))?;
+                if let Some(result) = alone.read_now(&mut *into) {
+                    return Poll::Ready(result);
+                }
+            }
+        })
+        .await
     }
 
     /// Ends our direction; the other end may still send. Where TLS is spoken, that is said first: ready once it is.

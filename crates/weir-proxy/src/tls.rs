@@ -15,15 +15,17 @@ mod record;
 mod scratch;
 mod server;
 mod session;
-mod tickets;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
-use std::{fmt, sync::Arc, task::Context};
+use std::{sync::Arc, task::Context};
 
 use rustls::{
-    SupportedProtocolVersion,
+    ClientConfig, SupportedProtocolVersion,
+    client::UnbufferedClientConnection,
     crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::ServerName,
     version::{TLS12, TLS13},
 };
 use weir_model::{
@@ -69,35 +71,24 @@ impl Common {
     }
 }
 
-/// What the crypto library does not take of a configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotPrepared {
-    /// The listener or pool, as `listener web`.
-    pub whose: String,
-    /// In one plain sentence without a full stop.
-    pub because: String,
-}
-
-impl fmt::Display for NotPrepared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.whose, self.because)
+impl Default for Common {
+    fn default() -> Self {
+        Self::new(Tickets::default())
     }
 }
-
-impl std::error::Error for NotPrepared {}
 
 /// Makes whatever workers need of a snapshot before it is published. What was made for the snapshot before it and has
 /// not changed stays.
 ///
 /// # Errors
-/// What the crypto library does not take; then the snapshot must not be published.
-pub fn prepare(snapshot: &Snapshot, common: &Common) -> Result<(), NotPrepared> {
+/// What cannot be used and why, in one plain sentence; then the snapshot must not be published.
+pub fn prepare(snapshot: &Snapshot, common: &Common) -> Result<(), String> {
     for listener in &snapshot.listeners {
         let Some(termination) = &listener.tls else { continue };
         if context(termination).is_none() {
             let context = ServerContext::new(termination, &common.provider, &common.tickets);
-            let context = context
-                .map_err(|because| NotPrepared { whose: format!("listener {}", listener.name), because })?;
+            let context =
+                context.map_err(|why| format!("the `tls` of the listener `{}`: {why}", listener.name))?;
             termination.prepared.fill(Arc::new(context));
         }
     }
@@ -153,6 +144,23 @@ pub(crate) async fn accept(
         handshake::as_server(stream.raw(), conn, early.filled(), is_over).await
     };
     let session = handshake.await.map_err(refused)?;
+    stream.secure(session);
+    Ok(())
+}
+
+/// The TLS handshake with a backend; `is_over` says, and sees to it that it is asked again, when it takes too long.
+///
+/// # Errors
+/// Why there is no session.
+#[cfg_attr(not(test), expect(dead_code, reason = "no pool speaks TLS yet"))]
+pub(crate) async fn connect(
+    stream: &mut Stream,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    is_over: impl FnMut(&Context<'_>) -> bool,
+) -> Result<(), Failure> {
+    let conn = UnbufferedClientConnection::new(config, name)?;
+    let session = handshake::as_client(stream.raw(), conn, is_over).await?;
     stream.secure(session);
     Ok(())
 }

@@ -171,23 +171,28 @@ async fn shake<D: Side>(
             }
             Ok(Next::Wait) => {
                 inbox.settle();
-                let read = poll_fn(|cx| loop {
-                    match tcp.poll_read_ready(cx) {
-                        Poll::Ready(Ok(())) => {}
-                        Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Io(error))),
-                        Poll::Pending if is_over(cx) => return Poll::Ready(Err(Failure::TooLong)),
-                        Poll::Pending => return Poll::Pending,
-                    }
-                    let space = inbox.space();
-                    if space.is_empty() {
-                        let error = rustls::Error::General("a TLS message is too long".to_owned());
-                        return Poll::Ready(Err(error.into()));
-                    }
-                    match receive(tcp, space) {
-                        Some(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
-                        Some(Ok(count)) => return Poll::Ready(Ok(inbox.filled_by(count))),
-                        Some(Err(error)) => return Poll::Ready(Err(Failure::Io(error))),
-                        None => inbox.settle(),
+                let read = poll_fn(|cx| {
+                    loop {
+                        match tcp.poll_read_ready(cx) {
+                            Poll::Ready(Ok(())) => {}
+                            Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::Io(error))),
+                            Poll::Pending if is_over(cx) => return Poll::Ready(Err(Failure::TooLong)),
+                            Poll::Pending => return Poll::Pending,
+                        }
+                        let space = inbox.space();
+                        if space.is_empty() {
+                            let error = rustls::Error::General("a TLS message is too long".to_owned());
+                            return Poll::Ready(Err(error.into()));
+                        }
+                        match receive(tcp, space) {
+                            Some(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
+                            Some(Ok(count)) => {
+                                inbox.filled_by(count);
+                                return Poll::Ready(Ok(()));
+                            }
+                            Some(Err(error)) => return Poll::Ready(Err(Failure::Io(error))),
+                            None => inbox.settle(),
+                        }
                     }
                 });
                 read.await?;
@@ -198,8 +203,14 @@ async fn shake<D: Side>(
                 return Ok(asked);
             }
             Err(error) => {
-                // The other end is told why, if it listens.
-                while let (_, Ok(Next::Go | Next::Say)) = step(conn, &mut [], &mut out, &mut early) {}
+                // The other end is told why, if it listens. As long as there is something to be said, nothing is read.
+                while conn.wants_write() {
+                    let (used, said) = step(conn, inbox.records_mut(), &mut out, &mut early);
+                    inbox.consume(used);
+                    if said.is_err() {
+                        break;
+                    }
+                }
                 _ = send_all(tcp, &out, &mut is_over).await;
                 return Err(error.into());
             }

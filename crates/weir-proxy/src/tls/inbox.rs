@@ -62,7 +62,8 @@ impl Inbox {
 
     fn shift(&mut self, by: usize) {
         (self.start, self.end) = (self.start - by, self.end - by);
-        self.content = if self.content.is_empty() { 0..0 } else { self.content.start - by..self.content.end - by };
+        self.content =
+            if self.content.is_empty() { 0..0 } else { self.content.start - by..self.content.end - by };
     }
 
     /// Says that so many bytes were put into [`Inbox::space`].

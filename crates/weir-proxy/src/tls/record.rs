@@ -148,7 +148,12 @@ impl Keys {
     }
 
     /// Seals one record of at most [`MOST_CONTENT`] bytes into the front of `out`; returns its length.
-    pub(super) fn seal(&mut self, kind: u8, content: Content<'_, '_>, out: &mut [u8]) -> Result<usize, Broken> {
+    pub(super) fn seal(
+        &mut self,
+        kind: u8,
+        content: Content<'_, '_>,
+        out: &mut [u8],
+    ) -> Result<usize, Broken> {
         let size = content.length;
         let total = size + self.expansion();
         let (header, rest) = out[..total].split_at_mut(HEADER);

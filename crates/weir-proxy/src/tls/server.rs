@@ -96,7 +96,10 @@ fn client_verifier(
 }
 
 /// A certificate and its key as rustls wants them.
-pub(super) fn certified(certificate: &Certificate, provider: &CryptoProvider) -> Result<CertifiedKey, String> {
+pub(super) fn certified(
+    certificate: &Certificate,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, String> {
     let chain = certificate.chain.iter().map(|part| CertificateDer::from(part.to_vec())).collect();
     let key = match &certificate.key {
         PrivateKey::Pkcs1(key) => PrivateKeyDer::Pkcs1(key.to_vec().into()),
@@ -143,7 +146,9 @@ impl Resolver {
         let Some(name) = name else { return &self.first };
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         let wildcard = || self.find(&name[name.find('.').filter(|dot| *dot > 0)?..]);
-        self.find(&name).or_else(wildcard).unwrap_or(&self.first)
+        // No name begins with a dot: that is how wildcards are kept.
+        let exact = if name.starts_with('.') { None } else { self.find(&name) };
+        exact.or_else(wildcard).unwrap_or(&self.first)
     }
 }
 
@@ -152,5 +157,66 @@ impl ResolvesServerCert for Resolver {
         let name = hello.server_name();
         ASKED.set(name.map(Box::from));
         Some(self.choose(name).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_testkit::Authority;
+
+    use super::{super::tests::certificate, *};
+
+    #[test]
+    fn the_name_chooses_the_certificate() {
+        let authority = Authority::new("Root");
+        let named = [&["a.test", "*.b.test"][..], &["b.test", "c.b.test", "a.test"], &["*.test"]];
+        let made: Vec<_> = named.iter().map(|names| certificate(&authority.server(names), names)).collect();
+        let resolver = Resolver::new(&made, &rustls::crypto::aws_lc_rs::default_provider()).unwrap();
+        let chosen = |name: Option<&str>| {
+            let chosen = &resolver.choose(name).cert[0];
+            made.iter().position(|certificate| *certificate.chain[0] == **chosen).unwrap()
+        };
+        let rows = [
+            (Some("a.test"), 0),
+            (Some("A.TEST"), 0),
+            (Some("a.test."), 0),
+            (Some("x.b.test"), 0),
+            (Some("c.b.test"), 1),
+            (Some("b.test"), 1),
+            (Some("y.test"), 2),
+            (Some("x.y.test"), 0),
+            (Some("test"), 0),
+            (Some(".test"), 0),
+            (Some("elsewhere"), 0),
+            (None, 0),
+        ];
+        for (name, expected) in rows {
+            assert_eq!(chosen(name), expected, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn who_proved_less_has_other_rules() {
+        let auth = |authority: &[u8], required| ClientAuth { authorities: vec![authority.into()], required };
+        let all = [
+            rules(None),
+            rules(Some(&auth(b"one", true))),
+            rules(Some(&auth(b"one", false))),
+            rules(Some(&auth(b"two", true))),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[..index].contains(one));
+        }
+        assert_eq!(rules(Some(&auth(b"one", true))), all[1]);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let authority = Authority::new("Root");
+        let (mut one, two) = (authority.server(&["a.test"]), authority.server(&["a.test"]));
+        one.key = two.key;
+        let mixed = certificate(&one, &["a.test"]);
+        let error = Resolver::new(&[mixed], &rustls::crypto::aws_lc_rs::default_provider()).unwrap_err();
+        assert!(error.starts_with("a.test: the certificate and its key cannot be used"), "{error}");
     }
 }

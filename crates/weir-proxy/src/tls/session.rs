@@ -16,9 +16,7 @@ use std::{
 };
 
 use rustls::{
-    AlertDescription, ConnectionTrafficSecrets,
-    client::ClientConnectionData,
-    kernel::KernelConnection,
+    AlertDescription, ConnectionTrafficSecrets, client::ClientConnectionData, kernel::KernelConnection,
     server::ServerConnectionData,
 };
 use tokio::net::TcpStream;
@@ -459,7 +457,10 @@ impl Inner {
     #[cold]
     fn renew_keys(&mut self) -> Result<(), Broken> {
         if self.version == Version::Tls12 {
-            return Err(Broken::new(AlertDescription::CloseNotify, "the keys of a TLS 1.2 session are worn out"));
+            return Err(Broken::new(
+                AlertDescription::CloseNotify,
+                "the keys of a TLS 1.2 session are worn out",
+            ));
         }
         // It does not ask the other end for the same.
         let message = [KEY_UPDATE, 0, 0, 1, 0];

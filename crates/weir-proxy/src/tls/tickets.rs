@@ -17,7 +17,7 @@ use rustls::server::ProducesTickets;
 use crate::clock;
 
 /// How long a key seals tickets, in seconds; it opens them for as long again.
-pub const PERIOD: u64 = 12 * 3600;
+pub(super) const PERIOD: u64 = 12 * 3600;
 /// What says which key a ticket is sealed with.
 const NAME: usize = 16;
 const KEY: usize = 32;
