@@ -6,8 +6,10 @@
 // 1. Connections arrive.
 pub mod listener;
 
-// 2. What a client connection is.
+// 2. What a client connection is, and what comes before its protocol.
 mod conn;
+mod opening;
+pub mod tls;
 
 // 3. What travels on it: bytes, or requests.
 mod http;
@@ -31,6 +33,5 @@ mod io;
 mod relay;
 pub mod telemetry;
 mod timer;
-pub mod tls;
 mod view;
 pub mod worker;

@@ -9,6 +9,7 @@
 //! opened by [`Session`] with the keys that came of it, in place and without allocation.
 
 mod handshake;
+pub(crate) mod hello;
 mod inbox;
 mod outbox;
 mod record;

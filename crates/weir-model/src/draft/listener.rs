@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ConnectionsDraft, RouteDraft, Setting, Text};
+use super::{ConnectionsDraft, RouteDraft, Setting, TerminationDraft, Text};
 use crate::{
     listener::{DotSegments, DoubleSlash, EncodedSlash, Protocol},
     time::Millis,
@@ -19,6 +19,8 @@ pub struct ListenerDraft {
     pub binds: Vec<Text>,
     /// What it speaks.
     pub protocol: Setting<Protocol>,
+    /// The TLS that ends here.
+    pub tls: Setting<TerminationDraft>,
     /// Its time-outs.
     pub timeouts: TimeoutsDraft,
     /// What one client may ask of it.
@@ -48,6 +50,7 @@ pub struct ListenerDraft {
 #[expect(missing_docs, reason = "named and documented as in the compiled listener")]
 pub struct TimeoutsDraft {
     pub header: Setting<Millis>,
+    pub handshake: Setting<Millis>,
     pub idle: Setting<Millis>,
     pub body_idle: Setting<Millis>,
     /// Bytes per second; 0 is none.

@@ -19,10 +19,7 @@ use crate::{
 
 /// Line ends that may precede a request line (RFC 9112 section 2.2 asks for one).
 const MOST_LEADING_BYTES: usize = 16;
-/// Bytes that are read and thrown away before a connection with an unread request is closed.
-const MOST_LINGER: usize = 256 * 1024;
-
-/// How long the end of a connection may take.
+/// How long a client may take to read the end of the answer, with a request of its own unread.
 const LINGER: Millis = Millis::secs(2);
 
 /// What becomes of the connection after an exchange.
@@ -50,8 +47,8 @@ pub(crate) async fn serve(conn: Conn) {
         match after {
             After::Keep => {}
             After::Close if conn.stream.finish() => return,
-            After::Close => return Box::pin(finish(&conn)).await,
-            After::Linger => return Box::pin(linger(&conn)).await,
+            After::Close => return Box::pin(conn.finish(LINGER)).await,
+            After::Linger => return Box::pin(conn.linger(LINGER)).await,
             After::Reset => return conn.stream.abort(),
         }
     }
@@ -173,33 +170,6 @@ pub(crate) async fn read_head(
 fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
     let line = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit)]);
     if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
-}
-
-/// Ends our direction, if the client takes what is left to be said.
-async fn finish(conn: &Conn) {
-    _ = conn.timer.limit(LINGER, poll_fn(|cx| conn.stream.poll_finish(cx))).await;
-}
-
-/// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
-/// might never see the answer (RFC 9112 section 9.6).
-async fn linger(conn: &Conn) {
-    finish(conn).await;
-    let mut room = conn.worker.spare.buffer();
-    conn.timer.set_after(LINGER);
-    let mut left = MOST_LINGER;
-    while left > 0 {
-        let read = poll_fn(|cx| match conn.stream.poll_fill(cx, &mut room) {
-            Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Ok(0)),
-            other => other,
-        });
-        match read.await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => {
-                room.consume(count);
-                left = left.saturating_sub(count);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

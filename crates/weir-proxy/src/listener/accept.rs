@@ -25,9 +25,8 @@ use crate::{
     error::is_exhaustion,
     http,
     io::Stream,
-    l4,
-    telemetry::{Failure, Level},
-    tls,
+    l4, opening,
+    telemetry::Level,
     worker::{Phase, Worker},
 };
 
@@ -181,42 +180,12 @@ fn serve(worker: &Rc<Worker>, key: &BindKey, entrance: &mut Rc<Entrance>, stream
     }
     let conn = Conn::new(worker.clone(), entrance.clone(), stream, peer);
     if entrance.listener().tls.is_some() {
-        drop(tokio::task::spawn_local(open(conn)));
+        drop(tokio::task::spawn_local(opening::serve(conn)));
         return;
     }
     match entrance.protocol() {
         Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn))),
-        Protocol::Tcp | Protocol::Tls => drop(tokio::task::spawn_local(l4::serve(conn))),
-    }
-}
-
-/// How long a handshake may take.
-const HANDSHAKE: Millis = Millis::secs(10);
-
-/// Serves a connection that begins with TLS.
-async fn open(mut conn: Conn) {
-    let (listener, protocol) = {
-        let (_, listener) = conn.scene();
-        let protocol = listener.protocol;
-        (listener, protocol)
-    };
-    // Nothing is published that was not prepared.
-    let Some(context) = listener.tls.as_deref().and_then(tls::context) else { return };
-    let (early, deadline) = (conn.worker.spare.buffer(), clock::now() + HANDSHAKE);
-    let shaken = Box::pin(tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline)).await;
-    if let Err(error) = shaken {
-        let counters = conn.own_counters();
-        counters.codes.count(0);
-        counters.rejected.count(error.cause as usize);
-        let (client, listener) = (conn.peer, &*listener.name);
-        let (route, pool, backend) = ("", "", "");
-        let failure =
-            Failure { error: &error, client, listener, route, pool, backend, request: b"", status: 0 };
-        return conn.worker.journal.fail(failure);
-    }
-    drop((listener, context));
-    match protocol {
-        Protocol::Http | Protocol::Https => http::serve(conn).await,
-        Protocol::Tcp | Protocol::Tls => l4::serve(conn).await,
+        Protocol::Tcp => drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer()))),
+        Protocol::Tls => drop(tokio::task::spawn_local(opening::serve(conn))),
     }
 }

@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use weir_model::simulate::Outcome;
 
 const WIDTH: f64 = 820.0;
-const HEIGHT: f64 = 480.0;
+const HEIGHT: f64 = 490.0;
 // Where the plot itself begins and ends.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = 660.0;
-const TOP: f64 = 60.0;
-const BOTTOM: f64 = 430.0;
+const TOP: f64 = 70.0;
+const BOTTOM: f64 = 440.0;
 /// Quantiles that have a line and a label.
 const MARKS: [(f64, &str); 5] = [(0.0, "0"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.5, "50 %")];
 /// The last quantile, as the power of ten of what is beyond it.
@@ -40,10 +40,12 @@ pub(super) fn chart(what: &str, outcomes: &[&Outcome]) -> String {
                 format!("{:.1},{:.1}", x(quantile), scale.y(outcome.quantile_ms(quantile)))
             })
             .collect();
+        // Policies that do alike lie on top of each other: what is below shows on both sides of what is above.
+        let width = 1.5 + 0.8 * (outcomes.len() - 1 - number) as f64;
         line(
             &mut out,
             format_args!(
-                "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash} points=\"{}\"/>",
+                "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width:.1}\"{dash} points=\"{}\"/>",
                 points.join(" ")
             ),
         );
@@ -73,9 +75,31 @@ fn line(out: &mut String, text: std::fmt::Arguments<'_>) {
 /// What was simulated, in lines that fit.
 fn title(out: &mut String, what: &str) {
     let escaped = what.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let lines = escaped.split("; ");
+    let lines = escaped.split("; ").flat_map(wrapped);
     for (number, text) in lines.enumerate() {
         line(out, format_args!("<text x=\"{LEFT}\" y=\"{}\">{text}</text>", 18 + 16 * number));
+    }
+}
+
+/// A sentence in two where it is too long for the chart, parted at a comma.
+fn wrapped(text: &str) -> impl Iterator<Item = &str> {
+    /// Letters that are certain to fit.
+    const FITS: usize = 110;
+    let comma = text.match_indices(", ").map(|(place, _)| place).take_while(|place| *place < FITS).last();
+    let (first, rest) = match comma.filter(|_| text.len() > FITS) {
+        Some(place) => (&text[..=place], Some(text[place + 1..].trim_start())),
+        None => (text, None),
+    };
+    std::iter::once(first).chain(rest)
+}
+
+/// A time in as few letters as it takes.
+fn time(millis: f64) -> String {
+    match millis {
+        1e6.. => format!("{:.0} s", millis / 1e3),
+        1e3.. => format!("{} s", millis / 1e3),
+        1.0.. => format!("{millis} ms"),
+        _ => format!("{} µs", (millis * 1e3).round()),
     }
 }
 
@@ -125,9 +149,10 @@ impl Scale {
                 out,
                 format_args!(
                     "<line x1=\"{LEFT}\" x2=\"{RIGHT}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>\
-                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{millis} ms</text>",
+                 <text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
                     LEFT - 6.0,
-                    y + 4.0
+                    y + 4.0,
+                    time(millis)
                 ),
             );
             power += 1.0;
