@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, fmt, io};
 
+use crate::tls;
+
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -184,6 +186,9 @@ impl ProxyError {
 
     /// A failure of reading from or writing to a backend that had been connected.
     pub fn from_backend(error: &io::Error) -> Self {
+        if let Some(refusal) = tls::afterthought(error) {
+            return refusal;
+        }
         Self { cause: Cause::BackendReset, detail: Cow::Owned(error.to_string()) }
     }
 

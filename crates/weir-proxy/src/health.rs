@@ -17,7 +17,12 @@ use weir_model::{
     pool::Endpoint,
 };
 
-use crate::{io::Stream, proxy_header};
+use crate::{
+    error::Cause,
+    io::Stream,
+    proxy_header,
+    tls::{self, Carries},
+};
 
 /// Asks `address` what `check` asks, on the way that leads to the backend. Says what
 /// was answered, or why that is not what was expected, in words without a full stop.
@@ -34,17 +39,25 @@ pub async fn probe(check: &HealthCheck, address: &Address, way: &Way) -> Result<
     // An atomic only so that the future may move between threads.
     let connected = AtomicBool::new(false);
     let asked = async {
-        let stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
+        let mut stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
         connected.store(true, Ordering::Relaxed);
         if let Some(sent) = &way.send_proxy {
             let mut header = Vec::new();
             proxy_header::own(sent, &mut header);
-            stream.write_all(&header).await.map_err(|error| not_connected(&error))?;
+            stream.send(&header).await.map_err(|error| not_connected(&error))?;
         }
         match &check.probe {
             Probe::Tcp | Probe::Udp(_) => Ok("accepts connections".to_owned()),
-            Probe::Tls => Err("TODO".to_owned()),
-            Probe::Http(question) => http::ask(&stream, question, &host(&way.endpoint)).await,
+            Probe::Tls => {
+                secure(&mut stream, address, way, Carries::Bytes).await?;
+                Ok("finished a TLS handshake".to_owned())
+            }
+            Probe::Http(question) => {
+                if way.tls.is_some() {
+                    secure(&mut stream, address, way, Carries::Requests).await?;
+                }
+                http::ask(&mut stream, question, &host(&way.endpoint)).await
+            }
         }
     };
     match timeout(check.timeout.duration(), asked).await {
@@ -52,6 +65,21 @@ pub async fn probe(check: &HealthCheck, address: &Address, way: &Way) -> Result<
         Err(_) if connected.load(Ordering::Relaxed) => Err(format!("no answer within {}", check.timeout)),
         Err(_) => Err(format!("no connection within {}", check.timeout)),
     }
+}
+
+/// A handshake as the pool says it; where it says nothing, there is nothing to verify by.
+async fn secure(stream: &mut Stream, address: &Address, way: &Way, carries: Carries) -> Result<(), String> {
+    let client = match &way.tls {
+        Some(origination) => tls::client(origination).ok_or("its TLS was not prepared")?,
+        None => tls::anybody()?,
+    };
+    client.secure(stream, (&way.endpoint, address), carries).await.map_err(|error| {
+        let what = match error.cause {
+            Cause::BackendTlsVerify => "its certificate cannot be trusted",
+            _ => "no TLS could be agreed on",
+        };
+        format!("{what}: {}", error.detail)
+    })
 }
 
 /// What the Host field says.

@@ -23,7 +23,8 @@ use weir_model::{
     tls::{Certificate, Origination, PrivateKey},
 };
 
-use super::trust::{Unverified, Verified};
+use super::trust::{Unverified, Verified, failed};
+use crate::{error::ProxyError, io::Stream};
 
 /// Sessions that are remembered for each address.
 const SESSIONS: usize = 32;
@@ -98,8 +99,24 @@ impl Client {
         Ok(Self { base, server_name: server_name.transpose()?, by_address: Mutex::default() })
     }
 
+    /// The handshake on a connection that was made to a backend.
+    ///
+    /// # Errors
+    /// If no TLS could be agreed on, or the certificate of the backend is not believed.
+    pub(crate) async fn secure(
+        &self,
+        stream: &mut Stream,
+        (endpoint, address): (&Endpoint, &Address),
+        carries: Carries,
+    ) -> Result<(), ProxyError> {
+        let name = self.name(endpoint, address);
+        // Whoever asks for the connection sees to its time.
+        let secured = super::connect(stream, self.config(address, carries), name.clone(), |_| false).await;
+        secured.map_err(|failure| failed(&failure, &name))
+    }
+
     /// What a connection to this address is made with.
-    pub(crate) fn config(&self, address: &Address, carries: Carries) -> Arc<ClientConfig> {
+    fn config(&self, address: &Address, carries: Carries) -> Arc<ClientConfig> {
         let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (address.clone(), carries);
         if let Some(config) = by_address.get(&key) {
@@ -118,7 +135,7 @@ impl Client {
 
     /// The name that is asked for and verified at a backend: that of `tls.sni`, else its host name, else its address, which
     /// cannot be asked for, but is verified.
-    pub(crate) fn name(&self, endpoint: &Endpoint, address: &Address) -> ServerName<'static> {
+    fn name(&self, endpoint: &Endpoint, address: &Address) -> ServerName<'static> {
         if let Some(name) = &self.server_name {
             return name.clone();
         }

@@ -1,6 +1,6 @@
 //! Whether the certificate of a backend is believed, and why not in plain words.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use rustls::{
     AlertDescription, CertificateError, DigitallySignedStruct, Error, InvalidMessage, RootCertStore,
@@ -15,6 +15,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
+use super::{Failure, session::said};
 use crate::{
     error::{Cause, ProxyError},
     telemetry::timestamp,
@@ -137,8 +138,41 @@ impl ServerCertVerifier for Unverified {
 
 /// Why no TLS could be agreed on with a backend. `name` is what its certificate had to be for.
 #[cold]
-pub(crate) fn refused(error: &Error, name: &ServerName<'_>) -> ProxyError {
-    let (cause, detail) = match error {
+pub(super) fn failed(failure: &Failure, name: &ServerName<'_>) -> ProxyError {
+    let (cause, detail) = match failure {
+        Failure::TooLong => (Cause::BackendConnectTimeout, "in the TLS handshake".to_owned()),
+        Failure::Closed | Failure::Tls(Error::AlertReceived(AlertDescription::CloseNotify)) => {
+            (Cause::BackendTlsHandshake, "it closed the connection in the handshake".to_owned())
+        }
+        Failure::Io(error) => {
+            (Cause::BackendTlsHandshake, format!("the connection broke in the handshake: {error}"))
+        }
+        Failure::Tls(error) => refused(error, name),
+    };
+    ProxyError { cause, detail: detail.into() }
+}
+
+/// What a backend thinks of us only once the handshake is over, as TLS 1.3 has it with client certificates.
+#[cold]
+pub(crate) fn afterthought(error: &io::Error) -> Option<ProxyError> {
+    let alert = said(error)?;
+    let of_certificates = matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError
+    );
+    of_certificates.then(|| ProxyError { cause: Cause::BackendTlsHandshake, detail: alerted(alert).into() })
+}
+
+fn refused(error: &Error, name: &ServerName<'_>) -> (Cause, String) {
+    match error {
         Error::InvalidCertificate(why) => (Cause::BackendTlsVerify, untrusted(why, name)),
         Error::AlertReceived(alert) => (Cause::BackendTlsHandshake, alerted(*alert)),
         Error::InvalidMessage(
@@ -154,8 +188,7 @@ pub(crate) fn refused(error: &Error, name: &ServerName<'_>) -> ProxyError {
             (Cause::BackendTlsHandshake, format!("it has no version or cipher in common with weir: {why:?}"))
         }
         other => (Cause::BackendTlsHandshake, other.to_string()),
-    };
-    ProxyError { cause, detail: detail.into() }
+    }
 }
 
 /// Why a certificate is not believed.

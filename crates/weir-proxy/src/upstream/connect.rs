@@ -1,6 +1,6 @@
 //! Connecting to a backend.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use weir_model::{
     listener::Address,
@@ -15,7 +15,7 @@ use crate::{
     error::{Cause, ProxyError},
     io::Stream,
     proxy_header::{self, Told},
-    tls::Carries,
+    tls::{self, Carries},
     worker::Worker,
 };
 
@@ -39,15 +39,26 @@ pub(crate) async fn connect(
     let address = address(worker, backend)?;
     backend.status.shards.of(worker.index).connects.add(1);
     let length = pool.connect_timeout.min(until.since(clock::now()));
+    let connected = Cell::new(false);
     let connecting = async {
-        let stream = Stream::connect(&address).await.map_err(|error| ProxyError::from_connect(&error))?;
+        let mut stream = Stream::connect(&address).await.map_err(|error| ProxyError::from_connect(&error))?;
+        connected.set(true);
         if let Some(sent) = &pool.send_proxy {
             Box::pin(introduce(errand, sent, &stream)).await?;
         }
+        if let Some(origination) = &pool.tls {
+            // Nothing is published that was not prepared.
+            let unprepared = ProxyError::with(Cause::BackendTlsHandshake, "it was not prepared");
+            let client = tls::client(origination).ok_or(unprepared)?;
+            let to = (&backend.endpoint, &address);
+            Box::pin(client.secure(&mut stream, to, errand.carries)).await?;
+        }
         Ok::<_, ProxyError>(stream)
     };
-    let connected = conn.timer.limit(length, connecting).await;
-    let stream = connected.map_err(|_| ProxyError::new(Cause::BackendConnectTimeout))??;
+    let stream = conn.timer.limit(length, connecting).await.map_err(|_| {
+        let detail = if connected.get() && pool.tls.is_some() { "in the TLS handshake" } else { "" };
+        ProxyError::with(Cause::BackendConnectTimeout, detail)
+    })??;
     let now = clock::now();
     let owner = pool.send_proxy.as_ref().map(|_| Rc::downgrade(conn.token()));
     Ok(Upstream { stream, opened: now, idle_since: Moment(0), requests: 0, owner })
@@ -60,10 +71,13 @@ async fn introduce(errand: &Errand<'_>, sent: &SendProxy, stream: &Stream) -> Re
         b"" => conn.identity(),
         given => given,
     });
+    let facts = conn.stream.facts();
+    let hello = conn.hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+    let authority = facts.and_then(|facts| facts.server_name.as_deref()).or(hello);
     let told = Told {
         ends: conn.stream.local_address().ok().map(|own| (conn.peer, own)),
-        alpn: None,
-        authority: conn.hello.as_ref().and_then(|hello| hello.server_name.as_deref()).map(str::as_bytes),
+        alpn: facts.and_then(|facts| facts.alpn.as_deref()),
+        authority: authority.map(str::as_bytes),
         unique_id,
     };
     let mut header = Vec::new();

@@ -34,5 +34,6 @@ mod sticky;
 mod tcp;
 mod tiers;
 mod timeouts;
+mod tls_backend;
 mod unix;
 mod upgrade;

@@ -4,7 +4,10 @@ use rustls::{ClientConnection, Error, HandshakeKind, ServerConfig, ServerConnect
 use weir_testkit::{Authority, Issued, Wanted};
 
 use super::*;
-use crate::{error::Cause, tls::trust::refused};
+use crate::{
+    error::Cause,
+    tls::{Failure, trust::failed},
+};
 
 fn origination(authority: Option<&Authority>) -> Origination {
     Origination {
@@ -72,7 +75,7 @@ fn outcome(client: &Client, backend: &str, issued: &Issued) -> Result<HandshakeK
     let name = client.name(&endpoint, &address);
     let config = client.config(&address, Carries::Requests);
     shake(config, name.clone(), &server(issued)).map_err(|error| {
-        let error = refused(&error, &name);
+        let error = failed(&Failure::Tls(error), &name);
         assert_eq!(error.cause, Cause::BackendTlsVerify, "{error}");
         error.to_string()
     })
