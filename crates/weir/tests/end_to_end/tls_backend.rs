@@ -1,8 +1,8 @@
 //! TLS to backends: who is believed, what is said of those who are not, and what is carried.
 
 use weir_testkit::{
-    Answer, Authority, BlackHole, End, FakeBackend, Folder, Issued, Message, RawClient, TlsServer, TlsVersion,
-    Wanted, wait_until,
+    Answer, Authority, BlackHole, End, FakeBackend, Folder, Issued, Message, RawClient, TlsServer,
+    TlsVersion, Wanted, wait_until,
 };
 
 use crate::support::{Setup, Weir};
@@ -61,7 +61,8 @@ fn requests_and_answers_are_carried_over_one_connection() {
             assert!(client.get("/").text().starts_with("GET / HTTP/1.1\r\n"));
         }
         let body = "x".repeat(300_000);
-        client.send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        client
+            .send(format!("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
         assert!(client.final_response("POST").text().ends_with(&body));
         assert_eq!(backend.accepted(), 1);
         let facts = &backend.handshakes()[0];
@@ -78,9 +79,7 @@ fn a_name_is_asked_for_if_there_is_one() {
     assert_eq!(get(&weir).text(), "fine");
     assert_eq!(backend.handshakes()[0].server_name.as_deref(), Some("app.test"));
     // The host name of the backend serves as well.
-    let port = backend.address().port();
     let named = TlsServer::new(&world.root.server(&["localhost"]));
-    drop(backend);
     let backend = FakeBackend::tls(&named, Answer::ok("named"));
     let text = format!(
         "listeners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }} }}\n\
@@ -91,7 +90,6 @@ fn a_name_is_asked_for_if_there_is_one() {
     let weir = Weir::from_text(&text);
     wait_until("its name is resolved", || get(&weir).text() == "named");
     assert_eq!(backend.handshakes()[0].server_name.as_deref(), Some("localhost"));
-    let _ = port;
 }
 
 #[test]
@@ -101,7 +99,10 @@ fn a_certificate_that_is_not_believed_is_refused_in_plain_words() {
         (world.root.issue(Wanted::server(LOCAL).over()), "it expired on 2021-06-01"),
         (world.root.issue(Wanted::server(LOCAL).early()), "it is not valid before 2090-01-01"),
         (world.root.server(&["other.test"]), "it is for other.test and not for 127.0.0.1"),
-        (Authority::new("Others").server(LOCAL), "it is signed by an unknown authority: give its CA in `tls.ca`"),
+        (
+            Authority::new("Others").server(LOCAL),
+            "it is signed by an unknown authority: give its CA in `tls.ca`",
+        ),
         (world.root.issue(Wanted::client("127.0.0.1")), "it was not issued for servers"),
     ] {
         let backend = FakeBackend::tls(&TlsServer::new(&issued), Answer::ok("never"));
@@ -172,8 +173,7 @@ fn who_speaks_no_tls_or_nothing_at_all_is_told_apart() {
     let mute = FakeBackend::custom(|mut connection| {
         let _ = connection.read_to_end();
     });
-    let weir =
-        Setup::http(&[mute.address()]).pool(&world.tls("")).pool("connect_timeout: 200ms").start();
+    let weir = Setup::http(&[mute.address()]).pool(&world.tls("")).pool("connect_timeout: 200ms").start();
     assert_eq!(get(&weir).status(), 504);
     assert!(last_error(&weir).contains("TLS handshake"), "{}", last_error(&weir));
     let hole = BlackHole::new();
@@ -261,9 +261,8 @@ fn an_upgrade_leads_through_tls() {
     let world = World::new();
     let backend = FakeBackend::tls_custom(&world.server(), |mut connection| {
         let _ = connection.read_head();
-        connection.send(
-            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
-        );
+        connection
+            .send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
         loop {
             let bytes = connection.read_exact(1);
             if bytes.is_empty() || !connection.send(bytes.to_ascii_uppercase()) {
@@ -304,7 +303,8 @@ fn a_check_may_be_content_with_a_handshake() {
     let world = World::new();
     let check = "health: { tls: {}, interval: 50ms, fall: 1 }";
     // Without `tls` in the pool there is nothing to verify by.
-    let stranger = FakeBackend::tls(&TlsServer::new(&Authority::new("Others").server(&["x.test"])), Answer::close());
+    let stranger =
+        FakeBackend::tls(&TlsServer::new(&Authority::new("Others").server(&["x.test"])), Answer::close());
     let up = |weir: &Weir| weir.app().snapshot().pools[0].backends[0].is_eligible();
     let weir = Setup::tcp(&[stranger.address()]).pool(check).start();
     wait_until("the check has passed", || up(&weir));
@@ -358,8 +358,7 @@ fn a_header_about_the_client_stands_before_tls() {
         connection.send(line);
         let _ = connection.read_to_end();
     });
-    let weir =
-        Setup::http(&[backend.address()]).pool(&world.tls("")).pool("send_proxy_protocol: v1").start();
+    let weir = Setup::http(&[backend.address()]).pool(&world.tls("")).pool("send_proxy_protocol: v1").start();
     let said = get(&weir).text();
     assert!(said.starts_with("PROXY TCP4 127.0.0.1 127.0.0.1 "), "{said}");
 }

@@ -5,17 +5,12 @@ use std::{net::IpAddr, sync::Arc};
 use super::value;
 use crate::{
     draft::{OriginationDraft, PoolDraft, Text},
-    pool::{Backend, Endpoint},
     problem::Problem,
     tls::Origination,
 };
 
 /// Compiles the `tls` of a pool.
-pub(super) fn origination(
-    pool: &PoolDraft,
-    backends: &[Backend],
-    problems: &mut Vec<Problem>,
-) -> Option<Arc<Origination>> {
+pub(super) fn origination(pool: &PoolDraft, problems: &mut Vec<Problem>) -> Option<Arc<Origination>> {
     let setting = pool.tls.as_ref()?;
     let draft = &setting.value;
     if draft.off {
@@ -24,9 +19,10 @@ pub(super) fn origination(
     let verify = value(&draft.verify, true);
     problems.extend(contradiction(draft));
     let server_name = draft.server_name.as_ref().and_then(|text| super::kept(server_name(text), problems));
-    let nameless = backends.iter().find(|backend| matches!(backend.endpoint, Endpoint::Unix(_)));
+    let nameless = pool.backends.iter().find(|backend| backend.address.value.starts_with("unix:"));
     if let (Some(backend), true, None) = (nameless, verify, &draft.server_name) {
-        let cause = format!("there is no name that the certificate of `{}` has to be for", backend.endpoint);
+        let cause =
+            format!("there is no name that the certificate of `{}` has to be for", backend.address.value);
         problems.push(Problem::error(setting.span, cause, "add `sni: NAME`, the name in its certificate"));
     }
     Some(Arc::new(Origination {

@@ -51,7 +51,7 @@ pub(super) fn pool(
         balance,
         servers,
         zones: members::zones(draft, own_zone, &backends, problems),
-        tls: origination::origination(draft, &backends, problems),
+        tls: origination::origination(draft, problems),
         send_proxy: send_proxy::send_proxy(draft, problems),
         sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
