@@ -203,8 +203,9 @@ impl Handover {
         sockets: Vec<super::SocketRecord>,
         admin: Option<String>,
         backends: Vec<super::BackendRecord>,
+        tickets: Vec<super::TicketRecord>,
     ) -> Self {
-        Self { protocol: PROTOCOL, sockets, admin, backends }
+        Self { protocol: PROTOCOL, sockets, admin, backends, tickets }
     }
 }
 
