@@ -32,6 +32,7 @@ mod shutdown;
 mod start;
 mod sticky;
 mod tcp;
+mod termination;
 mod tiers;
 mod timeouts;
 mod tls_backend;
