@@ -1,12 +1,12 @@
 //! What comes before the protocol of a connection, for listeners that need to know more than where it comes from.
 //!
 //! ```text
-//!  accept ── ClientHello read ──> bytes, the hello first: l4
+//!  accept ── ClientHello read ── its listener found ──> passed through, the hello first: l4
 //! ```
 //!
 //! All of it has to be there within `timeouts.handshake`. Listeners of clear text never come here.
 
-use std::{future::poll_fn, task::Poll};
+use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use weir_model::time::{Millis, Moment};
 
@@ -16,6 +16,7 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError},
     l4,
+    listener::{Group, reached},
     tls::hello::{Alert, Progress, Reader},
 };
 
@@ -41,19 +42,19 @@ enum Parting {
 }
 
 /// Serves a connection from its first byte to its end.
-pub(crate) async fn serve(conn: Conn) {
+pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
     // In a box, so that a connection that has opened does not hold the room for it.
-    let Some((conn, received)) = Box::pin(open(conn)).await else { return };
+    let Some((conn, received)) = Box::pin(open(conn, group)).await else { return };
     l4::serve(conn, received).await;
 }
 
 /// Finds out what the connection is; none if it has ended with that.
-async fn open(mut conn: Conn) -> Option<(Conn, Buffer)> {
+async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Buffer)> {
     let started = clock::micros();
-    let deadline = clock::now() + conn.handshake_timeout();
+    let deadline = clock::now() + group.handshake_timeout();
     let mut received = conn.worker.spare.buffer();
     let opened = match read_hello(&mut conn, &mut received, deadline).await {
-        Ok(()) => is_wanted(&conn),
+        Ok(()) => find_listener(&mut conn, group).and_then(|()| is_wanted(&conn)),
         Err(stop) => Err(stop),
     };
     match opened {
@@ -121,9 +122,28 @@ async fn fill(conn: &Conn, received: &mut Buffer, deadline: Moment) -> Result<()
     }
 }
 
+/// Gives the connection to the listener of its address that takes the name in the hello.
+fn find_listener(conn: &mut Conn, group: Rc<Group>) -> Result<(), Stop> {
+    // What is configured now is what counts.
+    conn.worker.keep_up();
+    let hello = conn.hello.as_deref();
+    let name = hello.and_then(|hello| hello.server_name.as_deref());
+    let Some(entrance) = group.find(name) else {
+        let alert = if name.is_some() { Alert::UNRECOGNIZED_NAME } else { Alert::MISSING_EXTENSION };
+        let detail = hello.map(ToString::to_string).unwrap_or_default();
+        let error = ProxyError { cause: Cause::ClientSniUnknown, detail: detail.into() };
+        return Err(Stop::Refused(error, Parting::Alert(alert)));
+    };
+    if group.is_shared() && reached(&entrance.listener()).is_some() {
+        return Err(Stop::Refused(Cause::ListenerFull.into(), Parting::Reset));
+    }
+    conn.settle(entrance, group);
+    Ok(())
+}
+
 /// Whether anybody takes what is passed through. A client that is not admitted is not even told that nobody does.
 fn is_wanted(conn: &Conn) -> Result<(), Stop> {
-    let (_, listener) = conn.scene();
+    let listener = conn.listener();
     if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
         return Err(Stop::Refused(Cause::ClientDenied.into(), Parting::Reset));
     }

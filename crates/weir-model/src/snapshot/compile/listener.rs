@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, files::Room, kept, route, shared::Shared, value, within};
+use super::{PoolNames, address, condition, files::Room, kept, route, shared::Shared, value, within};
 use crate::{
     draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
         Access, ErrorPage, Listener, ListenerLimits, Networks, Normalize, Protocol, TcpOptions, Timeouts,
     },
     problem::{Located, Problem, Span},
-    route::RouteTable,
+    route::{HostMatch, RouteTable},
     status::Registry,
     time::Millis,
+    tls::Termination,
 };
 
 /// What listeners have in common.
@@ -50,12 +51,15 @@ pub(super) fn listener(
         let cause = format!("`timeouts.handshake` has no meaning for `protocol: {}`", protocol.word());
         problems.push(Problem::error(given.span, cause, "remove it: nothing comes before the protocol here"));
     }
+    let tls: Option<Arc<Termination>> = None;
+    let sni = sni(draft, protocol, tls.is_some(), problems);
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
     Listener {
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
-        tls: None,
+        sni,
+        tls,
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
         trusted_proxies: address::networks(trusted, problems),
@@ -69,6 +73,18 @@ pub(super) fn listener(
         ),
         status: registry.listener(&draft.name.value),
     }
+}
+
+/// The names that it takes.
+fn sni(draft: &ListenerDraft, protocol: Protocol, tls: bool, problems: &mut Vec<Problem>) -> Vec<HostMatch> {
+    if let Some(first) =
+        draft.sni.first().filter(|_| !tls && !matches!(protocol, Protocol::Https | Protocol::Tls))
+    {
+        let cause = format!("`sni` has no meaning for `protocol: {}` without TLS", protocol.word());
+        let remedy = "clients ask for a name when they begin TLS only: remove it, or use `protocol: tls`";
+        problems.push(Problem::error(first.span, cause, remedy));
+    }
+    draft.sni.iter().filter_map(|text| kept(condition::server_name(text), problems)).collect()
 }
 
 fn timeouts(draft: &ListenerDraft, protocol: Protocol) -> Timeouts {

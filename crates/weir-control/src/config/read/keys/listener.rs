@@ -14,6 +14,9 @@ keys! {
              `unix:/run/weir.sock`.";
         "protocol" = Words(&["http", "tcp", "tls"]), Nothing,
             "What is spoken: `http` is HTTP/1.1 with upgrades, `tcp` is bytes of any protocol, `tls` is TLS that is passed on as it is. It has to be given, here or in `defaults`.";
+        "sni" = OneOrMore(&Text), Nothing,
+            "Names that clients ask for when they begin TLS: `a.example`, or `*.a.example` for one or more labels in front. Listeners \
+             can share an address if their names differ; the most specific one wins, and one without `sni` takes the rest. tls only.";
         "trusted_proxies" = Some(&Text), Is("[]"),
             "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
         "allow" = Some(&Text), Nothing,
@@ -33,7 +36,7 @@ keys! {
         "routes" = List(&Map(&ROUTE)), Is("[]"), "What becomes of requests and connections; the first match wins.";
         "pool" = Text, Nothing, "The pool that takes what no route has taken.";
     } later [
-        "sni", "http3", "accept_proxy_protocol", "tls", "kernel", "rate_limit", "forwarding", "interface", "xdp",
+        "http3", "accept_proxy_protocol", "tls", "kernel", "rate_limit", "forwarding", "interface", "xdp",
         "tracking", "fragments", "clamp_mss", "manage_address", "protect", "nat_source",
     ];
     TIMEOUTS = "the `timeouts` of a listener" {
