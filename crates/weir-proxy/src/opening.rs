@@ -8,7 +8,10 @@
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
-use weir_model::time::{Millis, Moment};
+use weir_model::{
+    listener::Protocol,
+    time::{Millis, Moment},
+};
 
 use crate::{
     buffer::{Buffer, LARGE},
@@ -54,7 +57,10 @@ async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Buffer)> {
     let deadline = clock::now() + group.handshake_timeout();
     let mut received = conn.worker.spare.buffer();
     let opened = match read_hello(&mut conn, &mut received, deadline).await {
-        Ok(()) => find_listener(&mut conn, group).and_then(|()| is_wanted(&conn)),
+        Ok(()) => find_listener(&mut conn, group).and_then(|()| match conn.protocol() {
+            Protocol::Tls => is_wanted(&conn),
+            _ => Err(Stop::Refused(Cause::ClientTlsHandshake.into(), Parting::Reset)),
+        }),
         Err(stop) => Err(stop),
     };
     match opened {

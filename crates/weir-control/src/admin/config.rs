@@ -1,5 +1,7 @@
 //! `GET /api/config`: the configuration as it runs, defaults included, in the words of the file. Secrets are hidden.
 
+mod tls;
+
 use serde_json::{Map, Value, json};
 use weir_model::{
     balance::Balance,
@@ -101,6 +103,9 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         },
         "routes": listener.routes.routes().iter().map(|each| route(each, snapshot)).collect::<Vec<_>>(),
     });
+    if let Some(termination) = &listener.tls {
+        told["tls"] = tls::termination(termination);
+    }
     if !listener.protocol.has_requests() {
         told["timeouts"] = json!({ "idle": time(timeouts.idle), "send_idle": time(timeouts.send_idle) });
         if listener.opens() {
@@ -255,6 +260,7 @@ fn pool(pool: &Pool) -> Value {
                 "name": backend.name.to_string(),
                 "address": backend.endpoint.to_string(),
                 "weight": backend.weight,
+                "server_id": backend.server_id.map(|id| id.to_string()),
                 "zone": backend.zone.as_deref(),
                 "backup": backend.backup,
                 "max_connections": limit(backend.max_connections),

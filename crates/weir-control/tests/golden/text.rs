@@ -12,6 +12,7 @@ use weir_model::{
     snapshot::{Logging, Snapshot},
     status::State,
     time::Millis,
+    tls::{Certificate, ClientAuth, PrivateKey, Termination},
 };
 
 /// The whole snapshot.
@@ -51,6 +52,9 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
         let names: Vec<_> = listener.sni.iter().map(ToString::to_string).collect();
         line!(out, "  sni {}", names.join(" "));
     }
+    if let Some(tls) = &listener.tls {
+        termination(out, tls);
+    }
     line!(out, "  {:?}", listener.timeouts);
     line!(out, "  {:?}", listener.limits);
     if !listener.trusted_proxies.is_empty() {
@@ -74,6 +78,26 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     }
     for each in listener.routes.routes() {
         route(out, each, snapshot);
+    }
+}
+
+fn termination(out: &mut String, tls: &Termination) {
+    let alpn: Vec<_> = tls.alpn.iter().map(|name| name.escape_ascii().to_string()).collect();
+    line!(out, "  tls from {:?} alpn {alpn:?}", tls.min_version);
+    for certificate in &tls.certificates {
+        let Certificate { name, chain, key, ocsp, names, not_after } = &**certificate;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/good/");
+        let key = match key {
+            PrivateKey::Pkcs1(_) => "PKCS #1",
+            PrivateKey::Sec1(_) => "SEC 1",
+            PrivateKey::Pkcs8(_) => "PKCS #8",
+        };
+        let (name, chain) = (name.replace(folder, ""), chain.len());
+        line!(out, "    {name} chain of {chain}, key {key}, ocsp {}", ocsp.is_some());
+        line!(out, "      for {names:?} until {not_after}");
+    }
+    if let Some(ClientAuth { authorities, required }) = &tls.client_auth {
+        line!(out, "    clients of {} authorities, required {required}", authorities.len());
     }
 }
 
@@ -170,11 +194,15 @@ fn pool(out: &mut String, pool: &Pool) {
     line!(out, "pool {} {}", pool.name, balance(&pool.balance));
     for backend in &pool.backends {
         let health = backend.status.health().word();
-        let Backend { name, endpoint, weight, state, backup, max_connections, zone, status: _ } = backend;
+        let Backend { name, endpoint, weight, state, backup, max_connections, server_id, zone, status: _ } =
+            backend;
         line!(out, "  backend {name} {endpoint:?} weight {weight} {health}");
         if *backup || *state != State::Active || *max_connections != u32::MAX || zone.is_some() {
             let state = state.word();
             line!(out, "    {state} backup {backup} max connections {max_connections} zone {zone:?}");
+        }
+        if let Some(id) = server_id {
+            line!(out, "    server id {id}");
         }
     }
     if let Some(sticky) = &pool.sticky {

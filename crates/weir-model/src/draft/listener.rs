@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ConnectionsDraft, RouteDraft, Setting, Text};
+use super::{ConnectionsDraft, RouteDraft, Setting, TerminationDraft, Text};
 use crate::{
     listener::{DotSegments, DoubleSlash, EncodedSlash, Protocol},
     time::Millis,
@@ -21,6 +21,8 @@ pub struct ListenerDraft {
     pub protocol: Setting<Protocol>,
     /// Names that clients ask for, as written.
     pub sni: Vec<Text>,
+    /// The TLS that ends here.
+    pub tls: Setting<TerminationDraft>,
     /// Its time-outs.
     pub timeouts: TimeoutsDraft,
     /// What one client may ask of it.

@@ -23,6 +23,7 @@ mod route;
 mod shadow;
 mod share;
 mod shared;
+mod tls;
 mod udp;
 mod usage;
 

@@ -107,6 +107,10 @@ pub(super) fn host(text: &Text) -> Result<HostMatch, Problem> {
 
 /// A pattern for the name that a client asks for when it begins TLS: that of a host, and never an address (RFC 6066 section 3).
 pub(super) fn server_name(text: &Text) -> Result<HostMatch, Problem> {
+    if text.value == "*" {
+        let remedy = "leave `sni` out for every name, and for none";
+        return Err(Problem::error(text.span, "`*` is not a name that clients ask for", remedy));
+    }
     match host(text)? {
         HostMatch::Exact(name) if !address::is_name(&name) || name.parse::<IpAddr>().is_ok() => {
             let cause = format!("`{}` is an address, and clients never ask for one in TLS", text.value);

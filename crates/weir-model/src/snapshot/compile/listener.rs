@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, condition, files::Room, kept, route, shared::Shared, value, within};
+use super::{PoolNames, address, condition, files::Room, kept, route, shared::Shared, tls, value, within};
 use crate::{
     draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
         Access, ErrorPage, Listener, ListenerLimits, Networks, Normalize, Protocol, TcpOptions, Timeouts,
     },
     problem::{Located, Problem, Span},
-    route::{HostMatch, RouteTable},
+    route::RouteTable,
     status::Registry,
     time::Millis,
-    tls::Termination,
 };
 
 /// What listeners have in common.
@@ -39,7 +38,7 @@ pub(super) fn listener(
         problems.push(missing("bind", "add an address: `bind: \":8080\"`"));
     }
     if draft.protocol.is_none() && !draft.broken {
-        problems.push(missing("protocol", "add `protocol: http`, `protocol: tcp` or `protocol: tls`"));
+        problems.push(missing("protocol", "add `protocol: http`, `https`, `tcp` or `tls`"));
     }
     let binds =
         draft.binds.iter().filter_map(|text| kept(address::binds(text), problems)).flatten().collect();
@@ -47,18 +46,24 @@ pub(super) fn listener(
     if draft.protocol.as_ref().is_some_and(|protocol| !protocol.value.has_requests()) {
         refuse_http_keys(written, protocol, problems);
     }
-    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| protocol != Protocol::Tls) {
-        let cause = format!("`timeouts.handshake` has no meaning for `protocol: {}`", protocol.word());
+    let tls = tls::termination(draft, written, problems).map(Arc::new);
+    let has_tls = tls.is_some() || matches!(protocol, Protocol::Https | Protocol::Tls);
+    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| !has_tls) {
+        let cause =
+            format!("`timeouts.handshake` has no meaning for `protocol: {}` without TLS", protocol.word());
         problems.push(Problem::error(given.span, cause, "remove it: nothing comes before the protocol here"));
     }
-    let tls: Option<Arc<Termination>> = None;
-    let sni = sni(draft, protocol, tls.is_some(), problems);
+    if let Some(first) = draft.sni.first().filter(|_| !has_tls) {
+        let cause = format!("`sni` has no meaning for `protocol: {}` without TLS", protocol.word());
+        let remedy = "clients ask for a name when they begin TLS only: remove it, or use `https` or `tls`";
+        problems.push(Problem::error(first.span, cause, remedy));
+    }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
     Listener {
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
-        sni,
+        sni: draft.sni.iter().filter_map(|text| kept(condition::server_name(text), problems)).collect(),
         tls,
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
@@ -73,18 +78,6 @@ pub(super) fn listener(
         ),
         status: registry.listener(&draft.name.value),
     }
-}
-
-/// The names that it takes.
-fn sni(draft: &ListenerDraft, protocol: Protocol, tls: bool, problems: &mut Vec<Problem>) -> Vec<HostMatch> {
-    if let Some(first) =
-        draft.sni.first().filter(|_| !tls && !matches!(protocol, Protocol::Https | Protocol::Tls))
-    {
-        let cause = format!("`sni` has no meaning for `protocol: {}` without TLS", protocol.word());
-        let remedy = "clients ask for a name when they begin TLS only: remove it, or use `protocol: tls`";
-        problems.push(Problem::error(first.span, cause, remedy));
-    }
-    draft.sni.iter().filter_map(|text| kept(condition::server_name(text), problems)).collect()
 }
 
 fn timeouts(draft: &ListenerDraft, protocol: Protocol) -> Timeouts {
