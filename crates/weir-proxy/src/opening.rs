@@ -1,7 +1,8 @@
 //! What comes before the protocol of a connection, for listeners that need to know more than where it comes from.
 //!
 //! ```text
-//!  accept ── ClientHello read ── its listener found ──> passed through, the hello first: l4
+//!  accept ── ClientHello read ── its listener found ──┬─> passed through, the hello first: l4
+//!                                                     └─> handshake ──> http, l4
 //! ```
 //!
 //! All of it has to be there within `timeouts.handshake`. Listeners of clear text never come here.
@@ -18,9 +19,12 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    l4,
+    http, l4,
     listener::{Group, reached},
-    tls::hello::{Alert, Progress, Reader},
+    tls::{
+        self,
+        hello::{Alert, Progress, Reader},
+    },
 };
 
 /// How long a client that is told why it is turned away may take to hear it.
@@ -47,24 +51,28 @@ enum Parting {
 /// Serves a connection from its first byte to its end.
 pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
     // In a box, so that a connection that has opened does not hold the room for it.
-    let Some((conn, received)) = Box::pin(open(conn, group)).await else { return };
-    l4::serve(conn, received).await;
+    let Some((conn, protocol, received)) = Box::pin(open(conn, group)).await else { return };
+    match protocol {
+        Protocol::Http | Protocol::Https => http::serve(conn).await,
+        Protocol::Tcp | Protocol::Tls => l4::serve(conn, received).await,
+    }
 }
 
 /// Finds out what the connection is; none if it has ended with that.
-async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Buffer)> {
+async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Protocol, Buffer)> {
     let started = clock::micros();
-    let deadline = clock::now() + group.handshake_timeout();
+    let begun = clock::now();
+    let deadline = begun + group.handshake_timeout();
     let mut received = conn.worker.spare.buffer();
     let opened = match read_hello(&mut conn, &mut received, deadline).await {
-        Ok(()) => find_listener(&mut conn, group).and_then(|()| match conn.protocol() {
-            Protocol::Tls => is_wanted(&conn),
-            _ => Err(Stop::Refused(Cause::ClientTlsHandshake.into(), Parting::Reset)),
-        }),
+        Ok(()) => match find_listener(&mut conn, group) {
+            Ok(()) => begin(&mut conn, &mut received, begun).await,
+            Err(stop) => Err(stop),
+        },
         Err(stop) => Err(stop),
     };
     match opened {
-        Ok(()) => Some((conn, received)),
+        Ok(protocol) => Some((conn, protocol, received)),
         Err(Stop::Silent) => None,
         Err(Stop::Refused(error, parting)) => {
             drop(received);
@@ -79,6 +87,21 @@ async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Buffer)> {
             }
             None
         }
+    }
+}
+
+/// What follows the ClientHello: a handshake where TLS ends here, and else the question whether anybody takes it.
+async fn begin(conn: &mut Conn, received: &mut Buffer, begun: Moment) -> Result<Protocol, Stop> {
+    let listener = conn.listener();
+    let Some(termination) = &listener.tls else { return is_wanted(conn).map(|()| listener.protocol) };
+    // Nothing is published that was not prepared.
+    let context = tls::context(termination).ok_or(Stop::Silent)?;
+    let (early, protocol) = (std::mem::replace(received, conn.worker.spare.buffer()), listener.protocol);
+    let deadline = begun + listener.timeouts.handshake;
+    drop(listener);
+    match tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline).await {
+        Ok(()) => Ok(protocol),
+        Err(error) => Err(Stop::Refused(error, Parting::End)),
     }
 }
 
