@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 
 use weir_model::time::Moment;
 
-use crate::io::Stream;
+use crate::{conn::Mark, io::Stream};
 
 pub(crate) use connect::{Errand, connect};
 pub(crate) use gate::{Gate, Hold, Permit, Tried, Wait, add_below};
@@ -25,12 +25,12 @@ pub(crate) struct Upstream {
     /// Requests it has carried.
     pub(crate) requests: u64,
     /// The client connection that it is for: the backend was told whose it is. None if it may carry anybody's requests.
-    pub(crate) owner: Option<Weak<()>>,
+    pub(crate) owner: Option<Weak<Mark>>,
 }
 
 impl Upstream {
     /// True if it may carry requests of this client connection.
-    fn belongs_to(&self, owner: &Rc<()>) -> bool {
+    fn belongs_to(&self, owner: &Rc<Mark>) -> bool {
         self.owner.as_ref().is_some_and(|own| own.as_ptr() == Rc::as_ptr(owner))
     }
 

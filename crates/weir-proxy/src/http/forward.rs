@@ -249,7 +249,7 @@ impl Exchange<'_> {
         let kept = match &pool.pool.send_proxy {
             _ if fresh => None,
             None => pool.idle.take(&pool.pool, backend, certain),
-            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, conn.token()),
+            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, conn.mark()),
         };
         let reused = kept.is_some();
         let upstream = match kept {

@@ -60,7 +60,7 @@ pub(crate) async fn connect(
         ProxyError::with(Cause::BackendConnectTimeout, detail)
     })??;
     let now = clock::now();
-    let owner = pool.send_proxy.as_ref().map(|_| Rc::downgrade(conn.token()));
+    let owner = pool.send_proxy.as_ref().map(|_| Rc::downgrade(conn.mark()));
     Ok(Upstream { stream, opened: now, idle_since: Moment(0), requests: 0, owner })
 }
 

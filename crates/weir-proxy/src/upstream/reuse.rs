@@ -8,7 +8,7 @@ use std::{
 use weir_model::pool::Pool;
 
 use super::Upstream;
-use crate::clock;
+use crate::{clock, conn::Mark};
 
 /// What one worker keeps for one pool.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Idle {
         pool: &Pool,
         backend: usize,
         certain: bool,
-        owner: &Rc<()>,
+        owner: &Rc<Mark>,
     ) -> Option<Upstream> {
         let mut by_backend = self.by_backend.borrow_mut();
         let kept = &mut by_backend[backend];

@@ -28,6 +28,7 @@ mod retry;
 mod reuse;
 mod routes;
 mod send_proxy;
+mod sharing;
 mod shutdown;
 mod start;
 mod sticky;
