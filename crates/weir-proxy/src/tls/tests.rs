@@ -753,6 +753,13 @@ fn tickets_do_not_break_the_silence() {
 }
 
 #[test]
+fn a_session_is_small() {
+    let size = size_of::<Session>();
+    println!("session: {size} bytes, facts {}", size_of::<Facts>());
+    assert!(size <= 2048, "{size} bytes");
+}
+
+#[test]
 fn the_preferred_key_exchange_withstands_quantum_computers() {
     assert_eq!(Common::default().provider.kx_groups[0].name(), rustls::NamedGroup::X25519MLKEM768);
     assert!(
