@@ -141,7 +141,7 @@ fn headers_of_version_2() {
         (0x21, 0x00, vec![]),
         (0x21, 0x00, b"whatever".to_vec()),
         (0x21, 0x12, V4.to_vec()),
-        (0x21, 0x22, v6.clone()),
+        (0x21, 0x22, v6),
         (0x21, 0x31, vec![b'/'; 216]),
         (0x21, 0x32, vec![0; 216]),
         (0x21, 0x10, V4.to_vec()),
