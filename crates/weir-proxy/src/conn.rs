@@ -11,6 +11,7 @@ use weir_model::{
 };
 
 use crate::{
+    clock,
     io::Stream,
     listener::{Counted, Entrance, Group},
     timer::Timer,
@@ -40,6 +41,15 @@ pub(crate) struct Conn {
     counted: bool,
     /// The client's address as text, made when it is first asked for.
     address: OnceCell<Box<str>>,
+    /// Made when it is first asked for.
+    mark: OnceCell<Rc<Mark>>,
+}
+
+/// What tells a client connection from all others where backends are told whose a connection is.
+#[derive(Debug, Default)]
+pub(crate) struct Mark {
+    /// What it is called, made when it is first asked for.
+    identity: OnceCell<Box<[u8]>>,
 }
 
 impl Conn {
@@ -51,8 +61,20 @@ impl Conn {
             status.shards.of(worker.index).accepted.add(1);
         }
         worker.came();
-        let (timer, address) = (worker.wheel.timer(), OnceCell::new());
-        Self { stream, peer, timer, worker, entrance, group: None, hello: None, status, counted, address }
+        let (timer, address, mark) = (worker.wheel.timer(), OnceCell::new(), OnceCell::new());
+        Self {
+            stream,
+            peer,
+            timer,
+            worker,
+            entrance,
+            group: None,
+            hello: None,
+            status,
+            counted,
+            address,
+            mark,
+        }
     }
 
     /// It belongs to this entrance of the address that it came in at.
@@ -106,6 +128,25 @@ impl Conn {
     #[inline]
     pub(crate) fn address_text(&self) -> &str {
         self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
+    }
+
+    /// What marks connections to backends that are for this one alone.
+    pub(crate) fn mark(&self) -> &Rc<Mark> {
+        self.mark.get_or_init(Rc::default)
+    }
+
+    /// A name of its own, for those who ask for one.
+    pub(crate) fn identity(&self) -> &[u8] {
+        self.mark().identity.get_or_init(|| {
+            let mut identity = Vec::new();
+            self.worker.identities.put_new(clock::wall_at(clock::micros()), &mut identity);
+            identity.into()
+        })
+    }
+
+    /// The same, if somebody has asked for it.
+    pub(crate) fn known_identity(&self) -> &[u8] {
+        self.mark.get().and_then(|mark| mark.identity.get()).map_or(b"", |identity| identity)
     }
 
     /// What routes may ask about it.

@@ -30,6 +30,7 @@ mod buffer;
 pub mod clock;
 pub mod error;
 mod io;
+mod proxy_header;
 mod relay;
 pub mod telemetry;
 mod timer;
