@@ -16,7 +16,8 @@ mod tls;
 pub use discover::{DiscoverDraft, DockerDraft, SourceDraft};
 pub(crate) use fill::filled;
 pub use listener::{
-    ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, TimeoutsDraft,
+    AcceptProxyDraft, ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft,
+    TimeoutsDraft,
 };
 pub use log::{AccessLogDraft, LogsDraft};
 pub use origination::OriginationDraft;

@@ -14,6 +14,7 @@ use crate::{
     clock,
     io::Stream,
     listener::{Counted, Entrance, Group},
+    proxy_header::{Header, Passed},
     timer::Timer,
     tls::hello::Hello,
     view::{Held, View},
@@ -22,6 +23,14 @@ use crate::{
 
 /// Bytes that are read and thrown away before a connection with something unread is closed.
 const MOST_LINGER: usize = 256 * 1024;
+
+/// What a PROXY header said of a connection, beside where its client is.
+#[derive(Debug)]
+pub(crate) struct Proxied {
+    /// Where the client came to.
+    destination: Option<SocketAddr>,
+    pub(crate) passed: Passed,
+}
 
 /// One client connection. It holds no buffer, and nothing of a snapshot: what it is served by, it asks for anew.
 #[derive(Debug)]
@@ -33,6 +42,8 @@ pub(crate) struct Conn {
     entrance: Rc<Entrance>,
     /// What it said when it began TLS, if it has.
     pub(crate) hello: Option<Box<Hello>>,
+    /// What its PROXY header said, if it had one.
+    pub(crate) proxied: Option<Box<Proxied>>,
     /// All that share its address, where something came before its protocol.
     group: Option<Rc<Group>>,
     /// Where it was counted when it came, and will be when it ends.
@@ -70,6 +81,7 @@ impl Conn {
             entrance,
             group: None,
             hello: None,
+            proxied: None,
             status,
             counted,
             address,
@@ -158,9 +170,22 @@ impl Conn {
         }
     }
 
-    /// Both its ends.
+    /// Both its ends, as its client has them.
     pub(crate) fn flow(&self) -> Flow {
-        Flow { source: self.peer, destination: self.stream.local_address().ok() }
+        let told = self.proxied.as_ref().and_then(|proxied| proxied.destination);
+        Flow { source: self.peer, destination: told.or_else(|| self.stream.local_address().ok()) }
+    }
+
+    /// Believes a PROXY header: from here on the client is whom it names.
+    pub(crate) fn believe(&mut self, header: Header) {
+        let destination = header.ends.map(|(source, destination)| {
+            self.peer = source;
+            destination
+        });
+        let proxied = Proxied { destination, passed: header.passed };
+        if destination.is_some() || !proxied.passed.is_empty() {
+            self.proxied = Some(Box::new(proxied));
+        }
     }
 
     /// This worker's counters of the listener.

@@ -93,6 +93,8 @@ causes! {
     ClientTlsHandshake = "client_tls_handshake", Client, 0, "no TLS session came about with the client";
     /// timeouts.handshake.
     ClientTimeoutHandshake = "client_timeout_handshake", Client, 0, "what comes before the protocol did not arrive within timeouts.handshake";
+    /// HAProxy's "The PROXY protocol".
+    ClientProxyHeader = "client_proxy_header", Client, 0, "the connection does not begin with a PROXY header that can be believed";
     /// RFC 6066 section 3.
     ClientSniUnknown = "client_sni_unknown", Client, 0, "no listener of the address takes the name that the client asks for";
     /// max_connections, where the address is shared.

@@ -1,7 +1,9 @@
 //! The PROXY header (HAProxy's "The PROXY protocol", versions 1 and 2): who a connection is for, before its first byte.
 
+mod read;
 mod write;
 
+pub(crate) use read::{Header, Passed, Progress, read};
 pub(crate) use write::{Told, own, write};
 
 /// What version 2 begins with.
@@ -13,4 +15,5 @@ mod kind {
     pub(super) const AUTHORITY: u8 = 0x02;
     pub(super) const CRC32C: u8 = 0x03;
     pub(super) const UNIQUE_ID: u8 = 0x05;
+    pub(super) const SSL: u8 = 0x20;
 }

@@ -93,6 +93,10 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         "bind": binds,
         "protocol": listener.protocol.word(),
         "sni": listener.sni.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "accept_proxy_protocol": listener.accept_proxy.as_ref().map(|accepted| json!({
+            "trust": networks(&accepted.trust),
+            "mode": if accepted.required { "required" } else { "optional" },
+        })),
         "trusted_proxies": networks(&listener.trusted_proxies),
         "allow": networks(&listener.access.allow),
         "deny": networks(&listener.access.deny),

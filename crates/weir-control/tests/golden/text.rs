@@ -55,6 +55,9 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     if let Some(tls) = &listener.tls {
         termination(out, tls);
     }
+    if let Some(accepted) = &listener.accept_proxy {
+        line!(out, "  PROXY headers of {:?} required {}", accepted.trust.as_slice(), accepted.required);
+    }
     line!(out, "  {:?}", listener.timeouts);
     line!(out, "  {:?}", listener.limits);
     if !listener.trusted_proxies.is_empty() {

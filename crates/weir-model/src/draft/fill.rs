@@ -33,6 +33,7 @@ impl ListenerDraft {
             broken: _,
             binds: _,
             sni: _,
+            accept_proxy: _,
             routes: _,
             pool: _,
             protocol,

@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod accept_proxy;
 mod balance;
 mod crowd;
 mod discovery;

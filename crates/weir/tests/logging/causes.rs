@@ -254,6 +254,22 @@ fn openings(all: &mut BTreeSet<&'static str>) {
     assert_eq!(objects.len(), 3, "{objects:#?}");
     told(&objects, all);
 
+    let weir = Logged::start(
+        "tcp",
+        &[backend.address()],
+        "json",
+        "",
+        "    accept_proxy_protocol: { trust: 127.0.0.1 }\n",
+    );
+    RawClient::connect(weir.address()).send("hello, world").read_to_end();
+    RawClient::connect(weir.address())
+        .send("PROXY TCP4 192.0.2.7 192.0.2.1 5 6\r\nhello")
+        .finish()
+        .read_to_end();
+    let objects = weir.objects();
+    assert_eq!(objects[1]["client_address"], "192.0.2.7");
+    told(&objects, all);
+
     // An address that is shared needs a port of its own.
     let port = std::net::TcpListener::bind("127.0.0.41:0").unwrap().local_addr().unwrap();
     let listener = |name: &str, more: &str| {

@@ -12,7 +12,7 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{
-    CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+    ACCEPT_PROXY, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
 };
 pub(super) use pool::{
     BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, POOL_TLS,
@@ -111,9 +111,10 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 43] = [
+static ALL: [&Keys; 44] = [
     &TOP,
     &LISTENER,
+    &ACCEPT_PROXY,
     &TLS,
     &CERTIFICATE,
     &CLIENT_AUTH,

@@ -123,6 +123,7 @@ fn it_refuses_every_file_whose_form_is_wrong() {
 /// The least that a map has to say.
 fn sample(keys: &Keys) -> Value {
     match keys.id {
+        "ACCEPT_PROXY" => json!({ "trust": "10.0.0.0/8" }),
         "LISTENER" => json!({ "bind": "127.0.0.1:80", "protocol": "http", "pool": "app" }),
         "POOL" => json!({ "backends": ["10.0.0.1:80", "10.0.0.2:80"] }),
         "ROUTE" => json!({ "match": { "path": "/x/*" }, "pool": "app" }),

@@ -32,6 +32,7 @@ pub(super) fn listener(
         tls => "tls",
         timeouts => "timeouts",
         limits => "limits",
+        accept_proxy => "accept_proxy_protocol",
         trusted_proxies => "trusted_proxies",
         access => "allow or deny",
         normalize => "normalize",
