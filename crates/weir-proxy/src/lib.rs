@@ -31,7 +31,6 @@ mod buffer;
 pub mod clock;
 pub mod error;
 mod io;
-mod proxy_header;
 mod relay;
 pub mod telemetry;
 mod timer;
