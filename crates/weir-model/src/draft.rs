@@ -8,6 +8,7 @@ mod discover;
 mod fill;
 mod listener;
 mod log;
+mod origination;
 mod pool;
 mod route;
 mod tls;
@@ -19,9 +20,10 @@ pub use listener::{
     TimeoutsDraft,
 };
 pub use log::{AccessLogDraft, LogsDraft};
+pub use origination::OriginationDraft;
 pub use pool::{
     BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft,
-    PoolLimitsDraft, ProbeDraft, SameSite, StickyDraft, UdpProbeDraft,
+    PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, UdpProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,

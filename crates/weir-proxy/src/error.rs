@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, fmt, io};
 
+use crate::tls;
+
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -123,6 +125,10 @@ causes! {
     BackendConnectFailed = "backend_connect_failed", Backend, 502, "the backend could not be connected";
     /// Its name has no address.
     BackendUnresolved = "backend_unresolved", Backend, 502, "the backend's host name has no address";
+    /// Its certificate.
+    BackendTlsVerify = "backend_tls_verify", Backend, 502, "the backend's certificate cannot be trusted";
+    /// Any other failure of a TLS handshake.
+    BackendTlsHandshake = "backend_tls_handshake", Backend, 502, "no TLS could be agreed on with the backend";
     /// Closed before a byte of the response.
     BackendClosed = "backend_closed", Backend, 502, "the backend closed the connection without an answer";
     /// Reset before a byte of the response.
@@ -188,6 +194,9 @@ impl ProxyError {
 
     /// A failure of reading from or writing to a backend that had been connected.
     pub fn from_backend(error: &io::Error) -> Self {
+        if let Some(refusal) = tls::afterthought(error) {
+            return refusal;
+        }
         Self { cause: Cause::BackendReset, detail: Cow::Owned(error.to_string()) }
     }
 

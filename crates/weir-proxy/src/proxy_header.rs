@@ -1,8 +1,10 @@
 //! The PROXY header (HAProxy's "The PROXY protocol", versions 1 and 2): who a connection is for, before its first byte.
 
 mod read;
+mod write;
 
 pub(crate) use read::{Header, Passed, Progress, read};
+pub(crate) use write::{Told, own, write};
 
 /// What version 2 begins with.
 const SIGNATURE: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";

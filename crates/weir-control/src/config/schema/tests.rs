@@ -138,6 +138,7 @@ fn sample(keys: &Keys) -> Value {
         "HTTP_PROBE" => json!({ "path": "/" }),
         "STICKY" => json!({ "cookie": "WEIR" }),
         "BALANCE" => json!({ "policy": "random" }),
+        "SEND_PROXY" => json!({ "version": "v2" }),
         "TLS" => json!({ "certificates": [sample_of("CERTIFICATE")] }),
         "CERTIFICATE" => json!({ "cert": golden("site.pem"), "key": golden("site.key") }),
         "CLIENT_AUTH" => json!({ "ca": golden("root.pem") }),
@@ -183,7 +184,7 @@ fn documents(keys: &Keys, inner: &Value) -> Vec<Value> {
             if outer.one_of.contains(&key.name) {
                 outer.one_of.iter().for_each(|other| drop(around.as_object_mut().unwrap().remove(*other)));
             }
-            if outer.id == "HEALTH" && key.name == "http" {
+            if outer.id == "HEALTH" && ["http", "tls", "udp"].contains(&key.name) {
                 around.as_object_mut().unwrap().remove("tcp");
             }
             merge(&mut around, &json!({ key.name: value }));

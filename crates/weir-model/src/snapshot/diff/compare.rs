@@ -105,6 +105,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         drain => "drain",
         keepalive => "keepalive",
         tls => "tls",
+        send_proxy => "send_proxy_protocol",
         limits => "limits",
     } besides { name, backends, servers, occupancy, hash_table, status });
     let same = old.backends.len() == new.backends.len()
