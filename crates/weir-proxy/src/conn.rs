@@ -15,6 +15,7 @@ use crate::{
     io::Stream,
     listener::{Counted, Entrance, Group},
     proxy_header::{Header, Passed},
+    telemetry::is_plain_identity,
     timer::Timer,
     tls::hello::Hello,
     view::{Held, View},
@@ -26,10 +27,10 @@ const MOST_LINGER: usize = 256 * 1024;
 
 /// What a PROXY header said of a connection, beside where its client is.
 #[derive(Debug)]
-struct Proxied {
+pub(crate) struct Proxied {
     /// Where the client came to.
     destination: Option<SocketAddr>,
-    passed: Passed,
+    pub(crate) passed: Passed,
 }
 
 /// One client connection. It holds no buffer, and nothing of a snapshot: what it is served by, it asks for anew.
@@ -43,7 +44,7 @@ pub(crate) struct Conn {
     /// What it said when it began TLS, if it has.
     pub(crate) hello: Option<Box<Hello>>,
     /// What its PROXY header said, if it had one.
-    proxied: Option<Box<Proxied>>,
+    pub(crate) proxied: Option<Box<Proxied>>,
     /// All that share its address, where something came before its protocol.
     group: Option<Rc<Group>>,
     /// Where it was counted when it came, and will be when it ends.
@@ -147,8 +148,11 @@ impl Conn {
         self.mark.get_or_init(Rc::default)
     }
 
-    /// A name of its own, for those who ask for one.
+    /// A name of its own, for those who ask for one: what its PROXY header calls it, or a new one.
     pub(crate) fn identity(&self) -> &[u8] {
+        if let Some(given) = self.given_identity() {
+            return given;
+        }
         self.mark().identity.get_or_init(|| {
             let mut identity = Vec::new();
             self.worker.identities.put_new(clock::wall_at(clock::micros()), &mut identity);
@@ -156,8 +160,17 @@ impl Conn {
         })
     }
 
-    /// The same, if somebody has asked for it.
+    /// What its PROXY header calls it, as far as that can stand in a log.
+    pub(crate) fn given_identity(&self) -> Option<&[u8]> {
+        let given = self.proxied.as_ref()?.passed.unique_id.as_deref();
+        given.filter(|given| is_plain_identity(given))
+    }
+
+    /// Its name, if it has one or somebody has asked for one.
     pub(crate) fn known_identity(&self) -> &[u8] {
+        if let Some(given) = self.given_identity() {
+            return given;
+        }
         self.mark.get().and_then(|mark| mark.identity.get()).map_or(b"", |identity| identity)
     }
 
@@ -174,11 +187,6 @@ impl Conn {
     pub(crate) fn flow(&self) -> Flow {
         let told = self.proxied.as_ref().and_then(|proxied| proxied.destination);
         Flow { source: self.peer, destination: told.or_else(|| self.stream.local_address().ok()) }
-    }
-
-    /// What its PROXY header said beside addresses.
-    pub(crate) fn passed(&self) -> &Passed {
-        self.proxied.as_ref().map_or(&Passed::NOTHING, |proxied| &proxied.passed)
     }
 
     /// Believes a PROXY header: from here on the client is whom it names.

@@ -49,9 +49,6 @@ pub(crate) struct Passed {
 }
 
 impl Passed {
-    /// Nothing is known.
-    pub(crate) const NOTHING: Self = Self { alpn: None, authority: None, unique_id: None, secure: false };
-
     /// True if nothing is known.
     pub(crate) const fn is_empty(&self) -> bool {
         self.alpn.is_none() && self.authority.is_none() && self.unique_id.is_none() && !self.secure

@@ -298,43 +298,6 @@ proptest! {
         prop_assert_eq!(in_pieces.unwrap_or(Progress::NeedMore), at_once);
     }
 
-    /// What is written is what is read, in both versions.
-    #[test]
-    fn written_headers_are_read(
-        source in any::<SocketAddr>(),
-        destination in any::<SocketAddr>(),
-        authority in proptest::option::of(vec(any::<u8>(), 1..255)),
-        unique_id in proptest::option::of(vec(any::<u8>(), 1..128)),
-        alpn in proptest::option::of(vec(any::<u8>(), 1..255)),
-        known in any::<bool>(),
-    ) {
-        use weir_model::pool::{ProxyTlv, ProxyVersion, SendProxy};
-
-        let bare = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-        let told = super::super::Told {
-            ends: known.then_some((source, destination)),
-            alpn: alpn.as_deref(),
-            authority: authority.as_deref(),
-            unique_id: unique_id.as_deref(),
-        };
-        let tlvs = vec![ProxyTlv::Alpn, ProxyTlv::Authority, ProxyTlv::UniqueId, ProxyTlv::Crc32c];
-        for version in [ProxyVersion::V1, ProxyVersion::V2] {
-            let mut bytes = Vec::new();
-            super::super::write(&SendProxy { version, tlvs: tlvs.clone() }, &told, &mut bytes);
-            let header = whole(&bytes);
-            prop_assert_eq!(header.ends, known.then(|| (bare(source), bare(destination))));
-            if version == ProxyVersion::V2 {
-                prop_assert_eq!(header.passed.alpn.as_deref(), alpn.as_deref());
-                prop_assert_eq!(header.passed.authority.as_deref(), authority.as_deref());
-                prop_assert_eq!(header.passed.unique_id.as_deref(), unique_id.as_deref());
-            }
-            // For itself.
-            let mut bytes = Vec::new();
-            super::super::own(&SendProxy { version, tlvs: tlvs.clone() }, &mut bytes);
-            prop_assert_eq!(whole(&bytes), Header::default());
-        }
-    }
-
     #[test]
     fn anything_may_come(bytes in vec(any::<u8>(), 0..200), begins in 0..3) {
         let start: &[u8] = match begins {
