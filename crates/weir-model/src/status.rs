@@ -11,6 +11,7 @@ mod histogram;
 mod latency;
 mod operator;
 mod registry;
+mod renewal;
 
 use std::{
     net::SocketAddr,
@@ -30,6 +31,7 @@ pub use histogram::{Histogram, HistogramView};
 pub use latency::LatencyEstimate;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
+pub use renewal::RenewalStatus;
 
 use crate::{
     health::{Fact, HealthView, Shift, outlier::Faults, slow_start},
@@ -108,6 +110,8 @@ impl ProcessStatus {
 pub struct ListenerStatus {
     /// One per worker.
     pub shards: Sharded<ListenerCounters>,
+    /// What has become of files of its TLS that changed.
+    pub renewal: RenewalStatus,
 }
 
 impl ListenerStatus {

@@ -18,6 +18,7 @@ mod outlier;
 mod overlap;
 mod pool;
 mod retry;
+mod renew;
 mod rewrite;
 mod route;
 mod shadow;
@@ -30,6 +31,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use anew::{Anew, anew, discovering};
 pub use pool::judge;
+pub use renew::{Credentials, Owner, Renewed, credentials, renewed};
 
 use super::{Process, Secret, Snapshot};
 use crate::{
