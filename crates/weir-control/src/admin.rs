@@ -49,8 +49,17 @@ const CONNECTIONS: usize = 128;
 /// Says what would become of a request; the binary knows how.
 pub type Explain = Arc<dyn Fn(&Snapshot, &Question) -> Result<Explanation, Trouble> + Send + Sync>;
 
-/// A moment as RFC 3339.
-pub type Stamp = fn(Moment) -> String;
+/// Some time that people are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// What the clock on the wall showed, or will show, at a moment.
+    At(Moment),
+    /// So many seconds after the beginning of 1970.
+    Unix(u64),
+}
+
+/// Says it as RFC 3339.
+pub type Stamp = fn(When) -> String;
 
 /// What the admin API answers from.
 #[derive(Clone)]
@@ -73,9 +82,7 @@ pub struct Admin {
     pub log: Log,
     /// The clock.
     pub clock: Clock,
-    /// Seconds since 1970 as RFC 3339.
-    pub timestamp: fn(u64) -> String,
-    /// What the clock on the wall showed, or will show, at a moment.
+    /// The clock for people.
     pub stamp: Stamp,
 }
 

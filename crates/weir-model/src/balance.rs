@@ -52,7 +52,7 @@ pub enum Balancer {
     /// See [`Policy::SourceHash`], [`Policy::RingHash`] and [`Policy::Maglev`].
     Hashed(hashed::Hashed),
     /// See [`Policy::First`].
-    First,
+    First(first::First),
 }
 
 impl Balancer {
@@ -69,7 +69,7 @@ impl Balancer {
                 Some(table) => Self::Hashed(hashed::Hashed::new(table.clone(), balance.bounded_load)),
                 None => Self::Random,
             },
-            Policy::First => Self::First,
+            Policy::First => Self::First(first::First::default()),
         }
     }
 
@@ -97,7 +97,8 @@ impl Balancer {
             Self::RoundRobin(balancer) => balancer.prepare(set),
             Self::Ewma(balancer) => balancer.prepare(set),
             Self::Hashed(balancer) => balancer.prepare(set),
-            Self::LeastConn(_) | Self::Random | Self::TwoChoices | Self::First => {}
+            Self::First(balancer) => balancer.prepare(set),
+            Self::LeastConn(_) | Self::Random | Self::TwoChoices => {}
         }
     }
 
@@ -114,6 +115,9 @@ impl Balancer {
             (!ask.tried.is_empty() && ask.tried.contains(&backend)) || loads.is_full(backend)
         };
         let free = |index: &usize| !blocked(set.members()[*index].backend);
+        if let Self::First(balancer) = self {
+            return balancer.pick(set, ask.tried, loads);
+        }
         let index = match set.len() {
             0 => return None,
             1 => return Some(0).filter(free),
@@ -149,7 +153,7 @@ impl Balancer {
             Self::TwoChoices => random::two_choices(set, load, seed),
             Self::Ewma(balancer) => balancer.pick(set, ask, loads, blocked, seed),
             Self::Hashed(balancer) => return balancer.pick(set, ask, loads, blocked),
-            Self::First => return first::first(set, blocked),
+            Self::First(balancer) => return balancer.pick(set, ask.tried, loads),
         })
     }
 }

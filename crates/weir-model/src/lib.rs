@@ -27,6 +27,7 @@ pub mod discovery;
 pub mod balance;
 pub mod health;
 pub mod limit;
+pub mod quic;
 
 // What is happening: written by workers and checks, read by operators.
 pub mod status;

@@ -1,5 +1,6 @@
 //! A pool: a named set of backends with one balancing, health and connection policy.
 
+mod servers;
 mod sticky;
 
 use std::{
@@ -13,11 +14,13 @@ use crate::{
     balance::{Balance, HashTable, Zones},
     discovery::Source,
     health::{HealthCheck, Outlier},
-    status::{BackendStatus, Health, Order, Orders, PoolStatus, State},
+    quic::ServerId,
+    status::{BackendStatus, Health, Occupancy, Order, Orders, PoolStatus, State},
     time::{Millis, Moment},
     tls::Origination,
 };
 
+pub use servers::{Owner, Servers};
 pub use sticky::{Bond, Sticky};
 
 /// Where a pool stands in its snapshot.
@@ -30,8 +33,12 @@ pub struct Pool {
     pub name: Arc<str>,
     /// How a backend is chosen.
     pub balance: Balance,
+    /// Which backends are known to be full, if the policy passes over those.
+    pub occupancy: Option<Arc<Occupancy>>,
     /// From keys to backends, if the policy hashes.
     pub hash_table: Option<Arc<HashTable>>,
+    /// Which backend owns a QUIC connection; there if and only if the key is `quic_cid`.
+    pub servers: Option<Arc<Servers>>,
     /// In the order of the file, and after them those that were discovered, in the order of the answer.
     pub backends: Vec<Backend>,
     /// How more of them are discovered.
@@ -71,7 +78,22 @@ impl Pool {
     #[must_use]
     pub fn alone(&self, backend: usize) -> Self {
         let backends = self.backends.get(backend).cloned().into_iter().collect();
-        Self { backends, hash_table: None, zones: None, sticky: None, ..self.clone() }
+        Self {
+            backends,
+            occupancy: None,
+            hash_table: None,
+            servers: None,
+            zones: None,
+            sticky: None,
+            ..self.clone()
+        }
+    }
+
+    /// From now on, releases of slots are told to this pool, and not to the one before it.
+    pub(crate) fn seat(&self) {
+        for (place, backend) in self.backends.iter().enumerate() {
+            backend.status.sit(self.occupancy.as_ref(), place, backend.max_connections);
+        }
     }
 
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.
@@ -96,6 +118,8 @@ pub struct Backend {
     pub backup: bool,
     /// Requests and connections that it may have in flight; `u32::MAX` is no limit.
     pub max_connections: u32,
+    /// Its id in connection ids of QUIC; there if the key is `quic_cid`.
+    pub server_id: Option<ServerId>,
     /// Where it stands, if the file says so.
     pub zone: Option<Arc<str>>,
     /// What is happening to it; survives reloads.
@@ -119,10 +143,20 @@ impl Backend {
         self.status.health() == Health::Up && self.state_now() == State::Active
     }
 
+    /// True if it may still have what is bound to it: it is healthy, and active or draining, whatever its weight and tier.
+    pub fn keeps(&self, now: Moment) -> bool {
+        let stays = match self.state_now() {
+            State::Active => true,
+            State::Draining => now < self.status.drain.ends(),
+            State::Disabled => false,
+        };
+        stays && self.status.health() == Health::Up
+    }
+
     /// True if it has as much in flight as it may have.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.max_connections != u32::MAX && self.status.active.load(Ordering::Relaxed) >= self.max_connections
+        self.max_connections != u32::MAX && self.status.active.load(Ordering::SeqCst) >= self.max_connections
     }
 
     /// True if there is no address to send anything to: its name has not been found.

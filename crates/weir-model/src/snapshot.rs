@@ -117,6 +117,7 @@ impl SnapshotCell {
     /// A cell that holds its first snapshot.
     pub fn new(snapshot: Snapshot) -> Self {
         let drains = Drains::default();
+        snapshot.pools.iter().for_each(|pool| pool.seat());
         follow_states(&drains, &snapshot, Moment(0));
         Self {
             generation: AtomicU64::new(snapshot.generation),
@@ -145,6 +146,7 @@ impl SnapshotCell {
     pub fn publish(&self, next: Snapshot, now: Moment) {
         let generation = next.generation;
         next.pools.iter().flat_map(|pool| &pool.backends).for_each(Backend::settle_orders);
+        seat_new(&self.current.load(), &next);
         let next = Arc::new(next);
         let before = self.current.swap(next.clone());
         self.generation.store(generation, Ordering::Release);
@@ -168,6 +170,19 @@ impl SnapshotCell {
 
     fn waiters(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets pools that changed hear of slots that come free. Who still chooses in a pool as it was looks at its backends one by
+/// one.
+fn seat_new(before: &Snapshot, next: &Snapshot) {
+    for pool in &next.pools {
+        match before.pool(&pool.name) {
+            Some((_, old)) if Arc::ptr_eq(old, pool) => continue,
+            Some((_, old)) => old.occupancy.iter().for_each(|occupancy| occupancy.retire()),
+            None => {}
+        }
+        pool.seat();
     }
 }
 

@@ -9,6 +9,7 @@ mod discovery;
 mod drain;
 mod histogram;
 mod latency;
+mod occupancy;
 mod operator;
 mod registry;
 mod renewal;
@@ -21,7 +22,7 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
@@ -29,9 +30,12 @@ pub use discovery::DiscoveryStatus;
 pub use drain::{Drain, Drained, Drains, HEARD};
 pub use histogram::{Histogram, HistogramView};
 pub use latency::LatencyEstimate;
+pub use occupancy::Occupancy;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
 pub use renewal::RenewalStatus;
+
+use occupancy::Seat;
 
 use crate::{
     health::{Fact, HealthView, Shift, outlier::Faults, slow_start},
@@ -202,7 +206,7 @@ pub struct RetryCounters {
 impl PoolStatus {
     /// Tells every worker to look at the backends anew.
     pub fn touch(&self) {
-        self.epoch.fetch_add(1, Ordering::Release);
+        self.epoch.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -214,6 +218,9 @@ pub const FULL_SHARE: u32 = 1000;
 pub struct BackendStatus {
     /// Requests or connections in flight, over all workers; what least_conn compares.
     pub active: Padded<AtomicU32>,
+    /// With so many in flight, somebody wants to hear of one that ends; `u32::MAX` if nobody does.
+    told_from: AtomicU32,
+    seat: ArcSwapOption<Seat>,
     /// How long it is expected to take; kept only for `ewma`.
     pub latency: Padded<LatencyEstimate>,
     /// What follows from `view`, for those that must not wait.
@@ -275,6 +282,8 @@ impl BackendStatus {
     pub fn new(workers: usize, health: Health) -> Self {
         Self {
             active: Padded::default(),
+            told_from: AtomicU32::new(u32::MAX),
+            seat: ArcSwapOption::empty(),
             latency: Padded::default(),
             health: AtomicU8::new(health as u8),
             view: Mutex::new(HealthView::new(health)),
@@ -290,6 +299,31 @@ impl BackendStatus {
             checks_failed: AtomicU64::new(0),
             shards: Sharded::new(workers),
         }
+    }
+
+    /// One of those in flight has ended.
+    #[inline]
+    pub fn release(&self) {
+        let before = self.active.fetch_sub(1, Ordering::SeqCst);
+        if before >= self.told_from.load(Ordering::SeqCst) {
+            self.tell();
+        }
+    }
+
+    /// It was full, and is not any more.
+    #[cold]
+    fn tell(&self) {
+        if let Some(seat) = &*self.seat.load() {
+            seat.occupancy.open(seat.place / 64, 1 << (seat.place % 64));
+        }
+    }
+
+    /// From now on, `occupancy` hears of the end of one of so many in flight, or of more; nobody does if there is none.
+    pub(crate) fn sit(&self, occupancy: Option<&Arc<Occupancy>>, place: usize, full: u32) {
+        let seat = occupancy.map(|occupancy| Arc::new(Seat { occupancy: occupancy.clone(), place }));
+        let from = if seat.is_some() { full } else { u32::MAX };
+        self.seat.store(seat);
+        self.told_from.store(from, Ordering::SeqCst);
     }
 
     /// Its health now.

@@ -271,7 +271,7 @@ impl<S: Deref<Target = BackendStatus>> InFlight<S> {
 
 impl<S: Deref<Target = BackendStatus>> Drop for InFlight<S> {
     fn drop(&mut self) {
-        self.status.active.fetch_sub(1, Ordering::Relaxed);
+        self.status.release();
         if let Some(total) = &self.total {
             total.in_flight.fetch_sub(1, Ordering::Relaxed);
         }

@@ -21,6 +21,33 @@ const SIZES: [usize; 3] = [10, 1000, 10_000];
 const PICKS: u32 = 200_000;
 /// The least of so many rounds counts: what is more is the machine's.
 const ROUNDS: usize = 7;
+const FULL: [Full; 3] = [Full::Nobody, Full::Half, Full::AllButLast];
+
+/// Who has as much as it may have: always the first ones.
+#[derive(Clone, Copy, PartialEq)]
+enum Full {
+    Nobody,
+    Half,
+    AllButLast,
+}
+
+impl Full {
+    fn count(self, size: usize) -> usize {
+        match self {
+            Self::Nobody => 0,
+            Self::Half => size / 2,
+            Self::AllButLast => size - 1,
+        }
+    }
+
+    const fn words(self) -> &'static str {
+        match self {
+            Self::Nobody => "none",
+            Self::Half => "half",
+            Self::AllButLast => "all but the last",
+        }
+    }
+}
 
 fn main() {
     let rows: Vec<Value> = Policy::ALL
@@ -28,7 +55,10 @@ fn main() {
         // Refused by name as long as no file can say it.
         .filter(|policy| is_ready(*policy))
         .flat_map(|policy| [false, true].map(|weighted| (policy, weighted)))
-        .flat_map(|(policy, weighted)| SIZES.map(|size| row(policy, weighted, size)))
+        .flat_map(|(policy, weighted)| FULL.map(|full| (policy, weighted, full)))
+        // Only `first` goes on where all the others are full; those that draw find a free one soon.
+        .filter(|(policy, weighted, full)| *full == Full::Nobody || (*policy == Policy::First && !weighted))
+        .flat_map(|(policy, weighted, full)| SIZES.map(|size| row(policy, weighted, full, size)))
         .collect();
     println!("{:#}", json!({ "picks": PICKS, "rounds": ROUNDS, "rows": rows }));
 }
@@ -38,7 +68,7 @@ fn pool(policy: Policy, weighted: bool, size: usize) -> Option<(Arc<Pool>, f64)>
     let backend = |index: usize| {
         let weight = if weighted { index % 4 + 1 } else { 1 };
         let (high, middle, low) = (index >> 16, index >> 8 & 255, index & 255);
-        format!("{{ address: '10.{high}.{middle}.{low}:80', weight: {weight} }}")
+        format!("{{ address: '10.{high}.{middle}.{low}:80', weight: {weight}, max_connections: 1000 }}")
     };
     let backends: Vec<_> = (0..size).map(backend).collect();
     let text = format!(
@@ -57,12 +87,15 @@ fn is_ready(policy: Policy) -> bool {
     pool(policy, false, 2).is_some()
 }
 
-fn row(policy: Policy, weighted: bool, size: usize) -> Value {
+fn row(policy: Policy, weighted: bool, full: Full, size: usize) -> Value {
     let (pool, compiled) = pool(policy, weighted, size).unwrap();
     let mut seed = Seed::new(1);
     for backend in &pool.backends {
         backend.status.active.store(seed.below(20) as u32, Ordering::Relaxed);
         backend.status.latency.answered(1000 + seed.below(1000), Moment(1));
+    }
+    for backend in &pool.backends[..full.count(size)] {
+        backend.status.active.store(1000, Ordering::SeqCst);
     }
     let mut set = EligibleSet::of(&pool);
     let mut balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), 0);
@@ -93,6 +126,7 @@ fn row(policy: Policy, weighted: bool, size: usize) -> Value {
     json!({
         "policy": policy.word(),
         "weighted": weighted,
+        "full": full.words(),
         "backends": size,
         "pick_ns": pick * 1e9,
         "publish_us": publish * 1e6,

@@ -22,7 +22,7 @@ mod program;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use ancestor::Ancestor;
-pub(crate) use heir::Heir;
+pub(crate) use heir::{Heir, Patience};
 pub(crate) use program::Program;
 
 /// The variable that tells the new process whom it takes over from: the number of the old process.
@@ -83,6 +83,8 @@ pub(crate) struct FoundRecord {
     pub(crate) state: String,
     /// Nothing for no limit.
     pub(crate) max_connections: Option<u32>,
+    #[serde(default)]
+    pub(crate) server_id: Option<String>,
 }
 
 /// What operators have set for a backend, and what the file said then.

@@ -26,12 +26,17 @@ pub(crate) fn run() -> Result<Value> {
         ("milliseconds to compile the pool", "compile_ms"),
     ];
     for (title, key) in tables {
-        let policies = rows.chunk_by(|a, b| a["policy"] == b["policy"] && a["weighted"] == b["weighted"]);
+        let policies =
+            rows.chunk_by(|a, b| ["policy", "weighted", "full"].iter().all(|key| a[*key] == b[*key]));
         let shown = policies.map(|row| {
             let figures = row.iter().map(|each| format!("{:.1}", each[key].as_f64().unwrap_or(f64::NAN)));
             let first = row.first().unwrap_or(&Value::Null);
             let weighted = if first["weighted"] == true { ", weights 1 to 4" } else { "" };
-            let name = format!("{}{weighted}", first["policy"].as_str().unwrap_or_default());
+            let full = match first["full"].as_str() {
+                Some(full) if full != "none" => format!(", {full} full"),
+                _ => String::new(),
+            };
+            let name = format!("{}{weighted}{full}", first["policy"].as_str().unwrap_or_default());
             Row(std::iter::once(name).chain(figures).collect())
         });
         print_table(title, &["backends", "10", "1,000", "10,000"], shown);

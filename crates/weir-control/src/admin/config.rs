@@ -106,7 +106,10 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         told["tls"] = tls::termination(termination);
     }
     if !listener.protocol.has_requests() {
-        told["timeouts"] = json!({ "idle": time(timeouts.idle) });
+        told["timeouts"] = json!({ "idle": time(timeouts.idle), "send_idle": time(timeouts.send_idle) });
+        if listener.opens() {
+            told["timeouts"]["handshake"] = time(timeouts.handshake);
+        }
         return told;
     }
     told["timeouts"] = json!({
@@ -256,6 +259,7 @@ fn pool(pool: &Pool) -> Value {
                 "name": backend.name.to_string(),
                 "address": backend.endpoint.to_string(),
                 "weight": backend.weight,
+                "server_id": backend.server_id.map(|id| id.to_string()),
                 "zone": backend.zone.as_deref(),
                 "backup": backend.backup,
                 "max_connections": limit(backend.max_connections),

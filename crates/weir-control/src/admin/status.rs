@@ -12,7 +12,7 @@ use weir_model::{
     time::Moment,
 };
 
-use super::{Admin, Stamp};
+use super::{Admin, Stamp, When};
 use crate::metrics;
 
 #[derive(Serialize)]
@@ -197,18 +197,18 @@ fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
         panic: standing.tier == Tier::Panic,
         tier_reason: standing.sentence(pool.panic),
         pending: pool.status.pending.load(Ordering::Relaxed),
-        discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.timestamp)),
+        discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.stamp)),
         most_ejected: pool.most_ejected(),
         backends: pool.backends.iter().map(|backend| backend_view(pool, backend, now, admin.stamp)).collect(),
     }
 }
 
-fn discovery_view(pool: &Pool, source: &Source, timestamp: fn(u64) -> String) -> DiscoveryView {
+fn discovery_view(pool: &Pool, source: &Source, stamp: Stamp) -> DiscoveryView {
     let status = &pool.status.discovery;
     DiscoveryView {
         source: source.to_string(),
         backends: status.found(),
-        last_success: status.last_success().map(timestamp),
+        last_success: status.last_success().map(|seconds| stamp(When::Unix(seconds))),
         failures: status.failures(),
         last_error: status.last_error().map(|sentence| sentence.to_string()),
         left_out: status.left_out().to_vec(),
@@ -236,8 +236,8 @@ pub(super) fn backend_view(pool: &Pool, backend: &Backend, now: Moment, stamp: S
         set_by: if ordered { "operator" } else { "file" },
         health: view.health().word(),
         reason: view.reason().to_string(),
-        since: Some(view.since()).filter(|since| *since > Moment(0)).map(stamp),
-        ejected_until: view.ejection().map(|ejection| stamp(ejection.until)),
+        since: Some(view.since()).filter(|since| *since > Moment(0)).map(|since| stamp(When::At(since))),
+        ejected_until: view.ejection().map(|ejection| stamp(When::At(ejection.until))),
         ejections: status.ejections.load(Ordering::Relaxed),
         share: f64::from(pool.share_of(backend)) / 10.0,
         weight: backend.weight_now(),

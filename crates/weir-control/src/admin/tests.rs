@@ -57,8 +57,10 @@ fn admin(text: &str) -> Admin {
         causes: ["no_route"].into(),
         log: Arc::new(|_: &str| {}),
         clock: || Moment(NOW.load(Ordering::Relaxed)),
-        timestamp: |seconds| format!("at {seconds}"),
-        stamp: |moment| format!("at {}", moment.0),
+        stamp: |when| match when {
+            When::At(moment) => format!("at {}", moment.0),
+            When::Unix(seconds) => format!("at {seconds}"),
+        },
     }
 }
 

@@ -190,11 +190,15 @@ fn pool(out: &mut String, pool: &Pool) {
     line!(out, "pool {} {}", pool.name, balance(&pool.balance));
     for backend in &pool.backends {
         let health = backend.status.health().word();
-        let Backend { name, endpoint, weight, state, backup, max_connections, zone, status: _ } = backend;
+        let Backend { name, endpoint, weight, state, backup, max_connections, server_id, zone, status: _ } =
+            backend;
         line!(out, "  backend {name} {endpoint:?} weight {weight} {health}");
         if *backup || *state != State::Active || *max_connections != u32::MAX || zone.is_some() {
             let state = state.word();
             line!(out, "    {state} backup {backup} max connections {max_connections} zone {zone:?}");
+        }
+        if let Some(id) = server_id {
+            line!(out, "    server id {id}");
         }
     }
     if let Some(sticky) = &pool.sticky {

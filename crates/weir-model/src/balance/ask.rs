@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::{pool::Pool, time::Moment};
+use crate::{pool::Pool, status::Occupancy, time::Moment};
 
 /// What is to be placed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +25,14 @@ pub trait Loads {
     fn latency(&self, backend: usize, now: Moment) -> Option<f32>;
     /// What all of them have in flight. Only `bounded_load` asks.
     fn total(&self) -> u32;
+    /// Which of them are known to be full, if somebody keeps count of that. Only `first` asks.
+    fn occupancy(&self) -> Option<&Occupancy> {
+        None
+    }
+    /// Moves whenever the set of eligible backends may have changed. Asked with [`Loads::occupancy`] only.
+    fn epoch(&self) -> u64 {
+        0
+    }
 }
 
 impl Loads for Pool {
@@ -44,5 +52,13 @@ impl Loads for Pool {
 
     fn total(&self) -> u32 {
         self.status.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn occupancy(&self) -> Option<&Occupancy> {
+        self.occupancy.as_deref()
+    }
+
+    fn epoch(&self) -> u64 {
+        self.status.epoch.load(Ordering::SeqCst)
     }
 }

@@ -1,5 +1,7 @@
 //! The backends that may be chosen now.
 
+use std::sync::atomic::Ordering;
+
 use super::{
     tier::{Standing, Tier},
     zone::{self, Spread},
@@ -24,6 +26,7 @@ pub struct EligibleSet {
     cumulative: Vec<u64>,
     even: bool,
     standing: Standing,
+    epoch: u64,
 }
 
 impl EligibleSet {
@@ -44,6 +47,7 @@ impl EligibleSet {
 
     /// Becomes [`EligibleSet::of`] the pool, in the room that it already has.
     pub fn rebuild(&mut self, pool: &Pool) {
+        self.epoch = pool.status.epoch.load(Ordering::SeqCst);
         self.members.clear();
         self.standing = Standing::default();
         // Healthy primaries are the rule: they are noted while everybody is counted.
@@ -113,6 +117,11 @@ impl EligibleSet {
     /// How the pool stood when the set was built.
     pub const fn standing(&self) -> &Standing {
         &self.standing
+    }
+
+    /// Where the epoch of the pool's status stood before the set was built.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// How many there are.

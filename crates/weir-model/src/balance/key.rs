@@ -28,12 +28,19 @@ pub enum Key {
     Source,
     /// Both ends of the client's connection: addresses and ports.
     FiveTuple,
+    /// The server id inside the connection id of QUIC; where there is none of ours, both ends.
+    QuicCid,
 }
 
 impl Key {
     /// True if connections have it, and not requests alone.
     pub const fn is_of_connections(&self) -> bool {
         matches!(self, Self::Source | Self::FiveTuple)
+    }
+
+    /// True if neither requests nor connections have it, but datagrams alone.
+    pub const fn is_of_datagrams(&self) -> bool {
+        matches!(self, Self::QuicCid)
     }
 
     /// What it is in words: `header X-User`.
@@ -45,6 +52,7 @@ impl Key {
             Self::Path => "path".into(),
             Self::Source => "source".into(),
             Self::FiveTuple => "both ends of the connection".into(),
+            Self::QuicCid => "server id of QUIC".into(),
         }
     }
 }
@@ -59,6 +67,7 @@ impl fmt::Display for Key {
             Self::Path => f.write_str("path"),
             Self::Source => f.write_str("source"),
             Self::FiveTuple => f.write_str("5tuple"),
+            Self::QuicCid => f.write_str("quic_cid"),
         }
     }
 }
@@ -117,7 +126,7 @@ impl Key {
             }
             Self::Path => found = Some(XxHash3_64::oneshot(facts.path())),
             Self::Source => {}
-            Self::FiveTuple => return KeyHash::of(hash_flow(flow())),
+            Self::FiveTuple | Self::QuicCid => return KeyHash::of(hash_flow(flow())),
         }
         match found {
             Some(hash) => KeyHash::of(hash),
@@ -134,9 +143,17 @@ impl Key {
     /// is about both ends.
     pub fn of_connection(&self, source: IpAddr, flow: impl FnOnce() -> Flow) -> KeyHash {
         match self {
-            Self::FiveTuple => KeyHash::of(hash_flow(flow())),
+            Self::FiveTuple | Self::QuicCid => KeyHash::of(hash_flow(flow())),
             _ => KeyHash { hash: hash_address(source), found: *self == Self::Source },
         }
+    }
+}
+
+impl Key {
+    /// The hash for a datagram that starts a flow, which has what a connection has. A datagram whose QUIC connection is at a
+    /// backend already is not placed by a hash: see [`crate::pool::Pool::owner_of`].
+    pub fn of_datagram(&self, flow: Flow) -> KeyHash {
+        self.of_connection(flow.source.ip(), || flow)
     }
 }
 

@@ -69,6 +69,8 @@ pub struct BackendDraft {
     pub name: Option<Text>,
     /// Its share relative to the others.
     pub weight: Setting<u32>,
+    /// Its id in connection ids of QUIC, as hexadecimal digits.
+    pub server_id: Option<Text>,
     /// Where it stands.
     pub zone: Option<Text>,
     /// See [`crate::pool::Backend::backup`].

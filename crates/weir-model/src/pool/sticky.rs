@@ -10,7 +10,6 @@ use twox_hash::XxHash3_64;
 use super::Pool;
 use crate::{
     route::{RequestFacts, cookie},
-    status::{Health, State},
     time::Moment,
 };
 
@@ -95,17 +94,10 @@ fn read(value: &[u8]) -> Option<Bond> {
 }
 
 impl Pool {
-    /// The backend that a client is bound to, if it may still have what is bound to it: it is healthy, and active or
-    /// draining, whatever its weight and tier.
+    /// The backend that a client is bound to, if it may still have what is bound to it.
     pub fn bound(&self, bond: Bond, now: Moment) -> Option<usize> {
         let index = self.sticky.as_ref()?.backend(bond)?;
-        let backend = self.backends.get(index)?;
-        let stays = match backend.state_now() {
-            State::Active => true,
-            State::Draining => now < backend.status.drain.ends(),
-            State::Disabled => false,
-        };
-        (stays && backend.status.health() == Health::Up).then_some(index)
+        self.backends.get(index)?.keeps(now).then_some(index)
     }
 }
 

@@ -154,7 +154,7 @@ impl PoolState {
 
     /// Gives back what [`PoolState::occupy`] took.
     fn vacate(&self, backend: usize) {
-        self.pool.backends[backend].status.active.fetch_sub(1, Ordering::Relaxed);
+        self.pool.backends[backend].status.release();
     }
 
     /// True if there is a backend that it could get later.

@@ -25,7 +25,7 @@ use crate::{
     error::is_exhaustion,
     http,
     io::Stream,
-    l4,
+    l4, opening,
     telemetry::Level,
     worker::{Phase, Worker},
 };
@@ -181,6 +181,7 @@ fn serve(worker: &Rc<Worker>, key: &BindKey, entrance: &mut Rc<Entrance>, stream
     let conn = Conn::new(worker.clone(), entrance.clone(), stream, peer);
     match entrance.protocol() {
         Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn))),
-        Protocol::Tcp | Protocol::Tls => drop(tokio::task::spawn_local(l4::serve(conn))),
+        Protocol::Tcp => drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer()))),
+        Protocol::Tls => drop(tokio::task::spawn_local(opening::serve(conn))),
     }
 }

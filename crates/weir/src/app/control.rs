@@ -13,14 +13,14 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
-    admin::{self, Admin, Door},
+    admin::{self, Admin, Door, When},
     discovery, drain,
     explain::{Circumstances, explain},
     health::{self, Log, Prober},
     reload::Reloader,
     upgrade::Upgrader,
 };
-use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell, time::Moment};
+use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
 use weir_proxy::{
     clock,
     error::Cause,
@@ -45,8 +45,12 @@ impl Prober for Probes {
     }
 }
 
-/// A moment as RFC 3339, by the clock on the wall as it is now.
-fn stamp(moment: Moment) -> String {
+/// As RFC 3339; a moment by the clock on the wall as it is now.
+fn stamp(when: When) -> String {
+    let moment = match when {
+        When::Unix(seconds) => return timestamp((seconds, 0)),
+        When::At(moment) => moment,
+    };
     let (seconds, micros) = clock::wall();
     let wall = u128::from(seconds) * 1_000_000 + u128::from(micros);
     let ahead = u128::from(moment.since(clock::read()).0) * 1000;
@@ -170,7 +174,6 @@ fn admin(
         causes: Cause::ALL.iter().map(|cause| cause.code()).collect(),
         log: log.clone(),
         clock: clock::read,
-        timestamp: |seconds| timestamp((seconds, 0)),
         stamp,
     }
 }

@@ -153,13 +153,14 @@ impl BackendRecord {
                 zone: backend.zone.as_deref().map(str::to_owned),
                 state: backend.state.word().to_owned(),
                 max_connections: Some(backend.max_connections).filter(|most| *most != u32::MAX),
+                server_id: backend.server_id.map(|id| id.to_string()),
             }),
         }
     }
 
     /// The same as it was found, if it was.
     fn as_found(&self) -> Option<BackendDraft> {
-        let FoundRecord { weight, backup, zone, state, max_connections } = self.found.as_ref()?;
+        let FoundRecord { weight, backup, zone, state, max_connections, server_id } = self.found.as_ref()?;
         let text = |value: &String| Text::new(value.clone(), Span::default());
         let state = State::of_word(state).filter(|state| *state != State::Active);
         Some(BackendDraft {
@@ -170,6 +171,7 @@ impl BackendRecord {
             zone: zone.as_ref().map(text),
             state: state.map(|state| Located::new(state, Span::default())),
             max_connections: max_connections.map(|most| Located::new(most, Span::default())),
+            server_id: server_id.as_ref().map(text),
         })
     }
 

@@ -7,7 +7,7 @@ use weir_model::time::Millis;
 use weir_proxy::{clock, telemetry::Level, worker::Phase};
 
 use super::App;
-use crate::upgrade::{BackendRecord, Handover, Heir, OrdersRecord, Program, SocketRecord};
+use crate::upgrade::{BackendRecord, Handover, Heir, OrdersRecord, Patience, Program, SocketRecord};
 
 impl App {
     /// Starts a program, and has it take over. If that goes well, this process accepts nothing any more, and is to
@@ -65,7 +65,7 @@ impl App {
             admin.map(|(bound, _)| bound.to_string()),
             BackendRecord::all(&snapshot, clock::read()),
         );
-        let heir = Heir::start(program, &handover, &files, given_up)?;
+        let heir = Heir::start(program, &handover, &files, Patience::default(), given_up)?;
         let orders = || {
             self.upgrades.hold(true);
             OrdersRecord::all(&snapshot)

@@ -18,10 +18,21 @@ use super::{
     channel::{Broken, Channel},
 };
 
-/// How long the new process may take to read its configuration and start its threads.
-const TO_BE_READY: Duration = Duration::from_secs(60);
-/// How long it may take from there to its first accept.
-const TO_SERVE: Duration = Duration::from_secs(15);
+/// How long the new process is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Until it has read its configuration and started its threads.
+    pub(crate) to_be_ready: Duration,
+    /// From there to its first accept.
+    pub(crate) to_serve: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { to_be_ready: Duration::from_secs(60), to_serve: Duration::from_secs(15) }
+    }
+}
+
 /// How long a process that was ended may take to be gone.
 const TO_BE_GONE: Duration = Duration::from_secs(5);
 
@@ -30,6 +41,7 @@ const TO_BE_GONE: Duration = Duration::from_secs(5);
 pub(crate) struct Heir {
     child: Option<Child>,
     channel: Channel,
+    patience: Patience,
     /// Its version, once it is known.
     version: String,
 }
@@ -54,6 +66,7 @@ impl Heir {
         program: &Program,
         handover: &Handover,
         files: &[BorrowedFd<'_>],
+        patience: Patience,
         given_up: &dyn Fn() -> bool,
     ) -> Result<Self, Trouble> {
         let path = program.path.display();
@@ -75,10 +88,10 @@ impl Heir {
         let child = command.spawn().map_err(cannot)?;
         // Its end of the channel is its own now: when it ends, that is noticed.
         drop(command);
-        let mut heir = Self { child: Some(child), channel, version: String::new() };
-        match heir.channel.send(handover, files, TO_BE_READY, given_up) {
+        let mut heir = Self { child: Some(child), channel, patience, version: String::new() };
+        match heir.channel.send(handover, files, patience.to_be_ready, given_up) {
             Ok(()) => Ok(heir),
-            Err(broken) => Err(heir.failed(broken)),
+            Err(broken) => Err(heir.failed(broken, patience.to_be_ready)),
         }
     }
 
@@ -92,20 +105,25 @@ impl Heir {
         orders: impl FnOnce() -> Vec<OrdersRecord>,
         given_up: &dyn Fn() -> bool,
     ) -> Result<Taken, Trouble> {
-        match self.channel.receive(TO_BE_READY, given_up) {
+        let Patience { to_be_ready, to_serve } = self.patience;
+        match self.channel.receive(to_be_ready, given_up) {
             Ok(Said::Ready { version }) => self.version = version,
             Ok(Said::Failed { error }) => return Err(self.refused(&error)),
-            Ok(Said::Serving { .. }) => return Err(self.failed(Broken::Wrong(anyhow::anyhow!("too early")))),
-            Err(broken) => return Err(self.failed(broken)),
+            Ok(Said::Serving { .. }) => {
+                return Err(self.failed(Broken::Wrong(anyhow::anyhow!("too early")), to_be_ready));
+            }
+            Err(broken) => return Err(self.failed(broken, to_be_ready)),
         }
-        if let Err(broken) = self.channel.send(&Word::Go { orders: orders() }, &[], TO_SERVE, given_up) {
-            return Err(self.failed(broken));
+        if let Err(broken) = self.channel.send(&Word::Go { orders: orders() }, &[], to_serve, given_up) {
+            return Err(self.failed(broken, to_serve));
         }
-        match self.channel.receive(TO_SERVE, given_up) {
+        match self.channel.receive(to_serve, given_up) {
             Ok(Said::Serving { taken, admin }) => Ok(self.released(taken, admin)),
             Ok(Said::Failed { error }) => Err(self.refused(&error)),
-            Ok(Said::Ready { .. }) => Err(self.failed(Broken::Wrong(anyhow::anyhow!("twice ready")))),
-            Err(broken) => Err(self.failed(broken)),
+            Ok(Said::Ready { .. }) => {
+                Err(self.failed(Broken::Wrong(anyhow::anyhow!("twice ready")), to_serve))
+            }
+            Err(broken) => Err(self.failed(broken, to_serve)),
         }
     }
 
@@ -130,7 +148,8 @@ impl Heir {
         )
     }
 
-    fn failed(&mut self, broken: Broken) -> Trouble {
+    /// `waited` is how long it was waited for, if that was too long.
+    fn failed(&mut self, broken: Broken, waited: Duration) -> Trouble {
         let remedy = "this process goes on; the log says more if the new one has said anything";
         let cause = match broken {
             Broken::Gone => match self.end() {
@@ -139,7 +158,7 @@ impl Heir {
             },
             Broken::Late => {
                 self.end();
-                format!("the new process did not serve within {} s", TO_BE_READY.as_secs())
+                format!("the new process did not serve within {} s", waited.as_secs_f32())
             }
             Broken::GivenUp => {
                 self.end();
@@ -197,4 +216,56 @@ fn how(status: ExitStatus) -> String {
         (None, None) => write!(text, "{status}"),
     };
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Pid, test_kill_process};
+
+    use super::*;
+
+    /// A program that does this, and is given no time to speak of.
+    fn heir(does: &str) -> Heir {
+        let program = Program { path: "/bin/sh".into(), arguments: vec!["-c".into(), does.into()] };
+        let handover = Handover::new(Vec::new(), None, Vec::new());
+        let patience = Patience { to_be_ready: Duration::from_secs(20), to_serve: Duration::from_secs(20) };
+        Heir::start(&program, &handover, &[], patience, &|| false).expect("it starts")
+    }
+
+    fn is_there(pid: u32) -> bool {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid");
+        test_kill_process(pid).is_ok()
+    }
+
+    #[test]
+    fn who_says_nothing_is_not_waited_for_for_ever() {
+        let mut heir = heir("exec sleep 1000");
+        heir.patience.to_be_ready = Duration::from_millis(250);
+        let pid = heir.child.as_ref().expect("it runs").id();
+        let trouble = heir.take_over(|| panic!("it is not ready"), &|| false).expect_err("it is late");
+        assert_eq!(trouble.cause, "the new process did not serve within 0.25 s");
+        assert!(!is_there(pid), "it is ended");
+    }
+
+    #[test]
+    fn who_is_ready_and_does_not_serve_is_not_waited_for_for_ever() {
+        let mut heir = heir("echo '{\"ready\": {\"version\": \"9\"}}' >&0; exec sleep 1000");
+        heir.patience.to_serve = Duration::from_millis(250);
+        let pid = heir.child.as_ref().expect("it runs").id();
+        let mut told = false;
+        let orders = || {
+            told = true;
+            Vec::new()
+        };
+        let trouble = heir.take_over(orders, &|| false).expect_err("it is late");
+        assert!(told);
+        assert_eq!(trouble.cause, "the new process did not serve within 0.25 s");
+        assert!(!is_there(pid), "it is ended");
+    }
+
+    #[test]
+    fn a_process_is_waited_for_as_long_as_the_manual_says() {
+        let Patience { to_be_ready, to_serve } = Patience::default();
+        assert_eq!((to_be_ready.as_secs(), to_serve.as_secs()), (60, 15));
+    }
 }

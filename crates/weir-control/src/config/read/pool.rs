@@ -134,6 +134,7 @@ pub(super) fn backend(reader: &mut Reader, node: &Node) -> Option<BackendDraft> 
         address: fields.text(reader, "address").map(|text| reader.address(text))?,
         name: fields.text(reader, "name"),
         weight: fields.setting(reader, "weight", Reader::number),
+        server_id: fields.text(reader, "server_id"),
         zone: fields.text(reader, "zone"),
         backup: fields.setting(reader, "backup", Reader::flag),
         max_connections: fields.setting(reader, "max_connections", count_or_none),

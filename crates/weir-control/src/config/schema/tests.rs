@@ -342,7 +342,8 @@ fn the_reference_example_shows_every_key() {
         used(&Form::Map(&TOP), &instance, &mut |keys, key| _ = shown.insert((keys.id, key.to_owned())));
     }
     for keys in kinds().filter(|keys| keys.id != "SHARED_ROUTE") {
-        for key in keys.keys() {
+        // A pool for datagrams has no listener yet that could use it, and an example has no pool that nobody uses.
+        for key in keys.keys().filter(|key| key.name != "server_id") {
             let found = shown.contains(&(keys.id, key.name.to_owned()));
             assert!(found, "examples/reference does not show `{}` in {}", key.name, keys.what);
         }

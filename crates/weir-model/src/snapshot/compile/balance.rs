@@ -11,8 +11,7 @@ use crate::{
 
 /// What stands before the colon of a key, and keys without one.
 const WITH_NAME: [&str; 3] = ["header", "cookie", "query"];
-const ALONE: [&str; 3] = ["path", "source", "5tuple"];
-const LATER: &str = "quic_cid";
+const ALONE: [&str; 4] = ["path", "source", "5tuple", "quic_cid"];
 
 /// The balancing of a pool.
 pub(super) fn balance(draft: Option<&Located<BalanceDraft>>, problems: &mut Vec<Problem>) -> Balance {
@@ -49,7 +48,7 @@ pub(super) fn key(text: &Text) -> Result<Key, Problem> {
         let cause = format!("the key `{}` does not say which {kind} it means", text.value);
         return refuse(cause, &format!("write `{kind}:NAME`, such as `{kind}:{example}`"));
     }
-    if let (true, Some(name)) = (ALONE.contains(&kind) || kind == LATER, name) {
+    if let (true, Some(name)) = (ALONE.contains(&kind), name) {
         return refuse(format!("`{kind}` takes no name, found `{name}`"), &format!("write `{kind}`"));
     }
     Ok(match (kind, name) {
@@ -62,12 +61,12 @@ pub(super) fn key(text: &Text) -> Result<Key, Problem> {
         ("path", _) => Key::Path,
         ("source", _) => Key::Source,
         ("5tuple", _) => Key::FiveTuple,
-        (LATER, _) => return Err(Problem::not_yet(text.span, format!("`{LATER}`"))),
+        ("quic_cid", _) => Key::QuicCid,
         _ => {
             let near = nearest(kind, WITH_NAME.into_iter().chain(ALONE));
             let remedy = near.map_or_else(
                 || {
-                    "the keys are `header:NAME`, `cookie:NAME`, `query:NAME`, `path`, `source` and `5tuple`"
+                    "the keys are `header:NAME`, `cookie:NAME`, `query:NAME`, `path`, `source`, `5tuple` and `quic_cid`"
                         .into()
                 },
                 |near| match (WITH_NAME.contains(&near), name) {

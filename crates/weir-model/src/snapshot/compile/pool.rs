@@ -2,6 +2,7 @@
 
 mod backends;
 mod members;
+mod servers;
 mod sticky;
 
 use std::{ops::RangeInclusive, sync::Arc};
@@ -11,11 +12,12 @@ pub(super) use backends::zone;
 
 use super::{balance, condition, discover, header, kept, outlier, overlap::Loops, udp, value, within};
 use crate::{
+    balance::Policy,
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
     pool::{Backend, Endpoint, Keepalive, Pool, PoolIndex, PoolLimits},
     problem::Problem,
-    status::Registry,
+    status::{Occupancy, Registry},
     time::Millis,
 };
 
@@ -33,15 +35,18 @@ pub(super) fn pool(
         .as_ref()
         .filter(|health| !health.off)
         .and_then(|health| check(health, draft.broken, problems));
-    let backends = backends::of(draft, health.as_ref(), (loops, index), registry, problems);
+    let mut backends = backends::of(draft, health.as_ref(), (loops, index), registry, problems);
     problems.extend(no_datagrams(draft, health.as_ref(), &backends));
     members::judge(draft, &backends, problems);
     let balance = balance::balance(draft.balance.as_ref(), problems);
+    let servers = servers::servers(draft, &balance, &mut backends, problems);
     let shares = backends.iter().map(|backend| (backend.name.clone(), backend.weight)).collect();
     Pool {
         name: draft.name.value.as_str().into(),
+        occupancy: occupancy(balance.policy, &backends),
         hash_table: registry.table(&draft.name.value, balance.policy, shares),
         balance,
+        servers,
         zones: members::zones(draft, own_zone, &backends, problems),
         sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
@@ -64,6 +69,12 @@ pub(super) fn pool(
         limits: limits(&draft.limits),
         status: registry.pool(&draft.name.value),
     }
+}
+
+/// Kept only for a policy that has to pass over backends that are full, and where some can be.
+fn occupancy(policy: Policy, backends: &[Backend]) -> Option<Arc<Occupancy>> {
+    let limited = || backends.iter().any(|backend| backend.max_connections != u32::MAX);
+    (policy == Policy::First && limited()).then(|| Arc::new(Occupancy::new(backends.len())))
 }
 
 /// A unix socket of the kind that backends have takes no datagrams.

@@ -42,6 +42,7 @@ pub(super) fn pools(
             (true, true) => warn_of_key(name, pool, problems),
             _ => {}
         }
+        refuse_datagram_keys(name, pool, (index, listeners), problems);
         refuse_port_of_sockets(pool, &pools[index], problems);
     }
 }
@@ -58,10 +59,32 @@ fn refuse_port_of_sockets(draft: &PoolDraft, pool: &Pool, problems: &mut Vec<Pro
     }
 }
 
+/// A key that datagrams alone have, in a pool for anything else.
+fn refuse_datagram_keys(
+    name: &str,
+    draft: &PoolDraft,
+    (index, listeners): (PoolIndex, &[Arc<Listener>]),
+    problems: &mut Vec<Problem>,
+) {
+    let key = draft.balance.as_ref().and_then(|balance| balance.value.key.as_ref());
+    let Some(key) = key.filter(|key| balance::key(key).is_ok_and(|key| key.is_of_datagrams())) else {
+        return;
+    };
+    let Some(user) = listeners.iter().find(|listener| pools_of(listener).contains(&index)) else { return };
+    let cause = format!(
+        "`key: {}` has no meaning for the pool `{name}`: the listener `{}` uses it with `protocol: {}`, and only \
+         datagrams have a connection id",
+        key.value,
+        user.name,
+        user.protocol.word()
+    );
+    problems.push(Problem::error(key.span, cause, "use `source` or `5tuple`"));
+}
+
 /// The key that backends are chosen by, if only requests have one.
 fn request_key(pool: &PoolDraft) -> Option<&Text> {
     let key = pool.balance.as_ref()?.value.key.as_ref()?;
-    balance::key(key).is_ok_and(|key| !key.is_of_connections()).then_some(key)
+    balance::key(key).is_ok_and(|key| !key.is_of_connections() && !key.is_of_datagrams()).then_some(key)
 }
 
 /// Connections are placed by their source where requests have a key.

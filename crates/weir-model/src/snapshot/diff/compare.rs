@@ -104,7 +104,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         keepalive => "keepalive",
         tls => "tls",
         limits => "limits",
-    } besides { name, backends, hash_table, status });
+    } besides { name, backends, servers, occupancy, hash_table, status });
     let same = old.backends.len() == new.backends.len()
         && old.backends.iter().zip(&new.backends).all(|(a, b)| a.name == b.name && backend(a, b).is_empty());
     if !same {
@@ -121,6 +121,7 @@ pub(super) fn backend(old: &Backend, new: &Backend) -> Vec<&'static str> {
         state => "state",
         backup => "backup",
         max_connections => "max_connections",
+        server_id => "server_id",
         zone => "zone",
     } besides { name, status })
 }

@@ -90,7 +90,8 @@ keys! {
              backend that goes down moves its own keys only, and gets them back.";
         "key" = Text, Nothing,
             "What requests and connections are told apart by: `header:X-User`, `cookie:uid`, `query:id`, `path`, `source` (the \
-             client's address, which it is unless given) or `5tuple` (both ends of its connection). A request without that header field, cookie or \
+             client's address, which it is unless given) or `5tuple` (both ends of its connection); for datagrams also `quic_cid` (the server id in the connection id of QUIC, \
+             and `5tuple` where there is none). A request without that header field, cookie or \
              parameter, or with an empty one, is placed by its source. Only for `source_hash`, `ring_hash` and `maglev`.";
         "bounded_load" = Percent(100, 1000), Nothing,
             "What a backend may have in flight, in percent of its share of all that is in flight; keys beyond it are placed \
@@ -113,6 +114,9 @@ keys! {
         "address" = Text, Required, "`10.0.0.1:8080`, `[2001:db8::1]:8080`, `name.example:8080` or `unix:/run/app.sock`.";
         "name" = Text, Nothing, "Identifies it in status, logs and metrics; the address unless given.";
         "weight" = Number(0, 1_000_000), Is("1"), "Its share relative to the others; 0 takes nothing.";
+        "server_id" = Text, Nothing,
+            "For `key: quic_cid`: the id that this server writes into its connection ids, as hexadecimal digits, 1 to 15 octets. All \
+             in a pool have the same length. Unless given it follows from the name, with 8 octets if none is given.";
         "zone" = Text, Nothing, "Where it stands, for `zone_aware`.";
         "backup" = Flag, Is("false"),
             "Whether it takes traffic only while no other backend of the pool can; backups then share it by weight.";

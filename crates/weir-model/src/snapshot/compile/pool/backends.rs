@@ -8,6 +8,7 @@ use crate::{
     health::HealthCheck,
     pool::{Backend, Endpoint, PoolIndex},
     problem::{Problem, Span},
+    quic::{MOST, ServerId},
     status::{Health, Registry, State},
 };
 
@@ -24,7 +25,7 @@ pub(super) fn of(
     let pool = &draft.name.value;
     let mut names = Names { pool, taken: BTreeMap::new() };
     let mut make = |judged: Judged, written: &BackendDraft| {
-        let Judged { name, endpoint, weight, zone } = judged;
+        let Judged { name, endpoint, weight, zone, server_id } = judged;
         let status = registry.backend(pool, &name, &endpoint, first_health(health, &endpoint));
         Backend {
             name,
@@ -33,6 +34,7 @@ pub(super) fn of(
             state: value(&written.state, State::default()),
             backup: value(&written.backup, false),
             max_connections: value(&written.max_connections, u32::MAX),
+            server_id,
             zone,
             status,
         }
@@ -80,6 +82,7 @@ struct Judged {
     endpoint: Endpoint,
     weight: u32,
     zone: Option<Arc<str>>,
+    server_id: Option<ServerId>,
 }
 
 impl Names<'_> {
@@ -97,8 +100,17 @@ impl Names<'_> {
         }
         let weight = within(&written.weight, WEIGHTS, "the weight", problems).unwrap_or(1);
         let zone = written.zone.as_ref().and_then(|text| kept(zone(text), problems));
-        Some(Judged { name, endpoint, weight, zone })
+        let server_id = written.server_id.as_ref().and_then(|text| kept(server_id(text), problems));
+        Some(Judged { name, endpoint, weight, zone, server_id })
     }
+}
+
+fn server_id(text: &Text) -> Result<ServerId, Problem> {
+    ServerId::from_hex(&text.value).ok_or_else(|| {
+        let cause = format!("`{}` is not a server id", text.value);
+        let remedy = format!("write 1 to {MOST} octets as hexadecimal digits, such as `0a1b2c3d`");
+        Problem::error(text.span, cause, remedy)
+    })
 }
 
 /// The name of a zone.

@@ -1,0 +1,3 @@
+//! TLS as a client begins it.
+
+pub(crate) mod hello;
