@@ -52,6 +52,8 @@ pub struct Change {
     pub problems: Vec<String>,
     /// What to say about it.
     pub said: Vec<String>,
+    /// The same, where somebody has to do something.
+    pub warned: Vec<String>,
 }
 
 /// One TLS.
@@ -139,7 +141,10 @@ impl Renewals {
             .map(|credentials| {
                 let known = before.iter().position(|set| set.is_of(&credentials));
                 // Whatever was wrong with files is not wrong any more where a configuration with them was taken.
-                known.map_or_else(|| Set::new(credentials), |known| before.swap_remove(known).without_problems())
+                known.map_or_else(
+                    || Set::new(credentials),
+                    |known| before.swap_remove(known).without_problems(),
+                )
             })
             .collect();
         self.next = Moment(0);
@@ -162,7 +167,9 @@ impl Renewals {
 
     /// What [`Renewals::look`] has found is used from now on.
     pub fn took(&mut self, renewed: &Renewed) {
-        let Some(set) = self.sets.iter_mut().find(|set| set.credentials.owner == renewed.owner) else { return };
+        let Some(set) = self.sets.iter_mut().find(|set| set.credentials.owner == renewed.owner) else {
+            return;
+        };
         for (draft, new) in set.credentials.certificates.iter_mut().zip(&renewed.certificates) {
             draft.read = new.clone();
         }
@@ -227,27 +234,32 @@ impl Set {
             let outcome = watched.changed(now, read, |new| *new == *draft.read);
             if let Some(new) = told.of(outcome, &draft.read.name) {
                 told.said.push(format!("uses the new {}, which ends on {}", new.name, date(new.not_after)));
-                told.said.extend(expiry::sentence(&new, wall));
+                told.warned.extend(expiry::sentence(&new, wall));
                 *slot = Arc::new(new);
             }
         }
         if let (Some(draft), Some(watched)) = (&self.credentials.authorities, &mut self.authorities) {
             let name = draft.file.display().to_string();
-            let outcome =
-                watched.changed(now, || certificates::authorities(&draft.file, wall), |new| *new == draft.read);
+            let outcome = watched.changed(
+                now,
+                || certificates::authorities(&draft.file, wall),
+                |new| *new == draft.read,
+            );
             if let Some(new) = told.of(outcome, &name) {
-                told.said.push(format!("believes the authorities of the new {name}, {} in number", new.len()));
+                told.said
+                    .push(format!("believes the authorities of the new {name}, {} in number", new.len()));
                 renewed.authorities = Some(new);
             }
         }
         let watched = self.certificates.iter().chain(&self.authorities);
-        let Told { is_new, refused, said } = told;
-        (!said.is_empty()).then(|| Change {
+        let Told { is_new, refused, said, warned } = told;
+        (!said.is_empty() || !warned.is_empty()).then(|| Change {
             owner: self.credentials.owner.clone(),
             renewed: is_new.then_some(renewed),
             refused,
             problems: watched.filter_map(|watched| watched.problem.clone()).collect(),
             said,
+            warned,
         })
     }
 }
@@ -258,6 +270,7 @@ struct Told {
     is_new: bool,
     refused: bool,
     said: Vec<String>,
+    warned: Vec<String>,
 }
 
 impl Told {
@@ -271,12 +284,12 @@ impl Told {
             }
             Outcome::New(new, warnings) => {
                 self.is_new = true;
-                self.said.extend(warnings);
+                self.warned.extend(warnings);
                 Some(new)
             }
             Outcome::Refused(why) => {
                 self.refused = true;
-                self.said.push(format!("goes on with what it had before {name} changed: {why}"));
+                self.warned.push(format!("goes on with what it had before {name} changed: {why}"));
                 None
             }
         }

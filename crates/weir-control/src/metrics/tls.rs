@@ -10,7 +10,8 @@ use super::page::{
 };
 
 pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
-    let listeners = || snapshot.listeners.iter().filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
+    let listeners =
+        || snapshot.listeners.iter().filter_map(|listener| Some((listener, listener.tls.as_ref()?)));
     page.family(
         "weir_tls_cert_not_after_seconds",
         Gauge,

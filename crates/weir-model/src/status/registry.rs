@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus, RenewalStatus, RouteStatus,
-    Sharded,
+    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus,
+    RenewalStatus, RouteStatus, Sharded,
 };
 use crate::{
     balance::{HashTable, Policy},
@@ -70,7 +70,9 @@ impl Registry {
 
     /// The status of a listener.
     pub fn listener(&mut self, name: &str) -> Arc<ListenerStatus> {
-        let new = || Arc::new(ListenerStatus { shards: Sharded::new(self.workers), renewal: RenewalStatus::default() });
+        let new = || {
+            Arc::new(ListenerStatus { shards: Sharded::new(self.workers), renewal: RenewalStatus::default() })
+        };
         self.listeners.entry(name.into()).or_insert_with(new).clone()
     }
 
