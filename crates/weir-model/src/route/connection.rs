@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::RequestFacts;
+use crate::tls::Identity;
 
 /// What is known of a connection when its route is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -14,12 +15,14 @@ pub struct ConnectionFacts<'c> {
     /// Protocols named by ALPN: those that the client offers where TLS is passed through, the one that was agreed on where
     /// TLS ends here.
     pub alpn: ProtocolNames<'c>,
+    /// Who the client is by a certificate that was verified.
+    pub identity: Option<&'c Identity>,
 }
 
 impl ConnectionFacts<'_> {
     /// A connection of which nothing is known but where it comes from.
     pub const fn from(source: IpAddr) -> Self {
-        Self { source, server_name: None, alpn: ProtocolNames(&[]) }
+        Self { source, server_name: None, alpn: ProtocolNames(&[]), identity: None }
     }
 }
 
@@ -63,5 +66,18 @@ impl RequestFacts for ConnectionFacts<'_> {
 
     fn source(&self) -> IpAddr {
         self.source
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        self.server_name
+    }
+
+    fn any_protocol(&self, each: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        let mut names = self.alpn;
+        names.any(each)
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.identity
     }
 }
