@@ -98,10 +98,15 @@ impl Conn {
         self.entrance.listener().timeouts.handshake
     }
 
+    /// Ends our direction, if the client takes what is left to be said.
+    pub(crate) async fn finish(&self, length: Millis) {
+        _ = self.timer.limit(length, poll_fn(|cx| self.stream.poll_finish(cx))).await;
+    }
+
     /// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
     /// might never see what it was told last (RFC 9112 section 9.6).
     pub(crate) async fn linger(&self, length: Millis) {
-        self.stream.finish();
+        self.finish(length).await;
         let mut room = self.worker.spare.buffer();
         self.timer.set_after(length);
         let mut left = MOST_LINGER;

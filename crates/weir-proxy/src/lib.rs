@@ -9,7 +9,7 @@ pub mod listener;
 // 2. What a client connection is, and what comes before its protocol.
 mod conn;
 mod opening;
-mod tls;
+pub mod tls;
 
 // 3. What travels on it: bytes, or requests.
 mod http;

@@ -1,22 +1,29 @@
 //! What comes before the protocol of a connection, for listeners that need to know more than where it comes from.
 //!
 //! ```text
-//!  accept ── ClientHello read ──> bytes, the hello first: l4
+//!  accept ── ClientHello read ──┬─> bytes, the hello first: l4
+//!                               └─> handshake ──> http, l4
 //! ```
 //!
 //! All of it has to be there within `timeouts.handshake`. Listeners of clear text never come here.
 
 use std::{future::poll_fn, task::Poll};
 
-use weir_model::time::{Millis, Moment};
+use weir_model::{
+    listener::Protocol,
+    time::{Millis, Moment},
+};
 
 use crate::{
     buffer::{Buffer, LARGE},
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    l4,
-    tls::hello::{Alert, Progress, Reader},
+    http, l4,
+    tls::{
+        self,
+        hello::{Alert, Progress, Reader},
+    },
 };
 
 /// How long a client that is told why it is turned away may take to hear it.
@@ -43,21 +50,24 @@ enum Parting {
 /// Serves a connection from its first byte to its end.
 pub(crate) async fn serve(conn: Conn) {
     // In a box, so that a connection that has opened does not hold the room for it.
-    let Some((conn, received)) = Box::pin(open(conn)).await else { return };
-    l4::serve(conn, received).await;
+    let Some((conn, protocol, received)) = Box::pin(open(conn)).await else { return };
+    match protocol {
+        Protocol::Http | Protocol::Https => http::serve(conn).await,
+        Protocol::Tcp | Protocol::Tls => l4::serve(conn, received).await,
+    }
 }
 
 /// Finds out what the connection is; none if it has ended with that.
-async fn open(mut conn: Conn) -> Option<(Conn, Buffer)> {
+async fn open(mut conn: Conn) -> Option<(Conn, Protocol, Buffer)> {
     let started = clock::micros();
     let deadline = clock::now() + conn.handshake_timeout();
     let mut received = conn.worker.spare.buffer();
     let opened = match read_hello(&mut conn, &mut received, deadline).await {
-        Ok(()) => is_wanted(&conn),
+        Ok(()) => begin(&mut conn, &mut received, deadline).await,
         Err(stop) => Err(stop),
     };
     match opened {
-        Ok(()) => Some((conn, received)),
+        Ok(protocol) => Some((conn, protocol, received)),
         Err(Stop::Silent) => None,
         Err(Stop::Refused(error, parting)) => {
             drop(received);
@@ -72,6 +82,20 @@ async fn open(mut conn: Conn) -> Option<(Conn, Buffer)> {
             }
             None
         }
+    }
+}
+
+/// What follows the ClientHello: a handshake where TLS ends here, and else the question whether anybody takes it.
+async fn begin(conn: &mut Conn, received: &mut Buffer, deadline: Moment) -> Result<Protocol, Stop> {
+    let (_, listener) = conn.scene();
+    let Some(termination) = &listener.tls else { return is_wanted(conn).map(|()| listener.protocol) };
+    // Nothing is published that was not prepared.
+    let context = tls::context(termination).ok_or(Stop::Silent)?;
+    let (early, protocol) = (std::mem::replace(received, conn.worker.spare.buffer()), listener.protocol);
+    drop(listener);
+    match tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline).await {
+        Ok(()) => Ok(protocol),
+        Err(error) => Err(Stop::Refused(error, Parting::End)),
     }
 }
 

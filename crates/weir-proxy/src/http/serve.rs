@@ -19,7 +19,7 @@ use crate::{
 
 /// Line ends that may precede a request line (RFC 9112 section 2.2 asks for one).
 const MOST_LEADING_BYTES: usize = 16;
-/// How long a client with an unread request may take to read the answer.
+/// How long a client may take to read the end of the answer, with a request of its own unread.
 const LINGER: Millis = Millis::secs(2);
 
 /// What becomes of the connection after an exchange.
@@ -46,7 +46,8 @@ pub(crate) async fn serve(conn: Conn) {
         let after = Box::pin(exchanges(&conn, &mut served)).await;
         match after {
             After::Keep => {}
-            After::Close => return conn.stream.finish(),
+            After::Close if conn.stream.finish() => return,
+            After::Close => return Box::pin(conn.finish(LINGER)).await,
             After::Linger => return Box::pin(conn.linger(LINGER)).await,
             After::Reset => return conn.stream.abort(),
         }
