@@ -22,22 +22,47 @@ pub struct ConnectionFacts<'c> {
 impl ConnectionFacts<'_> {
     /// A connection of which nothing is known but where it comes from.
     pub const fn from(source: IpAddr) -> Self {
-        Self { source, server_name: None, alpn: ProtocolNames(&[]), identity: None }
+        Self { source, server_name: None, alpn: ProtocolNames::none(), identity: None }
     }
 }
 
 /// Protocols as ALPN names them (RFC 7301 section 3.1): each behind its length of one byte. A length that does not fit ends
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProtocolNames<'n>(pub &'n [u8]);
+pub struct ProtocolNames<'n> {
+    /// One that stands alone.
+    agreed: Option<&'n [u8]>,
+    /// Those that follow.
+    listed: &'n [u8],
+}
+
+impl<'n> ProtocolNames<'n> {
+    /// None.
+    pub const fn none() -> Self {
+        Self { agreed: None, listed: &[] }
+    }
+
+    /// Those that a client offers, as it sent them.
+    pub const fn offered(listed: &'n [u8]) -> Self {
+        Self { agreed: None, listed }
+    }
+
+    /// The one that was agreed on, if any was.
+    pub const fn agreed(agreed: Option<&'n [u8]>) -> Self {
+        Self { agreed, listed: &[] }
+    }
+}
 
 impl<'n> Iterator for ProtocolNames<'n> {
     type Item = &'n [u8];
 
     fn next(&mut self) -> Option<&'n [u8]> {
-        let (&length, behind) = self.0.split_first()?;
+        if let Some(agreed) = self.agreed.take() {
+            return Some(agreed);
+        }
+        let (&length, behind) = self.listed.split_first()?;
         let (name, behind) = behind.split_at_checked(usize::from(length))?;
-        self.0 = behind;
+        self.listed = behind;
         Some(name)
     }
 }
