@@ -3,6 +3,7 @@
 mod access;
 mod address;
 mod answer;
+mod names;
 mod normalize;
 
 use std::sync::Arc;
@@ -10,9 +11,15 @@ use std::sync::Arc;
 pub use access::{Access, Networks};
 pub use address::Address;
 pub use answer::ErrorPage;
+pub use names::NameTable;
 pub use normalize::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
 
-use crate::{route::RouteTable, status::ListenerStatus, time::Millis, tls::Termination};
+use crate::{
+    route::{HostMatch, RouteTable},
+    status::ListenerStatus,
+    time::Millis,
+    tls::Termination,
+};
 
 /// One compiled listener.
 #[derive(Debug)]
@@ -23,6 +30,9 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// What it speaks.
     pub protocol: Protocol,
+    /// The names that clients ask for which it takes; empty for whatever no other listener of the address takes. Only where
+    /// TLS is spoken.
+    pub sni: Vec<HostMatch>,
     /// The TLS that ends here; always there for [`Protocol::Https`], never for [`Protocol::Http`] and [`Protocol::Tls`].
     pub tls: Option<Arc<Termination>>,
     /// Every one of them is on by default.
@@ -67,6 +77,7 @@ impl Listener {
             name: self.name.clone(),
             binds: self.binds.clone(),
             protocol: self.protocol,
+            sni: self.sni.clone(),
             tls,
             timeouts: self.timeouts.clone(),
             limits: self.limits.clone(),
@@ -84,6 +95,11 @@ impl Listener {
     /// True if something comes before its protocol: then it has a use for [`Timeouts::handshake`].
     pub const fn opens(&self) -> bool {
         self.tls.is_some() || matches!(self.protocol, Protocol::Tls)
+    }
+
+    /// True if connections of the one from before can be served by this one: both speak the same.
+    pub fn goes_on_as(&self, before: &Self) -> bool {
+        self.protocol == before.protocol && self.tls.is_some() == before.tls.is_some()
     }
 
     /// What to answer with this status, if the file gives a page for it.

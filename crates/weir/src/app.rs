@@ -39,7 +39,7 @@ use weir_model::{
 use weir_proxy::{
     clock,
     telemetry::{Level, Voice},
-    tls,
+    tls::{self, Tickets},
     worker::Phase,
 };
 
@@ -66,6 +66,8 @@ pub struct App {
     /// Who wants another process in its place.
     pub(crate) upgrades: Asks,
     beats: Beats,
+    /// What all TLS has in common, for the process that takes over.
+    tls: tls::Common,
     /// None once the process stops.
     reloader: Option<Reloader>,
     reloading: Option<JoinHandle<()>>,
@@ -168,7 +170,7 @@ impl App {
         let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
         let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
         let prepared = listeners::prepare(&snapshot, &[], count, &mut inheritance)?;
-        let tls = tls::Common::default();
+        let tls = tls::Common::new(Tickets::with(std::mem::take(&mut inheritance.tickets)));
         tls::prepare(&snapshot, &tls).map_err(|why| anyhow!(why))?;
         inheritance.remember_health(&snapshot, clock::read());
         let name =
@@ -199,7 +201,7 @@ impl App {
             cell: cell.clone(),
             replaced: Vec::new(),
             registry,
-            tls,
+            tls: tls.clone(),
             discovering,
             renewals: Renewals::default(),
             warned: clock::read(),
@@ -222,6 +224,7 @@ impl App {
             control,
             upgrades,
             beats,
+            tls,
             reloader: Some(reloader),
             reloading,
             voice,
@@ -247,11 +250,13 @@ impl App {
     fn addresses(&self) -> Vec<(Arc<str>, Address)> {
         let snapshot = self.cell.load();
         let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
-        let found = snapshot.binds().filter_map(|(key, place)| {
-            let bound = bound.iter().find(|bound| bound.key == key)?;
-            Some((snapshot.listeners[place.listener].name.clone(), bound.address.clone()))
-        });
-        found.collect()
+        let mut found = Vec::new();
+        for (key, place) in snapshot.binds() {
+            let Some(bound) = bound.iter().find(|bound| bound.key == key) else { continue };
+            let names = place.listeners.iter().map(|index| snapshot.listeners[*index].name.clone());
+            found.extend(names.map(|name| (name, bound.address.clone())));
+        }
+        found
     }
 
     /// Asks for a reload from the files, without waiting for it.

@@ -91,6 +91,7 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
     let mut told = json!({
         "bind": binds,
         "protocol": listener.protocol.word(),
+        "sni": listener.sni.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "trusted_proxies": networks(&listener.trusted_proxies),
         "allow": networks(&listener.access.allow),
         "deny": networks(&listener.access.deny),

@@ -8,7 +8,7 @@ use std::{
 
 use weir_model::{
     balance::Flow,
-    listener::{Listener, Protocol},
+    listener::{Listener, NameTable, Protocol},
     snapshot::Snapshot,
 };
 
@@ -248,6 +248,9 @@ impl Question {
             });
         }
         let bound: Vec<_> = all.iter().filter(|listener| self.leads_to(listener)).copied().collect();
+        if bound.iter().any(|listener| !listener.sni.is_empty()) {
+            return self.named(&bound);
+        }
         match (&bound[..], &all[..]) {
             ([only], _) => Ok(only),
             ([], [only]) if self.written_port().is_none() => Ok(only),
@@ -262,6 +265,18 @@ impl Question {
                 Err(Trouble::new(cause, listed(&bound)))
             }
         }
+    }
+
+    /// Which listener of an address takes the name that the client asks for when it begins TLS.
+    fn named<'s>(&self, bound: &[&'s Arc<Listener>]) -> Result<&'s Arc<Listener>, Trouble> {
+        let name = self.server_name();
+        let table = NameTable::new(bound.iter().map(|listener| &*listener.sni));
+        let found = table.find(name.as_deref()).and_then(|place| bound.get(place));
+        found.copied().ok_or_else(|| {
+            let asked = name.map_or_else(|| "no name".to_owned(), |name| format!("the name `{name}`"));
+            let cause = format!("no listener of `{}` takes a client that asks for {asked}", self.authority);
+            Trouble::new(cause, "the TLS alert `unrecognized_name` ends it; add the name to `sni`, or give another with --sni")
+        })
     }
 
     fn leads_to(&self, listener: &Listener) -> bool {

@@ -22,6 +22,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod shadow;
+mod share;
 mod shared;
 mod tls;
 mod udp;
@@ -95,7 +96,7 @@ pub fn compile(
         .map(|(index, draft)| Arc::new(pool::pool(draft, (zone, &loops, index), registry, &mut problems)));
     let pools: Vec<_> = compiled.collect();
 
-    overlap::binds(&listener_drafts, &draft.process, &mut problems);
+    share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
 

@@ -173,6 +173,11 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     exchange.record(ended)
 }
 
+/// True if there is nothing wrong with the request but that nobody serves it here.
+const fn is_unwanted(cause: Cause) -> bool {
+    matches!(cause, Cause::NoRoute | Cause::ClientDenied | Cause::ClientMisdirectedHost)
+}
+
 impl<'c> Exchange<'c> {
     async fn carry_out(&mut self, plan: Result<Plan, ProxyError>, input: &mut Buffer) -> Ended {
         match plan {
@@ -185,7 +190,7 @@ impl<'c> Exchange<'c> {
             }
             Ok(Plan::Answer) => Box::pin(self.answer(input)).await,
             // A well-formed request that nobody wants leaves the connection as it was.
-            Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
+            Err(error) if is_unwanted(error.cause) => {
                 let after = self.after_own_answer(input);
                 Box::pin(self.refuse(error, after)).await
             }
@@ -225,6 +230,9 @@ impl<'c> Exchange<'c> {
             }
             if !self.listener.access.is_open() && !self.listener.access.admits(source) {
                 return Err(Cause::ClientDenied.into());
+            }
+            if self.conn.is_misdirected(&request.host) {
+                return Err(Cause::ClientMisdirectedHost.into());
             }
             let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, files::Room, kept, route, shared::Shared, tls, value, within};
+use super::{PoolNames, address, condition, files::Room, kept, route, shared::Shared, tls, value, within};
 use crate::{
     draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
@@ -46,16 +46,25 @@ pub(super) fn listener(
     if draft.protocol.as_ref().is_some_and(|protocol| !protocol.value.has_requests()) {
         refuse_http_keys(written, protocol, problems);
     }
-    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| protocol != Protocol::Tls) {
-        let cause = format!("`timeouts.handshake` has no meaning for `protocol: {}`", protocol.word());
+    let tls = tls::termination(draft, written, problems).map(Arc::new);
+    let has_tls = tls.is_some() || matches!(protocol, Protocol::Https | Protocol::Tls);
+    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| !has_tls) {
+        let cause =
+            format!("`timeouts.handshake` has no meaning for `protocol: {}` without TLS", protocol.word());
         problems.push(Problem::error(given.span, cause, "remove it: nothing comes before the protocol here"));
+    }
+    if let Some(first) = draft.sni.first().filter(|_| !has_tls) {
+        let cause = format!("`sni` has no meaning for `protocol: {}` without TLS", protocol.word());
+        let remedy = "clients ask for a name when they begin TLS only: remove it, or use `https` or `tls`";
+        problems.push(Problem::error(first.span, cause, remedy));
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
     Listener {
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
-        tls: tls::termination(draft, written, problems).map(Arc::new),
+        sni: draft.sni.iter().filter_map(|text| kept(condition::server_name(text), problems)).collect(),
+        tls,
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
         trusted_proxies: address::networks(trusted, problems),

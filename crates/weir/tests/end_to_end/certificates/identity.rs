@@ -157,3 +157,24 @@ fn the_scheme_is_https_wherever_it_is_spoken_of() {
     assert_eq!(asked("https://a.test:8443/x").status(), 200);
     assert_eq!(asked("http://a.test:8443/x").status(), 421);
 }
+
+#[test]
+fn explanations_ask_for_the_name_of_the_url_or_another() {
+    let site = Site::new("identity-explain").asking("optional").listener(
+        "sni: [a.test, \"*.b.test\"], routes: [{ match: { sni: \"*.b.test\" }, respond: { body: b } }, { match: { client_cert: {} }, pool: app }, { pool: app }]",
+    );
+    site.root.server(&["a.test", "*.b.test"]).write(&site.folder, "a");
+    let weir = site.start();
+    // The port is one that the system has chosen, and explanations go by the file.
+    let explained = |host: &str, more: &str| -> Value {
+        let path = format!("/api/explain?url=https%3A%2F%2F{host}%2F&listener=web{more}");
+        serde_json::from_str(&super::told(&weir, &path)).unwrap()
+    };
+    assert_eq!(explained("x.b.test", "")["action"], "respond");
+    let other = explained("x.b.test", "&sni=a.test");
+    assert_eq!(other["action"], "pool");
+    let why = |number: usize| other["tested"][number]["why"].as_str().unwrap().to_owned();
+    assert!(why(0).contains("sni is `a.test`"), "{}", why(0));
+    assert!(why(1).contains("the client has shown no certificate"), "{}", why(1));
+    assert!(other["effects"].to_string().contains("https"), "{}", other["effects"]);
+}
