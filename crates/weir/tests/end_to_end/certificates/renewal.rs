@@ -52,7 +52,7 @@ fn a_broken_file_keeps_the_old_certificate_and_refuses_reloads() {
     wait_until("it is noticed", || status(&weir)["renewals_refused"] == 1);
     let problems = status(&weir)["problems"].to_string();
     assert!(problems.contains("a.key") && problems.contains("cut short"), "{problems}");
-    assert_eq!(shown(address, &client), Some(old.clone()));
+    assert_eq!(shown(address, &client), Some(old));
     wait_until("it is said", || said().contains("goes on with what it had before"));
     let refusal = weir.reload().unwrap_err();
     assert!(
