@@ -77,6 +77,12 @@ impl Stream {
         self.tls = Some(Box::new(session));
     }
 
+    /// The session below the content, if there is one.
+    #[cfg(test)]
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
     /// What the TLS handshake found out, if there was one.
     #[inline]
     pub(crate) fn facts(&self) -> Option<&Facts> {
