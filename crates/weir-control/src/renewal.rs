@@ -289,7 +289,7 @@ impl Told {
             }
             Outcome::Refused(why) => {
                 self.refused = true;
-                self.warned.push(format!("goes on with what it had before {name} changed: {why}"));
+                self.warned.push(format!("goes on with what it had read of {name}: {why}"));
                 None
             }
         }

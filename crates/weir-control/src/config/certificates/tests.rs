@@ -39,8 +39,8 @@ fn every_kind_of_key_is_known() {
 fn lines_may_end_as_they_do_elsewhere() {
     let folder = Folder::new("lines");
     let with = |from: &str, to: &str| String::from_utf8(golden(from)).unwrap().replace('\n', to).into_bytes();
-    let certificate = folder.write("a.pem", &with("chain.pem", "\r\n"));
-    let key = folder.write("a.key", &with("site.key", "  \n"));
+    let certificate = folder.write("a.pem", with("chain.pem", "\r\n"));
+    let key = folder.write("a.key", with("site.key", "  \n"));
     let read = read(certificate, Some(key), None);
     assert_eq!(read.value.map(|certificate| certificate.chain.len()), Some(2), "{:?}", read.faults);
 }
@@ -48,7 +48,7 @@ fn lines_may_end_as_they_do_elsewhere() {
 #[test]
 fn a_file_that_never_ends_is_not_read() {
     let folder = Folder::new("large");
-    let large = folder.write("large.pem", &vec![b'\n'; LARGEST as usize + 1]);
+    let large = folder.write("large.pem", vec![b'\n'; LARGEST as usize + 1]);
     for (path, why) in [(large, "larger than"), (PathBuf::from("/dev/zero"), "not a file")] {
         let read = read(path.clone(), None, None);
         assert!(read.value.is_none());
