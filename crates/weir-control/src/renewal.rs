@@ -228,8 +228,11 @@ impl Set {
         };
         let mut told = Told::default();
         let drafts = self.credentials.certificates.iter().zip(&mut self.certificates);
+        let purpose = match self.credentials.owner {
+            Owner::Listener(_) => Purpose::Server,
+            Owner::Pool(_) => Purpose::Client,
+        };
         for ((draft, watched), slot) in drafts.zip(&mut renewed.certificates) {
-            let purpose = Purpose::Server;
             let read = || certificates::certificate(&draft.files, purpose, wall);
             let outcome = watched.changed(now, read, |new| *new == *draft.read);
             if let Some(new) = told.of(outcome, &draft.read.name) {
@@ -242,7 +245,7 @@ impl Set {
             let name = draft.file.display().to_string();
             let outcome = watched.changed(
                 now,
-                || certificates::authorities(&draft.file, wall),
+                || certificates::authorities(&draft.file, purpose == Purpose::Client, wall),
                 |new| *new == draft.read,
             );
             if let Some(new) = told.of(outcome, &name) {
