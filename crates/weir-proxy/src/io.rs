@@ -84,7 +84,6 @@ impl Stream {
     }
 
     /// What the TLS handshake found out, if there was one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing shows it yet"))]
     #[inline]
     pub(crate) fn facts(&self) -> Option<&Facts> {
         self.tls.as_deref().map(Session::facts)

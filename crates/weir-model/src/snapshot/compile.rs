@@ -14,6 +14,7 @@ mod header;
 mod listener;
 mod log;
 mod name;
+mod origination;
 mod outlier;
 mod overlap;
 mod pool;

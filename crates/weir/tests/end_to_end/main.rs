@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod accept_proxy;
 mod balance;
 mod crowd;
 mod discovery;
@@ -27,6 +28,7 @@ mod reload;
 mod retry;
 mod reuse;
 mod routes;
+mod send_proxy;
 mod sharing;
 mod shutdown;
 mod start;
@@ -35,5 +37,6 @@ mod tcp;
 mod termination;
 mod tiers;
 mod timeouts;
+mod tls_backend;
 mod unix;
 mod upgrade;

@@ -12,11 +12,11 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{
-    CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+    ACCEPT_PROXY, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
 };
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, STICKY,
-    TCP_PROBE, UDP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, POOL_TLS,
+    SEND_PROXY, STICKY, TCP_PROBE, TLS_PROBE, UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -111,9 +111,10 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 40] = [
+static ALL: [&Keys; 44] = [
     &TOP,
     &LISTENER,
+    &ACCEPT_PROXY,
     &TLS,
     &CERTIFICATE,
     &CLIENT_AUTH,
@@ -133,12 +134,15 @@ static ALL: [&Keys; 40] = [
     &EDITS,
     &POOL,
     &STICKY,
+    &SEND_PROXY,
+    &POOL_TLS,
     &BACKEND,
     &DISCOVER,
     &DOCKER,
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,
+    &TLS_PROBE,
     &UDP_PROBE,
     &OUTLIER,
     &KEEPALIVE,

@@ -3,8 +3,11 @@
 use std::{path::PathBuf, sync::Arc};
 
 use weir_model::{
-    draft::{AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft, Text},
-    problem::{Problem, Severity, Span},
+    draft::{
+        AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, OriginationDraft,
+        TerminationDraft, Text,
+    },
+    problem::{Located, Problem, Severity, Span},
     tls::Version,
 };
 
@@ -44,10 +47,34 @@ pub(super) fn termination(reader: &mut Reader, node: &Node) -> Option<Terminatio
 fn client_auth(reader: &mut Reader, node: &Node) -> Option<ClientAuthDraft> {
     let fields = reader.fields(node, &keys::CLIENT_AUTH)?;
     Some(ClientAuthDraft {
-        ca: authorities(reader, &fields, "ca"),
+        ca: authorities(reader, &fields, false),
         required: fields.setting(reader, "mode", |reader, node| {
             reader.word(node, &[("require", true), ("optional", false)], &[])
         }),
+    })
+}
+
+/// The TLS of a pool.
+pub(super) fn origination(reader: &mut Reader, node: &Node) -> Option<OriginationDraft> {
+    if let Value::Scalar { text, .. } = &node.value
+        && text == "none"
+    {
+        return Some(OriginationDraft { off: true, ..OriginationDraft::default() });
+    }
+    let fields = reader.fields(node, &keys::POOL_TLS)?;
+    if let (Some(key), None, false) = (fields.entry("key"), fields.node("cert"), fields.strange) {
+        let cause = "there is a `key` and no `cert` that it belongs to";
+        reader.error(key.key.span, cause, "add `cert`, the file of the certificate that backends are shown");
+    }
+    let place = |key: &str| fields.entry(key).map_or(node.span, |entry| entry.key.span);
+    let authorities = authorities(reader, &fields, true);
+    let identity = certificate(reader, &fields, Purpose::Client);
+    Some(OriginationDraft {
+        off: false,
+        verify: fields.setting(reader, "verify", Reader::flag),
+        authorities: authorities.map(|read| Located::new(read, place("ca"))),
+        server_name: fields.text(reader, "sni"),
+        identity: identity.map(|read| Located::new(read, place("cert"))),
     })
 }
 
@@ -79,11 +106,16 @@ pub(super) fn certificate(
     Some(CertificateDraft { span: cert.span, files, read: Arc::new(read.value?) })
 }
 
-/// The authorities that a key of a map names; none if it is absent, or if they cannot be used.
-pub(super) fn authorities(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<AuthoritiesDraft> {
-    let name = fields.text(reader, key)?;
+/// The authorities that `ca` of a map names, or certificates that count by themselves if they may; none if it is absent, or if
+/// they cannot be used.
+pub(super) fn authorities(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    or_itself: bool,
+) -> Option<AuthoritiesDraft> {
+    let name = fields.text(reader, "ca")?;
     let file = reader.file(&name)?;
-    let read = certificates::authorities(&file, reader.place.surroundings.now);
+    let read = certificates::authorities(&file, or_itself, reader.place.surroundings.now);
     reader.faults(&read.faults, |_| name.span);
     Some(AuthoritiesDraft { file, read: read.value? })
 }
