@@ -44,6 +44,7 @@ const TESTS: [(&str, Test); 26] = [
     ("postgresql_tls", encrypted::postgresql_tls),
     ("redis_tls", encrypted::redis_tls),
     ("haproxy_reads_headers", encrypted::haproxy_reads),
+    ("haproxy_writes_headers", encrypted::haproxy_writes),
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
     ("backend_bad_from_the_start", outlier::from_the_start),

@@ -15,6 +15,7 @@ use crate::{
     io::Stream,
     listener::{Counted, Entrance, Group},
     proxy_header::{Header, Passed},
+    telemetry::is_plain_identity,
     timer::Timer,
     tls::{Known, hello::Hello},
     view::{Held, View},
@@ -147,8 +148,11 @@ impl Conn {
         self.mark.get_or_init(Rc::default)
     }
 
-    /// A name of its own, for those who ask for one.
+    /// A name of its own, for those who ask for one: what its PROXY header calls it, or a new one.
     pub(crate) fn identity(&self) -> &[u8] {
+        if let Some(given) = self.given_identity() {
+            return given;
+        }
         self.mark().identity.get_or_init(|| {
             let mut identity = Vec::new();
             self.worker.identities.put_new(clock::wall_at(clock::micros()), &mut identity);
@@ -156,8 +160,17 @@ impl Conn {
         })
     }
 
-    /// The same, if somebody has asked for it.
+    /// What its PROXY header calls it, as far as that can stand in a log.
+    pub(crate) fn given_identity(&self) -> Option<&[u8]> {
+        let given = self.proxied.as_ref()?.passed.unique_id.as_deref();
+        given.filter(|given| is_plain_identity(given))
+    }
+
+    /// Its name, if it has one or somebody has asked for one.
     pub(crate) fn known_identity(&self) -> &[u8] {
+        if let Some(given) = self.given_identity() {
+            return given;
+        }
         self.mark.get().and_then(|mark| mark.identity.get()).map_or(b"", |identity| identity)
     }
 

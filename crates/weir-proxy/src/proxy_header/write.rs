@@ -133,7 +133,10 @@ fn alike((source, destination): (SocketAddr, SocketAddr)) -> (SocketAddr, Socket
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Header, Progress, read},
+        *,
+    };
 
     fn sent(version: ProxyVersion, tlvs: &[ProxyTlv]) -> SendProxy {
         SendProxy { version, tlvs: tlvs.to_vec() }
@@ -229,6 +232,56 @@ mod tests {
         bytes.extend_from_slice(&[0; 4]);
         assert_eq!(said, plain_crc32c(&bytes).to_be_bytes());
         assert_eq!(plain_crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_written_can_be_read_again(
+            v4: bool,
+            (source, destination) in proptest::prelude::any::<([u8; 16], [u8; 16])>(),
+            (from, to) in proptest::prelude::any::<(u16, u16)>(),
+            binary: bool,
+            tlvs in proptest::sample::subsequence(ProxyTlv::ALL.to_vec(), 0..=4),
+            alpn in "[a-z0-9/.]{1,20}",
+            authority in "[a-z0-9.-]{1,200}",
+            unique_id in "[0-9a-f-]{1,128}",
+        ) {
+            let ip = |octets: [u8; 16]| match v4 {
+                true => IpAddr::from([octets[0], octets[1], octets[2], octets[3]]),
+                // Not one that is IPv4 in disguise.
+                false => IpAddr::from([0x20, octets[1], octets[2], octets[3], octets[4], octets[5], 0, 1, 2, 3, 4, 5, 6, 7, 8, octets[15]]),
+            };
+            let ends = (SocketAddr::new(ip(source), from), SocketAddr::new(ip(destination), to));
+            let version = if binary { ProxyVersion::V2 } else { ProxyVersion::V1 };
+            let sent = sent(version, if binary { &tlvs } else { &[] });
+            let told = Told {
+                ends: Some(ends),
+                alpn: Some(alpn.as_bytes()),
+                authority: Some(authority.as_bytes()),
+                unique_id: Some(unique_id.as_bytes()),
+            };
+            let bytes = written(&sent, &told);
+            let Progress::Whole(header, length) = read(&bytes) else {
+                panic!("{:?} of {}", read(&bytes), bytes.escape_ascii());
+            };
+            let known = |tlv, value: &str| sent.tells(tlv).then(|| Box::from(value.as_bytes()));
+            assert_eq!((header.ends, length), (Some(ends), bytes.len()));
+            assert_eq!(header.passed.alpn, known(ProxyTlv::Alpn, &alpn));
+            assert_eq!(header.passed.authority, known(ProxyTlv::Authority, &authority));
+            assert_eq!(header.passed.unique_id, known(ProxyTlv::UniqueId, &unique_id));
+            for end in 1..bytes.len() {
+                assert_eq!(read(&bytes[..end]), Progress::NeedMore);
+            }
+        }
+    }
+
+    #[test]
+    fn weirs_own_connections_are_read_as_nobodys() {
+        for version in [ProxyVersion::V1, ProxyVersion::V2] {
+            let mut bytes = Vec::new();
+            own(&sent(version, &[ProxyTlv::Crc32c][..usize::from(version == ProxyVersion::V2)]), &mut bytes);
+            assert_eq!(read(&bytes), Progress::Whole(Header::default(), bytes.len()));
+        }
     }
 
     /// Bit by bit, as RFC 3720 appendix B.4 defines it.

@@ -69,15 +69,20 @@ async fn introduce(errand: &Errand<'_>, sent: &SendProxy, stream: &Stream) -> Re
     let conn = errand.conn;
     let unique_id = sent.tells(ProxyTlv::UniqueId).then(|| match errand.unique_id {
         b"" => conn.identity(),
-        given => given,
+        request => conn.given_identity().unwrap_or(request),
     });
+    // What we have seen ourselves counts before what we were told.
+    let passed = conn.proxied.as_ref().map(|proxied| &proxied.passed);
     let facts = conn.stream.facts();
     let hello = conn.hello.as_ref().and_then(|hello| hello.server_name.as_deref());
     let authority = facts.and_then(|facts| facts.server_name.as_deref()).or(hello);
+    let flow = conn.flow();
     let told = Told {
-        ends: conn.stream.local_address().ok().map(|own| (conn.peer, own)),
-        alpn: facts.and_then(|facts| facts.alpn.as_deref()),
-        authority: authority.map(str::as_bytes),
+        ends: flow.destination.map(|destination| (flow.source, destination)),
+        alpn: facts
+            .and_then(|facts| facts.alpn.as_deref())
+            .or(passed.and_then(|passed| passed.alpn.as_deref())),
+        authority: authority.map(str::as_bytes).or(passed.and_then(|passed| passed.authority.as_deref())),
         unique_id,
     };
     let mut header = Vec::new();

@@ -137,3 +137,42 @@ fn checks_say_that_they_come_for_nobody() {
     wait_until("the check has passed", || RawClient::connect(weir.address()).get("/").status() == 200);
     assert!(plain.requests().iter().all(|request| request.target() == "/"), "{:?}", plain.requests());
 }
+
+#[test]
+fn what_one_weir_was_told_it_tells_the_next() {
+    let backend = FakeBackend::echo();
+    let second =
+        Setup::http(&[backend.address()]).listener("accept_proxy_protocol: { trust: [127.0.0.0/8] }").start();
+    let first = Setup::tcp(&[second.address()])
+        .listener("accept_proxy_protocol: { trust: [127.0.0.0/8] }")
+        .pool("send_proxy_protocol: { version: v2, tlvs: [alpn, authority, unique_id, crc32c] }")
+        .start();
+    let mut client = RawClient::connect(first.address());
+    client.send("PROXY TCP4 192.0.2.7 198.51.100.1 5555 443\r\n");
+    for _ in 0..2 {
+        let seen = client.get("/");
+        assert!(seen.text().to_ascii_lowercase().contains("x-forwarded-for: 192.0.2.7\r\n"), "{seen}");
+    }
+    // Who wants to be known as somebody else has to be trusted to.
+    let mut stranger = RawClient::connect(second.address());
+    stranger.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    assert_eq!(stranger.response("GET").map(|response| response.status()), None);
+}
+
+#[test]
+fn the_name_that_a_header_gave_to_a_connection_stays() {
+    let backend = FakeBackend::custom(|mut connection| {
+        let said = read_binary(&mut connection);
+        connection.send(&said[4..]);
+    });
+    let weir = Setup::tcp(&[backend.address()])
+        .listener("accept_proxy_protocol: { trust: [127.0.0.0/8] }")
+        .pool("send_proxy_protocol: { version: v2, tlvs: [authority, unique_id] }")
+        .start();
+    let mut client = RawClient::connect(weir.address());
+    let addresses = b"\xc0\x00\x02\x07\xc6\x33\x64\x01\x15\xb3\x01\xbb";
+    let facts = b"\x02\x00\x06a.test\x05\x00\x04id-7";
+    client.send(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x1c").send(addresses).send(facts);
+    let (told, _) = client.read_to_end();
+    assert_eq!(told, [&addresses[..], facts].concat());
+}
