@@ -32,7 +32,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 25] = [
+const TESTS: [(&str, Test); 26] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
@@ -42,6 +42,7 @@ const TESTS: [(&str, Test); 25] = [
     ("postgresql_tls", encrypted::postgresql_tls),
     ("redis_tls", encrypted::redis_tls),
     ("haproxy_reads_headers", encrypted::haproxy_reads),
+    ("haproxy_writes_headers", encrypted::haproxy_writes),
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
     ("backend_bad_from_the_start", outlier::from_the_start),
