@@ -8,6 +8,7 @@
 //! once.
 
 mod backends;
+pub(crate) mod certificates;
 mod files;
 mod load;
 mod read;

@@ -1,8 +1,8 @@
 //! Golden files: `tests/golden/good/*.yaml` with the compiled snapshot beside it (`*.snapshot`), and
 //! `tests/golden/bad/*.yaml` with exactly what users are told (`*.errors`).
 //!
-//! Lines that begin with `# env NAME=value` or `# files N` say what a file is read in: environment variables, and how
-//! many files the process may open.
+//! Lines that begin with `# env NAME=value`, `# files N` or `# now N` say what a file is read in: environment variables,
+//! how many files the process may open, and the time in seconds since 1970, which otherwise is the beginning of 2030.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p weir-control --test golden` writes what is the case now; read the diff.
 #![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
@@ -40,13 +40,16 @@ fn golden(kind: &str) -> Vec<PathBuf> {
 fn surroundings(path: &Path) -> Surroundings {
     // Bytes and not text: one of the files is not UTF-8 on purpose.
     let text = String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
-    let mut surroundings = Surroundings::default();
+    let mut surroundings = Surroundings { now: 1_893_456_000, ..Surroundings::default() };
     for line in text.lines() {
         if let Some((name, value)) = line.strip_prefix("# env ").and_then(|rest| rest.split_once('=')) {
             surroundings.variables.insert(name.into(), value.into());
         }
         if let Some(files) = line.strip_prefix("# files ") {
             surroundings.files = Some(files.parse().unwrap());
+        }
+        if let Some(now) = line.strip_prefix("# now ") {
+            surroundings.now = now.parse().unwrap();
         }
     }
     surroundings
@@ -58,9 +61,14 @@ fn outcome(path: &Path) -> Result<String, String> {
     let mut loaded = config::load_in(path, &surroundings(path))
         .unwrap_or_else(|refusal| panic!("{}", refusal.render(Style::Plain)));
     loaded.files.rename(|name| name.replace(&folder, ""));
-    loaded.problems.iter_mut().for_each(|problem| problem.cause = problem.cause.replace(&folder, ""));
+    for problem in &mut loaded.problems {
+        problem.cause = problem.cause.replace(&folder, "");
+        problem.remedy = problem.remedy.replace(&folder, "");
+    }
     match config::compile(loaded, 1, &mut Registry::new(1)) {
-        Ok(compiled) => Ok(text::of(&compiled.snapshot) + &compiled.report.render(Style::Plain)),
+        Ok(compiled) => {
+            Ok(text::of(&compiled.snapshot) + &compiled.report.render(Style::Plain).replace(&folder, ""))
+        }
         Err(refusal) => Err(refusal.render(Style::Plain)),
     }
 }

@@ -10,6 +10,7 @@ mod listener;
 mod log;
 mod pool;
 mod route;
+mod tls;
 
 pub use discover::{DiscoverDraft, DockerDraft, SourceDraft};
 pub(crate) use fill::filled;
@@ -25,6 +26,8 @@ pub use route::{
     ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
     RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft, TextDraft,
 };
+
+pub use tls::{AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft};
 
 use crate::{problem::Located, snapshot::Secret, time::Millis};
 

@@ -1,5 +1,7 @@
 //! `GET /api/config`: the configuration as it runs, defaults included, in the words of the file. Secrets are hidden.
 
+mod tls;
+
 use serde_json::{Map, Value, json};
 use weir_model::{
     balance::Balance,
@@ -100,6 +102,9 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         },
         "routes": listener.routes.routes().iter().map(|each| route(each, snapshot)).collect::<Vec<_>>(),
     });
+    if let Some(termination) = &listener.tls {
+        told["tls"] = tls::termination(termination);
+    }
     if !listener.protocol.has_requests() {
         told["timeouts"] = json!({ "idle": time(timeouts.idle) });
         return told;

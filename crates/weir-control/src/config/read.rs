@@ -16,16 +16,17 @@ mod process;
 mod retry;
 mod route;
 mod scalar;
+mod tls;
 
 use std::{path::PathBuf, sync::Arc};
 
 use weir_model::{
     draft::{Draft, Text},
-    problem::{Located, Problem, Span},
+    problem::{Located, Problem, Severity, Span},
 };
 
 use self::fields::Fields;
-pub(super) use self::{discover::list, scalar::parse_duration};
+pub(super) use self::{discover::list, file::content, scalar::parse_duration};
 use super::{
     Loaded, Surroundings,
     yaml::{Node, Value},
@@ -92,11 +93,11 @@ impl Reader {
         self.problems.push(Problem::error(span, cause, remedy));
     }
 
-    /// Runs `read` and tells whether it found any problem.
+    /// Runs `read` and tells whether it found any error.
     fn watched<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> (T, bool) {
         let before = self.problems.len();
         let value = read(self);
-        (value, self.problems.len() > before)
+        (value, self.problems[before..].iter().any(|problem| problem.severity == Severity::Error))
     }
 
     fn expected(&mut self, what: &str, node: &Node) {

@@ -1,16 +1,18 @@
 //! What a configuration is read in besides its own text: given, so that reading is the same wherever it happens.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use rustix::process::{Resource, getrlimit};
 
-/// Environment variables and what the machine grants.
+/// Environment variables, what the machine grants, and the time.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Environment variables that are text.
     pub variables: BTreeMap<String, String>,
     /// How many files the process may have open; none is no limit.
     pub files: Option<u64>,
+    /// The time in seconds since 1970, which certificates are judged by.
+    pub now: u64,
 }
 
 impl Surroundings {
@@ -22,6 +24,7 @@ impl Surroundings {
         Self {
             variables: std::env::vars_os().filter_map(text).collect(),
             files: getrlimit(Resource::Nofile).current,
+            now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }
     }
 }

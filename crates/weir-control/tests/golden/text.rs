@@ -12,6 +12,7 @@ use weir_model::{
     snapshot::{Logging, Snapshot},
     status::State,
     time::Millis,
+    tls::{Certificate, ClientAuth, PrivateKey, Termination},
 };
 
 /// The whole snapshot.
@@ -47,6 +48,9 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     for bind in &listener.binds {
         line!(out, "  bind {}{}", bind.address, if bind.either_family { " (either family)" } else { "" });
     }
+    if let Some(tls) = &listener.tls {
+        termination(out, tls);
+    }
     line!(out, "  {:?}", listener.timeouts);
     line!(out, "  {:?}", listener.limits);
     if !listener.trusted_proxies.is_empty() {
@@ -70,6 +74,26 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     }
     for each in listener.routes.routes() {
         route(out, each, snapshot);
+    }
+}
+
+fn termination(out: &mut String, tls: &Termination) {
+    let alpn: Vec<_> = tls.alpn.iter().map(|name| name.escape_ascii().to_string()).collect();
+    line!(out, "  tls from {:?} alpn {alpn:?}", tls.min_version);
+    for certificate in &tls.certificates {
+        let Certificate { name, chain, key, ocsp, names, not_after } = &**certificate;
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/good/");
+        let key = match key {
+            PrivateKey::Pkcs1(_) => "PKCS #1",
+            PrivateKey::Sec1(_) => "SEC 1",
+            PrivateKey::Pkcs8(_) => "PKCS #8",
+        };
+        let (name, chain) = (name.replace(folder, ""), chain.len());
+        line!(out, "    {name} chain of {chain}, key {key}, ocsp {}", ocsp.is_some());
+        line!(out, "      for {names:?} until {not_after}");
+    }
+    if let Some(ClientAuth { authorities, required }) = &tls.client_auth {
+        line!(out, "    clients of {} authorities, required {required}", authorities.len());
     }
 }
 

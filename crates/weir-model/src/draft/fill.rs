@@ -3,9 +3,9 @@
 //! Every struct is taken apart by name here, so that a new key cannot be forgotten.
 
 use super::{
-    BalanceDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft, ListenerLimitsDraft,
-    NormalizeDraft, OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft, Setting, TcpDraft,
-    Text, TimeoutsDraft,
+    BalanceDraft, ClientAuthDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft,
+    ListenerLimitsDraft, NormalizeDraft, OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft,
+    Setting, TcpDraft, TerminationDraft, Text, TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 
@@ -35,6 +35,7 @@ impl ListenerDraft {
             routes: _,
             pool: _,
             protocol,
+            tls,
             timeouts,
             limits,
             trusted_proxies,
@@ -47,6 +48,12 @@ impl ListenerDraft {
         } = self;
         absent!(from; protocol, allow, deny, max_connections);
         let http = protocol.as_ref().is_none_or(|protocol| protocol.value.has_requests());
+        match protocol.as_ref().map(|protocol| protocol.value) {
+            Some(Protocol::Https) => map(tls, &from.tls, TerminationDraft::fill),
+            // Nobody ends TLS on a byte stream without having said so there.
+            Some(Protocol::Tcp) if tls.is_some() => map(tls, &from.tls, TerminationDraft::fill),
+            _ => {}
+        }
         timeouts.fill(&from.timeouts, http);
         tcp.fill(&from.tcp);
         if http {
@@ -59,6 +66,21 @@ impl ListenerDraft {
                 own.extend(more);
             });
         }
+    }
+}
+
+impl TerminationDraft {
+    fn fill(&mut self, from: &Self) {
+        let Self { certificates, min_version, alpn, client_auth } = self;
+        absent!(from; certificates, min_version, alpn);
+        map(client_auth, &from.client_auth, ClientAuthDraft::fill);
+    }
+}
+
+impl ClientAuthDraft {
+    fn fill(&mut self, from: &Self) {
+        let Self { ca, required } = self;
+        absent!(from; ca, required);
     }
 }
 

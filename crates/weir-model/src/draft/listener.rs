@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ConnectionsDraft, RouteDraft, Setting, Text};
+use super::{ConnectionsDraft, RouteDraft, Setting, TerminationDraft, Text};
 use crate::{
     listener::{DotSegments, DoubleSlash, EncodedSlash, Protocol},
     time::Millis,
@@ -19,6 +19,8 @@ pub struct ListenerDraft {
     pub binds: Vec<Text>,
     /// What it speaks.
     pub protocol: Setting<Protocol>,
+    /// The TLS that ends here.
+    pub tls: Setting<TerminationDraft>,
     /// Its time-outs.
     pub timeouts: TimeoutsDraft,
     /// What one client may ask of it.

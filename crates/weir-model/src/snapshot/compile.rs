@@ -22,6 +22,7 @@ mod rewrite;
 mod route;
 mod shadow;
 mod shared;
+mod tls;
 mod udp;
 mod usage;
 

@@ -44,7 +44,8 @@ impl Reader {
     }
 }
 
-fn content(path: PathBuf, most: u64) -> io::Result<Vec<u8>> {
+/// What a file holds, if it is one and at most `most` bytes long.
+pub(in crate::config) fn content(path: PathBuf, most: u64) -> io::Result<Vec<u8>> {
     // A pipe would be waited for.
     if !std::fs::metadata(&path)?.is_file() {
         return Err(io::Error::other("it is not a file"));

@@ -11,7 +11,9 @@ mod process;
 mod route;
 
 pub(in crate::config) use form::Form;
-pub(super) use listener::{LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS};
+pub(super) use listener::{
+    CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+};
 pub(super) use pool::{
     BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, STICKY,
     TCP_PROBE, UDP_PROBE,
@@ -109,9 +111,12 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 37] = [
+static ALL: [&Keys; 40] = [
     &TOP,
     &LISTENER,
+    &TLS,
+    &CERTIFICATE,
+    &CLIENT_AUTH,
     &TIMEOUTS,
     &LISTENER_LIMITS,
     &NORMALIZE,

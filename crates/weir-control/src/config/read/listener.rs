@@ -8,7 +8,7 @@ use weir_model::{
     listener::{DotSegments, DoubleSlash, EncodedSlash, ErrorPage, Protocol},
 };
 
-use super::{Reader, fields::Fields, keys, route};
+use super::{Reader, fields::Fields, keys, route, tls};
 use crate::config::yaml::{Node, Value};
 
 /// Reads `listeners`.
@@ -42,8 +42,10 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
 /// The keys that may have defaults.
 pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ListenerDraft) {
     draft.protocol = fields.setting(reader, "protocol", |reader, node| {
-        reader.word(node, &[("http", Protocol::Http), ("tcp", Protocol::Tcp)], &["https", "udp", "tls"])
+        let words = [("http", Protocol::Http), ("https", Protocol::Https), ("tcp", Protocol::Tcp)];
+        reader.word(node, &words, &["udp", "tls"])
     });
+    draft.tls = fields.setting(reader, "tls", tls::termination);
     draft.trusted_proxies = fields.setting(reader, "trusted_proxies", networks);
     draft.allow = fields.setting(reader, "allow", networks);
     draft.deny = fields.setting(reader, "deny", networks);

@@ -137,9 +137,27 @@ fn sample(keys: &Keys) -> Value {
         "HTTP_PROBE" => json!({ "path": "/" }),
         "STICKY" => json!({ "cookie": "WEIR" }),
         "BALANCE" => json!({ "policy": "random" }),
+        "TLS" => json!({ "certificates": [sample_of("CERTIFICATE")] }),
+        "CERTIFICATE" => json!({ "cert": golden("site.pem"), "key": golden("site.key") }),
+        "CLIENT_AUTH" => json!({ "ca": golden("root.pem") }),
         "ADMIN" => json!({ "bind": "127.0.0.1:9900" }),
         "ACCESS_LOG" => json!({ "path": "-" }),
         _ => json!({}),
+    }
+}
+
+/// A file that stands beside the golden ones.
+fn golden(name: &str) -> String {
+    root().join("tests/golden/tls").join(name).display().to_string()
+}
+
+/// TLS ends where it is spoken.
+fn settle_tls(listener: &mut Value) {
+    if listener["protocol"] == "https" || listener.get("tls").is_some() {
+        let mut tls = json!({ "protocol": "https", "tls": sample_of("TLS") });
+        merge(&mut tls, listener);
+        tls["protocol"] = json!("https");
+        *listener = tls;
     }
 }
 
@@ -168,6 +186,9 @@ fn documents(keys: &Keys, inner: &Value) -> Vec<Value> {
                 around.as_object_mut().unwrap().remove("tcp");
             }
             merge(&mut around, &json!({ key.name: value }));
+            if outer.id == "LISTENER" {
+                settle_tls(&mut around);
+            }
             found.extend(documents(outer, &around));
         }
     }
@@ -213,6 +234,9 @@ fn outcome(document: &Value) -> Result<String, String> {
 fn with(keys: &Keys, key: &Key, value: &Value) -> Value {
     let mut inner = sample(keys);
     merge(&mut inner, &json!({ key.name: value }));
+    if keys.id == "LISTENER" {
+        settle_tls(&mut inner);
+    }
     inner
 }
 

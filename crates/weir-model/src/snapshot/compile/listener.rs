@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, files::Room, kept, route, shared::Shared, value, within};
+use super::{PoolNames, address, files::Room, kept, route, shared::Shared, tls, value, within};
 use crate::{
     draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
@@ -38,7 +38,7 @@ pub(super) fn listener(
         problems.push(missing("bind", "add an address: `bind: \":8080\"`"));
     }
     if draft.protocol.is_none() && !draft.broken {
-        problems.push(missing("protocol", "add `protocol: http` or `protocol: tcp`"));
+        problems.push(missing("protocol", "add `protocol: http`, `https` or `tcp`"));
     }
     let binds =
         draft.binds.iter().filter_map(|text| kept(address::binds(text), problems)).flatten().collect();
@@ -51,7 +51,7 @@ pub(super) fn listener(
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
-        tls: None,
+        tls: tls::termination(draft, written, problems).map(Arc::new),
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
         trusted_proxies: address::networks(trusted, problems),

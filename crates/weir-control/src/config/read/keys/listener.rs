@@ -12,8 +12,9 @@ keys! {
         "bind" = OneOrMore(&Text), Required,
             "Addresses to listen on: `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every address of both families, or \
              `unix:/run/weir.sock`.";
-        "protocol" = Words(&["http", "tcp"]), Nothing,
-            "What is spoken: `http` is HTTP/1.1 with upgrades, `tcp` is bytes of any protocol. It has to be given, here or in `defaults`.";
+        "protocol" = Words(&["http", "https", "tcp"]), Nothing,
+            "What is spoken: `http` is HTTP/1.1 with upgrades, `https` the same behind TLS, `tcp` is bytes of any protocol. It has to be given, here or in `defaults`.";
+        "tls" = Map(&TLS), Nothing, "The TLS that ends here. https and tcp only.";
         "trusted_proxies" = Some(&Text), Is("[]"),
             "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
         "allow" = Some(&Text), Nothing,
@@ -33,9 +34,27 @@ keys! {
         "routes" = List(&Map(&ROUTE)), Is("[]"), "What becomes of requests and connections; the first match wins.";
         "pool" = Text, Nothing, "The pool that takes what no route has taken.";
     } later [
-        "sni", "http3", "accept_proxy_protocol", "tls", "kernel", "rate_limit", "forwarding", "interface", "xdp",
+        "sni", "http3", "accept_proxy_protocol", "kernel", "rate_limit", "forwarding", "interface", "xdp",
         "tracking", "fragments", "clamp_mss", "manage_address", "protect", "nat_source",
     ];
+    TLS = "the `tls` of a listener" {
+        "certificates" = List(&Map(&CERTIFICATE)), Nothing,
+            "Chosen by the name that the client asks for; the first one is for those that no other fits. Read again when the files change.";
+        "min_version" = Words(&["1.2", "1.3"]), Is("\"1.2\""), "The oldest version of TLS that is spoken.";
+        "alpn" = Some(&Text), Nothing,
+            "Protocols that are offered, the preferred one first; for https `[http/1.1]`, for tcp none unless given.";
+        "client_auth" = Map(&CLIENT_AUTH), Nothing, "Certificates that clients show; nobody is asked for one unless given.";
+    } later ["acme"];
+    CERTIFICATE = "a certificate" {
+        "cert" = Text, Required, "A file with the certificate, followed by those that signed it, as PEM.";
+        "key" = Text, Nothing, "A file with its private key, as PEM and not encrypted; without this key, it is in the file of the certificate.";
+        "ocsp" = Text, Nothing, "A file with the answer of its OCSP server, as DER, which is shown to clients with it.";
+    };
+    CLIENT_AUTH = "the `client_auth` of a listener" {
+        "ca" = Text, Nothing, "A file with the certificates of those whose signature counts, as PEM. It has to be given, here or in `defaults`.";
+        "mode" = Words(&["require", "optional"]), Is("require"),
+            "`require` refuses clients without a certificate, `optional` serves them too. One that is not valid is refused by both.";
+    };
     TIMEOUTS = "the `timeouts` of a listener" {
         "header" = Timeout, Is("10s"), "For a whole request head. http only.";
         "idle" = Timeout, Is("60s"),

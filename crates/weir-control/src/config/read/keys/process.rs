@@ -84,6 +84,7 @@ pub(in crate::config) static LISTENER_DEFAULTS: Keys = Keys {
     what: "the defaults of listeners",
     ready: &[
         "protocol",
+        "tls",
         "trusted_proxies",
         "allow",
         "deny",
