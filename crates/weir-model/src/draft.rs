@@ -27,7 +27,9 @@ pub use route::{
     RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft, TextDraft,
 };
 
-pub use tls::{AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft};
+pub use tls::{
+    AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft,
+};
 
 use crate::{problem::Located, snapshot::Secret, time::Millis};
 

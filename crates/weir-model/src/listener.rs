@@ -12,7 +12,7 @@ pub use address::Address;
 pub use answer::ErrorPage;
 pub use normalize::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
 
-use crate::{route::RouteTable, status::ListenerStatus, time::Millis, tls::Termination};
+use crate::{acme::Acme, route::RouteTable, status::ListenerStatus, time::Millis, tls::Termination};
 
 /// One compiled listener.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub struct Listener {
     pub protocol: Protocol,
     /// The TLS that ends here; always there for [`Protocol::Https`], never for [`Protocol::Http`] and [`Protocol::Tls`].
     pub tls: Option<Arc<Termination>>,
+    /// The certificate that an authority issues for it, if one does.
+    pub acme: Option<Arc<Acme>>,
     /// Every one of them is on by default.
     pub timeouts: Timeouts,
     /// What one client may ask of it.
@@ -58,6 +60,7 @@ impl Listener {
             binds: self.binds.clone(),
             protocol: self.protocol,
             tls: self.tls.clone(),
+            acme: self.acme.clone(),
             timeouts: self.timeouts.clone(),
             limits: self.limits.clone(),
             trusted_proxies: self.trusted_proxies.clone(),

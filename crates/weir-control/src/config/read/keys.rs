@@ -12,7 +12,7 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{
-    CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+    ACME, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
 };
 pub(super) use pool::{
     BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, STICKY,
@@ -111,10 +111,11 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 40] = [
+static ALL: [&Keys; 41] = [
     &TOP,
     &LISTENER,
     &TLS,
+    &ACME,
     &CERTIFICATE,
     &CLIENT_AUTH,
     &TIMEOUTS,

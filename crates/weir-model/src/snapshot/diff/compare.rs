@@ -29,6 +29,7 @@ pub(super) fn listener(
         binds => "bind",
         protocol => "protocol",
         tls => "tls",
+        acme => "tls.acme",
         timeouts => "timeouts",
         limits => "limits",
         trusted_proxies => "trusted_proxies",
