@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use weir_model::{
     balance::{Ask, Choice, Key, KeyHash},
     listener::{Listener, Protocol},
-    route::{Action, RequestFacts, Route, Verdict},
+    route::{Action, ConnectionFacts, RequestFacts, Route, Verdict},
     snapshot::Snapshot,
     time::Moment,
 };
@@ -192,8 +192,9 @@ pub fn explain<R: Rehearse>(
         Protocol::Tcp | Protocol::Tls => match rehearse.connect(listener, question) {
             Ok(()) => {
                 let source = question.source.ip().to_canonical();
-                told.test(listener.routes.explain_connection(source));
-                if let Some(route) = listener.routes.find_connection(source) {
+                let facts = ConnectionFacts::from(source);
+                told.test(listener.routes.explain_connection(&facts));
+                if let Some(route) = listener.routes.find_connection(&facts) {
                     let key = |key: &Key| key.of_connection(source, || question.flow());
                     told.take(snapshot, route, circumstances, key);
                     told.effects = effects::of_connection(snapshot, listener, &told);

@@ -74,6 +74,11 @@ impl Listener {
         }
     }
 
+    /// True if something comes before its protocol: then it has a use for [`Timeouts::handshake`].
+    pub const fn opens(&self) -> bool {
+        self.tls.is_some() || matches!(self.protocol, Protocol::Tls)
+    }
+
     /// What to answer with this status, if the file gives a page for it.
     pub fn error_page(&self, status: u16) -> Option<&ErrorPage> {
         let index = self.errors.binary_search_by_key(&status, |page| page.status).ok()?;
@@ -125,6 +130,8 @@ impl Protocol {
 pub struct Timeouts {
     /// Whole request head.
     pub header: Millis,
+    /// What comes before the protocol: TLS.
+    pub handshake: Millis,
     /// http: keep-alive between requests; tcp: no byte either way.
     pub idle: Millis,
     /// Request bytes are due, none comes, and no response head has come.
@@ -142,6 +149,7 @@ impl Timeouts {
     pub const fn defaults(protocol: Protocol) -> Self {
         Self {
             header: Millis::secs(10),
+            handshake: Millis::secs(10),
             idle: match protocol {
                 Protocol::Http | Protocol::Https => Millis::secs(60),
                 Protocol::Tcp | Protocol::Tls => Millis::secs(600),

@@ -3,6 +3,7 @@
 //! The same [`RouteTable`] answers the data path and `explain`; it reads a request through [`RequestFacts`] only.
 
 mod condition;
+mod connection;
 mod edit;
 mod explain;
 mod fields;
@@ -16,6 +17,7 @@ mod text;
 use std::{net::IpAddr, sync::Arc};
 
 pub use condition::{Condition, Matcher};
+pub use connection::{ConnectionFacts, ProtocolNames};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
 pub(crate) use fields::decoded_into;

@@ -1,16 +1,26 @@
 //! The facts of one client connection.
 
-use std::{cell::OnceCell, net::SocketAddr, rc::Rc};
+use std::{cell::OnceCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 
-use weir_model::{balance::Flow, listener::Listener, status::ListenerCounters, time::Millis};
+use weir_model::{
+    balance::Flow,
+    listener::Listener,
+    route::{ConnectionFacts, ProtocolNames},
+    status::ListenerCounters,
+    time::Millis,
+};
 
 use crate::{
     io::Stream,
     listener::{Counted, Entrance},
     timer::Timer,
+    tls::hello::Hello,
     view::{Held, View},
     worker::{Phase, Worker},
 };
+
+/// Bytes that are read and thrown away before a connection with something unread is closed.
+const MOST_LINGER: usize = 256 * 1024;
 
 /// One client connection. It holds no buffer, and nothing of a snapshot: what it is served by, it asks for anew.
 #[derive(Debug)]
@@ -20,6 +30,8 @@ pub(crate) struct Conn {
     pub(crate) timer: Timer,
     pub(crate) worker: Rc<Worker>,
     entrance: Rc<Entrance>,
+    /// What it said when it began TLS, if it has.
+    pub(crate) hello: Option<Box<Hello>>,
     /// Where it was counted when it came, and will be when it ends.
     status: Counted,
     /// The client's address as text, made when it is first asked for.
@@ -31,7 +43,8 @@ impl Conn {
         let status = entrance.status();
         status.shards.of(worker.index).accepted.add(1);
         worker.came();
-        Self { stream, peer, timer: worker.wheel.timer(), worker, entrance, status, address: OnceCell::new() }
+        let (timer, address) = (worker.wheel.timer(), OnceCell::new());
+        Self { stream, peer, timer, worker, entrance, hello: None, status, address }
     }
 
     /// The view that it is served by now, and its listener in there.
@@ -47,6 +60,15 @@ impl Conn {
     #[inline]
     pub(crate) fn address_text(&self) -> &str {
         self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
+    }
+
+    /// What routes may ask about it.
+    pub(crate) fn facts(&self) -> ConnectionFacts<'_> {
+        ConnectionFacts {
+            source: self.peer.ip().to_canonical(),
+            server_name: self.hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
+            alpn: self.hello.as_ref().map_or(ProtocolNames(&[]), |hello| hello.alpn()),
+        }
     }
 
     /// Both its ends.
@@ -69,6 +91,38 @@ impl Conn {
     #[inline]
     pub(crate) fn idle_timeout(&self) -> Millis {
         self.entrance.listener().timeouts.idle
+    }
+
+    /// How long the listener waits for what comes before the protocol.
+    pub(crate) fn handshake_timeout(&self) -> Millis {
+        self.entrance.listener().timeouts.handshake
+    }
+
+    /// Ends our direction, if the client takes what is left to be said.
+    pub(crate) async fn finish(&self, length: Millis) {
+        _ = self.timer.limit(length, poll_fn(|cx| self.stream.poll_finish(cx))).await;
+    }
+
+    /// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
+    /// might never see what it was told last (RFC 9112 section 9.6).
+    pub(crate) async fn linger(&self, length: Millis) {
+        self.finish(length).await;
+        let mut room = self.worker.spare.buffer();
+        self.timer.set_after(length);
+        let mut left = MOST_LINGER;
+        while left > 0 {
+            let read = poll_fn(|cx| match self.stream.poll_fill(cx, &mut room) {
+                Poll::Pending if self.timer.poll_elapsed(cx) => Poll::Ready(Ok(0)),
+                other => other,
+            });
+            match read.await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => {
+                    room.consume(count);
+                    left = left.saturating_sub(count);
+                }
+            }
+        }
     }
 
     /// True once it is to carry one more exchange at most: the process is about to stop, or its address is bound no

@@ -85,6 +85,12 @@ causes! {
     ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
     /// The client went away before its answer.
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// A listener with TLS, and a client that does not begin it.
+    ClientNotTls = "client_not_tls", Client, 0, "the client does not speak TLS, and this listener speaks nothing else";
+    /// RFC 8446 section 6.2.
+    ClientTlsHandshake = "client_tls_handshake", Client, 0, "no TLS session came about with the client";
+    /// timeouts.handshake.
+    ClientTimeoutHandshake = "client_timeout_handshake", Client, 0, "what comes before the protocol did not arrive within timeouts.handshake";
     /// allow and deny.
     ClientDenied = "client_denied", Client, 403, "the listener's allow and deny do not admit the client's address";
     /// 404.

@@ -33,11 +33,11 @@ pub async fn probe(check: &HealthCheck, address: &Address, host: &str) -> Result
     // An atomic only so that the future may move between threads.
     let connected = AtomicBool::new(false);
     let asked = async {
-        let stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
+        let mut stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
         connected.store(true, Ordering::Relaxed);
         match &check.probe {
             Probe::Tcp | Probe::Udp(_) => Ok("accepts connections".to_owned()),
-            Probe::Http(question) => http::ask(&stream, question, host).await,
+            Probe::Http(question) => http::ask(&mut stream, question, host).await,
         }
     };
     match timeout(check.timeout.duration(), asked).await {

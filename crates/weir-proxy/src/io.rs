@@ -3,6 +3,9 @@
 //! Reads and writes go through shared references, so that both directions of an exchange can be polled side by side
 //! in one task. A read that does not fill its buffer, and a write that is not taken whole, clear the readiness at
 //! once: the kernel has just said that nothing more is to be had, so asking again would be a wasted system call.
+//!
+//! Where TLS is spoken, it is spoken in here: what is read and written is content, and nobody else needs to know. Without
+//! it that costs one branch that goes the same way every time.
 
 use std::{
     future::poll_fn,
@@ -19,24 +22,28 @@ use tokio::{
 };
 use weir_model::listener::Address;
 
-use crate::buffer::Buffer;
+use crate::{
+    buffer::Buffer,
+    tls::{Facts, Session},
+};
 
 /// A stream of bytes.
 #[derive(Debug)]
 pub(crate) struct Stream {
     tcp: TcpStream,
+    tls: Option<Box<Session>>,
 }
 
 impl Stream {
     /// A TCP connection; small writes are sent at once.
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
         let _ = tcp.set_nodelay(true);
-        Self { tcp }
+        Self { tcp, tls: None }
     }
 
     /// A TCP connection that a client made; small writes are sent at once, as the listening socket says.
     pub(crate) const fn accepted(tcp: TcpStream) -> Self {
-        Self { tcp }
+        Self { tcp, tls: None }
     }
 
     /// A connection over a unix socket. The type says TCP and it is none, but it is read and written by the same system
@@ -46,7 +53,7 @@ impl Stream {
     /// If the runtime does not take it.
     pub(crate) fn unix(stream: UnixStream) -> io::Result<Self> {
         let file = OwnedFd::from(stream.into_std()?);
-        Ok(Self { tcp: TcpStream::from_std(file.into())? })
+        Ok(Self { tcp: TcpStream::from_std(file.into())?, tls: None })
     }
 
     /// Connects to an address.
@@ -60,6 +67,23 @@ impl Stream {
         }
     }
 
+    /// What is below the content: for a handshake, and for bytes that come before one.
+    pub(crate) const fn raw(&self) -> &TcpStream {
+        &self.tcp
+    }
+
+    /// From here on, what is read and written is the content of this session.
+    pub(crate) fn secure(&mut self, session: Session) {
+        self.tls = Some(Box::new(session));
+    }
+
+    /// What the TLS handshake found out, if there was one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing shows it yet"))]
+    #[inline]
+    pub(crate) fn facts(&self) -> Option<&Facts> {
+        self.tls.as_deref().map(Session::facts)
+    }
+
     /// The address of our end.
     ///
     /// # Errors
@@ -71,6 +95,9 @@ impl Stream {
     /// Ready when there is something to read, an end of stream and an error included.
     #[inline]
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.tls.as_ref().is_some_and(|tls| tls.has_input()) {
+            return Poll::Ready(Ok(()));
+        }
         self.tcp.poll_read_ready(cx)
     }
 
@@ -79,7 +106,7 @@ impl Stream {
     #[inline]
     pub(crate) fn poll_fill(&self, cx: &mut Context<'_>, buffer: &mut Buffer) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.tcp.poll_read_ready(cx))?;
+            ready!(self.poll_readable(cx))?;
             match self.read_now(buffer.space()) {
                 Some(Ok(count)) => {
                     buffer.filled_by(count);
@@ -93,25 +120,40 @@ impl Stream {
 
     /// Reads without waiting; `None` if nothing is there.
     pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut taken = None;
-        let result = self.tcp.try_io(Interest::READABLE, || {
-            let (count, _) = rustix::net::recv(&self.tcp, &mut *into, RecvFlags::empty())?;
-            taken = Some(count);
-            if count > 0 && count < into.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        outcome(taken, result)
+        match &self.tls {
+            None => receive(&self.tcp, into),
+            Some(tls) => tls.read(&self.tcp, into),
+        }
+    }
+
+    /// True if the stream has ended, or can only end, without the other end's word that it is complete. Without TLS
+    /// nobody can know.
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_truncated())
     }
 
     /// True unless the other end has closed, reset, or sent something: whether a connection that should be silent
     /// can still be used. Asks the kernel only if the readiness says that something happened, or if `certain`.
     pub(crate) fn is_silent(&self, certain: bool) -> bool {
+        if let Some(tls) = &self.tls
+            && (tls.has_input() || self.has_arrived(certain))
+        {
+            return tls.is_silent(&self.tcp);
+        }
+        !self.has_arrived(certain)
+    }
+
+    /// True if there is something to read in the kernel, or an end.
+    fn has_arrived(&self, certain: bool) -> bool {
         let mut byte = [0u8; 1];
         if certain {
             let peeked = rustix::net::recv(&self.tcp, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
-            return matches!(peeked, Err(rustix::io::Errno::AGAIN));
+            return !matches!(peeked, Err(rustix::io::Errno::AGAIN));
         }
-        let result = self.tcp.try_io(Interest::READABLE, || Ok(rustix::io::read(&self.tcp, &mut byte)?));
-        matches!(result, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked =
+            self.tcp.try_io(Interest::READABLE, || Ok(rustix::net::recv(&self.tcp, &mut byte, flags)?));
+        !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Why the other end is gone for good, if it is; an end of its direction alone is none. Nothing is read: what it has sent
@@ -139,20 +181,16 @@ impl Stream {
     /// Writes what the other end takes of these slices.
     #[inline]
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        if let Some(tls) = &self.tls {
+            return tls.poll_write(&self.tcp, cx, from);
+        }
         loop {
             // Writing is nearly always possible: it is tried first, and waited for only if it was not.
-            let mut taken = None;
-            let result = self.tcp.try_io(Interest::WRITABLE, || {
-                let (count, all) = match from {
-                    [one] => (rustix::net::send(&self.tcp, one, SendFlags::NOSIGNAL)?, one.len()),
-                    many => {
-                        (rustix::io::writev(&self.tcp, many)?, many.iter().map(|slice| slice.len()).sum())
-                    }
-                };
-                taken = Some(count);
-                if count < all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-            });
-            if let Some(result) = outcome(taken, result) {
+            let written = match from {
+                [one] => send(&self.tcp, one),
+                many => gather(&self.tcp, many),
+            };
+            if let Some(result) = written {
                 return Poll::Ready(result);
             }
             ready!(self.tcp.poll_write_ready(cx))?;
@@ -171,14 +209,122 @@ impl Stream {
         Ok(())
     }
 
-    /// Ends our direction; the other end may still send.
-    pub(crate) fn finish(&self) {
+    /// Writes all of it. Holds the stream alone, so that the task may move between threads.
+    ///
+    /// # Errors
+    /// If the other end is gone.
+    pub(crate) async fn send(&mut self, mut from: &[u8]) -> io::Result<()> {
+        while !from.is_empty() {
+            let stream = &mut *self;
+            let count = poll_fn(move |cx| {
+                let alone: &mut Self = &mut *stream;
+                alone.poll_write(cx, &[IoSlice::new(from)])
+            });
+            from = &from[count.await?..];
+        }
+        Ok(())
+    }
+
+    /// Reads what comes next; 0 is the end of the stream. Holds the stream alone, so that the task may move between
+    /// threads.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub(crate) async fn take(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let stream = self;
+        poll_fn(move |cx| {
+            let alone: &mut Self = &mut *stream;
+            loop {
+                ready!(alone.poll_readable(cx))?;
+                if let Some(result) = alone.read_now(&mut *into) {
+                    return Poll::Ready(result);
+                }
+            }
+        })
+        .await
+    }
+
+    /// Ends our direction; the other end may still send. Where TLS is spoken, that is said first: ready once it is.
+    pub(crate) fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(tls) = &self.tls {
+            ready!(tls.poll_finish(&self.tcp, cx));
+        }
+        self.shut();
+        Poll::Ready(())
+    }
+
+    /// The same without waiting: false if it has to be waited for.
+    pub(crate) fn finish(&self) -> bool {
+        let said = self.tls.as_ref().is_none_or(|tls| tls.finish(&self.tcp));
+        if said {
+            self.shut();
+        }
+        said
+    }
+
+    fn shut(&self) {
         let _ = socket2::SockRef::from(&self.tcp).shutdown(Shutdown::Write);
     }
 
     /// Makes the coming close a reset instead of an orderly end, so that the other end sees a truncation for what it is.
     pub(crate) fn abort(&self) {
         let _ = socket2::SockRef::from(&self.tcp).set_linger(Some(std::time::Duration::ZERO));
+    }
+}
+
+/// Reads what the kernel has, without waiting; `None` if that is nothing.
+#[inline]
+pub(crate) fn receive(tcp: &TcpStream, into: &mut [u8]) -> Option<io::Result<usize>> {
+    let mut taken = None;
+    let result = tcp.try_io(Interest::READABLE, || {
+        let (count, _) = rustix::net::recv(tcp, &mut *into, RecvFlags::empty())?;
+        taken = Some(count);
+        if count > 0 && count < into.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    outcome(taken, result)
+}
+
+/// The same, whatever the readiness says.
+pub(crate) fn receive_unasked(tcp: &TcpStream, into: &mut [u8]) -> Option<io::Result<usize>> {
+    match rustix::net::recv(tcp, into, RecvFlags::DONTWAIT) {
+        Ok((count, _)) => Some(Ok(count)),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
+/// Writes what the kernel takes, without waiting; `None` if that is nothing.
+#[inline]
+pub(crate) fn send(tcp: &TcpStream, from: &[u8]) -> Option<io::Result<usize>> {
+    let mut taken = None;
+    let result = tcp.try_io(Interest::WRITABLE, || {
+        let count = rustix::net::send(tcp, from, SendFlags::NOSIGNAL)?;
+        taken = Some(count);
+        if count < from.len() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    outcome(taken, result)
+}
+
+/// The same with several slices.
+#[inline]
+fn gather(tcp: &TcpStream, from: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+    let mut taken = None;
+    let result = tcp.try_io(Interest::WRITABLE, || {
+        let count = rustix::io::writev(tcp, from)?;
+        taken = Some(count);
+        let all = from.iter().map(|slice| slice.len()).sum();
+        if count < all { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    outcome(taken, result)
+}
+
+/// Writes what the kernel takes; ready once that is something.
+pub(crate) fn poll_send(tcp: &TcpStream, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+    loop {
+        if let Some(result) = send(tcp, from) {
+            return Poll::Ready(result);
+        }
+        ready!(tcp.poll_write_ready(cx))?;
     }
 }
 

@@ -11,6 +11,7 @@ use weir_model::{
 };
 
 use crate::{
+    buffer::Buffer,
     choose::{Found, InFlight, PoolState, Search},
     clock,
     conn::Conn,
@@ -39,6 +40,18 @@ struct Passed {
 }
 
 impl Passed {
+    fn new(listener: &Held) -> Self {
+        Self {
+            listener: listener.name.clone(),
+            route: None,
+            arm: 0,
+            pool: None,
+            backend: None,
+            orderly: false,
+            noted: listener.access_log.clone().map(Noted::new),
+        }
+    }
+
     /// Notes what came of the last attempt.
     fn note(&mut self, connected: &Result<Upstream, ProxyError>) {
         let Some(attempt) = self.noted.as_mut().and_then(|noted| noted.attempts.last_mut()) else { return };
@@ -73,26 +86,29 @@ struct Joined {
     _hold: Option<Hold>,
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(conn: Conn) {
+/// Serves one connection to its end. What has already been read of it is what the backend gets first.
+pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let started = clock::micros();
     let (view, listener) = conn.scene();
     let (idle, send_idle) = (listener.timeouts.idle, listener.timeouts.send_idle);
-    let noted = listener.access_log.clone().map(Noted::new);
-    let mut passed = Passed {
-        listener: listener.name.clone(),
-        route: None,
-        arm: 0,
-        pool: None,
-        backend: None,
-        orderly: false,
-        noted,
-    };
+    let mut passed = Passed::new(&listener);
     let joined = Box::pin(join(&conn, view, listener, &mut passed)).await;
     let end = match joined {
-        Ok(joined) => carry(&conn, (idle, send_idle), joined, &mut passed).await,
+        Ok(joined) => carry(&conn, (idle, send_idle), joined, early, &mut passed).await,
         Err(error) => Err(error),
     };
+    settle(&conn, passed, started, end);
+}
+
+/// Records a connection that does not come to its protocol; if it `breaks`, the client will see a reset.
+pub(crate) fn refuse(conn: &Conn, started: u64, error: ProxyError, breaks: bool) {
+    let mut passed = Passed::new(&conn.scene().1);
+    passed.orderly = !breaks;
+    settle(conn, passed, started, Err(error));
+}
+
+/// Records what became of a connection.
+fn settle(conn: &Conn, mut passed: Passed, started: u64, end: Result<(), ProxyError>) {
     if let Some(route) = &passed.route {
         let counters = route.status[passed.arm].shards.of(conn.worker.index);
         counters.codes.count(0);
@@ -106,7 +122,7 @@ pub(crate) async fn serve(conn: Conn) {
         counters.rejected.count(error.cause as usize);
     }
     if passed.noted.is_some() {
-        log(&conn, &mut passed, started, end.as_ref().err());
+        log(conn, &mut passed, started, end.as_ref().err());
     }
     let Err(error) = end else { return };
     // The client sees a reset, not an orderly end that never was one.
@@ -176,7 +192,7 @@ async fn join(
     if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
         return Err(Cause::ClientDenied.into());
     }
-    let route = listener.routes.find_connection(conn.peer.ip().to_canonical());
+    let route = listener.routes.find_connection(&conn.facts());
     let route = route.ok_or(ProxyError::new(Cause::NoRoute))?;
     passed.route = Some(route.clone());
     let index: PoolIndex = match &route.action {
@@ -261,12 +277,13 @@ async fn carry(
     conn: &Conn,
     (idle, send_idle): (Millis, Millis),
     joined: Joined,
+    early: Buffer,
     passed: &mut Passed,
 ) -> Result<(), ProxyError> {
-    let (backend, spare) = (&joined.upstream.stream, &conn.worker.spare);
+    let backend = &joined.upstream.stream;
     let drained = (backend, &joined.in_flight.drain);
     let Carried { to_backend, to_client, end, whole } =
-        relay(conn, drained, idle, send_idle, spare.buffer(), spare.buffer()).await;
+        relay(conn, drained, idle, send_idle, early, conn.worker.spare.buffer()).await;
     let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);

@@ -6,8 +6,10 @@
 // 1. Connections arrive.
 pub mod listener;
 
-// 2. What a client connection is.
+// 2. What a client connection is, and what comes before its protocol.
 mod conn;
+mod opening;
+pub mod tls;
 
 // 3. What travels on it: bytes, or requests.
 mod http;

@@ -56,7 +56,7 @@ impl Direction {
                 self.carried += count as u64;
             }
             if self.ended {
-                to.finish();
+                ready!(to.poll_finish(cx));
                 self.finished = true;
                 break;
             }

@@ -37,6 +37,7 @@ use weir_model::{
 use weir_proxy::{
     clock,
     telemetry::{Level, Voice},
+    tls,
     worker::Phase,
 };
 
@@ -164,6 +165,8 @@ impl App {
         let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
         let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
         let prepared = listeners::prepare(&snapshot, &[], count, &mut inheritance)?;
+        let tls = tls::Common::default();
+        tls::prepare(&snapshot, &tls).map_err(|why| anyhow!(why))?;
         inheritance.remember_health(&snapshot, clock::read());
         let name =
             source.as_ref().map_or_else(|| "text".to_owned(), |source| source.path.display().to_string());
@@ -193,6 +196,7 @@ impl App {
             cell: cell.clone(),
             replaced: Vec::new(),
             registry,
+            tls,
             discovering,
             bound: bound.clone(),
             orders: orders.clone(),

@@ -106,7 +106,10 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         told["tls"] = tls::termination(termination);
     }
     if !listener.protocol.has_requests() {
-        told["timeouts"] = json!({ "idle": time(timeouts.idle) });
+        told["timeouts"] = json!({ "idle": time(timeouts.idle), "send_idle": time(timeouts.send_idle) });
+        if listener.opens() {
+            told["timeouts"]["handshake"] = time(timeouts.handshake);
+        }
         return told;
     }
     told["timeouts"] = json!({

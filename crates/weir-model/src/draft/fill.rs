@@ -87,8 +87,8 @@ impl ClientAuthDraft {
 
 impl TimeoutsDraft {
     fn fill(&mut self, from: &Self, http: bool) {
-        let Self { header, idle, body_idle, body_min_rate, send_idle, tunnel } = self;
-        absent!(from; idle, send_idle);
+        let Self { header, handshake, idle, body_idle, body_min_rate, send_idle, tunnel } = self;
+        absent!(from; handshake, idle, send_idle);
         if http {
             absent!(from; header, body_idle, body_min_rate, tunnel);
         }

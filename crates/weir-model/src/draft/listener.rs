@@ -50,6 +50,7 @@ pub struct ListenerDraft {
 #[expect(missing_docs, reason = "named and documented as in the compiled listener")]
 pub struct TimeoutsDraft {
     pub header: Setting<Millis>,
+    pub handshake: Setting<Millis>,
     pub idle: Setting<Millis>,
     pub body_idle: Setting<Millis>,
     /// Bytes per second; 0 is none.

@@ -1,9 +1,9 @@
 //! The routes of one listener, and which of them takes a request.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use super::{
-    RequestFacts, Route,
+    ConnectionFacts, RequestFacts, Route,
     explain::Verdict,
     host::without_dot,
     index::{Entry, Index},
@@ -46,10 +46,9 @@ impl RouteTable {
         index.first(Some(host), Some(request.path()), u32::MAX, holds)
     }
 
-    /// The first route that takes a connection from this source.
-    pub fn find_connection(&self, source: IpAddr) -> Option<&Arc<Route>> {
-        let facts = ConnectionFacts(source);
-        self.routes.iter().find(|route| route.takes(&facts))
+    /// The first route that takes a connection.
+    pub fn find_connection(&self, connection: &ConnectionFacts<'_>) -> Option<&Arc<Route>> {
+        self.routes.iter().find(|route| route.takes(connection))
     }
 
     /// Every route that was tried, in order, up to and with the one that took the request.
@@ -67,41 +66,12 @@ impl RouteTable {
     }
 
     /// As [`RouteTable::explain`], for a connection.
-    pub fn explain_connection(&self, source: IpAddr) -> Vec<(&Arc<Route>, Verdict)> {
-        self.explain(&ConnectionFacts(source))
+    pub fn explain_connection(&self, connection: &ConnectionFacts<'_>) -> Vec<(&Arc<Route>, Verdict)> {
+        self.explain(connection)
     }
 
     /// All routes in order of evaluation.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
-    }
-}
-
-/// A connection whose bytes are not read: only its source can be asked about.
-struct ConnectionFacts(IpAddr);
-
-impl RequestFacts for ConnectionFacts {
-    fn method(&self) -> &[u8] {
-        &[]
-    }
-
-    fn host(&self) -> &[u8] {
-        &[]
-    }
-
-    fn path(&self) -> &[u8] {
-        &[]
-    }
-
-    fn query(&self) -> Option<&[u8]> {
-        None
-    }
-
-    fn any_header(&self, _: &str, _: &mut dyn FnMut(&[u8]) -> bool) -> bool {
-        false
-    }
-
-    fn source(&self) -> IpAddr {
-        self.0
     }
 }

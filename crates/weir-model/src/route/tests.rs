@@ -223,7 +223,16 @@ fn verdicts_name_the_first_matcher_that_failed() {
 fn a_connection_is_found_by_its_source() {
     let networks = Networks::new(vec!["10.0.0.0/8".parse().unwrap()]);
     let table = table(vec![vec![condition([Matcher::Source(networks)])], vec![]]);
-    assert_eq!(&*table.find_connection(IpAddr::from([10, 1, 2, 3])).unwrap().name, "0");
-    assert_eq!(&*table.find_connection(IpAddr::from([192, 0, 2, 1])).unwrap().name, "1");
-    assert_eq!(&*table.find_connection("::ffff:10.1.2.3".parse().unwrap()).unwrap().name, "0");
+    assert_eq!(
+        &*table.find_connection(&ConnectionFacts::from(IpAddr::from([10, 1, 2, 3]))).unwrap().name,
+        "0"
+    );
+    assert_eq!(
+        &*table.find_connection(&ConnectionFacts::from(IpAddr::from([192, 0, 2, 1]))).unwrap().name,
+        "1"
+    );
+    assert_eq!(
+        &*table.find_connection(&ConnectionFacts::from("::ffff:10.1.2.3".parse().unwrap())).unwrap().name,
+        "0"
+    );
 }

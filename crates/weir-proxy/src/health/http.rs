@@ -1,6 +1,6 @@
 //! An HTTP probe: one request over a fresh connection, and the answer judged as strictly as a response to a client.
 
-use std::{fmt::Write as _, future::poll_fn, io};
+use std::{fmt::Write as _, io};
 
 use weir_model::health::HttpProbe;
 
@@ -15,9 +15,9 @@ const HEAD_BYTES: usize = 32 * 1024;
 const BODY_BYTES: usize = 64 * 1024;
 
 /// Asks and judges.
-pub(super) async fn ask(stream: &Stream, question: &HttpProbe, host: &str) -> Result<String, String> {
+pub(super) async fn ask(stream: &mut Stream, question: &HttpProbe, host: &str) -> Result<String, String> {
     let request = request(question, host);
-    stream.write_all(request.as_bytes()).await.map_err(|error| broken(&error))?;
+    stream.send(request.as_bytes()).await.map_err(|error| broken(&error))?;
     let mut answer = Answer { stream, bytes: Vec::new(), ended: false };
     let head = answer.head(&*question.method == "HEAD").await?;
     let expected = |(first, last): &(u16, u16)| (*first..=*last).contains(&head.status);
@@ -46,7 +46,7 @@ fn request(question: &HttpProbe, host: &str) -> String {
 
 /// What has come of an answer so far.
 struct Answer<'s> {
-    stream: &'s Stream,
+    stream: &'s mut Stream,
     bytes: Vec<u8>,
     ended: bool,
 }
@@ -125,12 +125,7 @@ impl Answer<'_> {
     /// Reads what comes next.
     async fn read(&mut self) -> Result<(), String> {
         let mut room = [0u8; 8192];
-        let count = loop {
-            poll_fn(|cx| self.stream.poll_readable(cx)).await.map_err(|error| broken(&error))?;
-            if let Some(result) = self.stream.read_now(&mut room) {
-                break result.map_err(|error| broken(&error))?;
-            }
-        };
+        let count = self.stream.take(&mut room).await.map_err(|error| broken(&error))?;
         self.ended = count == 0;
         self.bytes.extend_from_slice(&room[..count]);
         Ok(())

@@ -192,7 +192,7 @@ impl Pump {
         let count = ready!(source.poll_fill(cx, buffer)).map_err(Stop::Source)?;
         self.moved_at = clock::now();
         if count == 0 {
-            if !matches!(self.rest, Rest::UntilClose) {
+            if !matches!(self.rest, Rest::UntilClose) || source.is_truncated() {
                 return Poll::Ready(Err(Stop::Truncated));
             }
             self.end(b"");

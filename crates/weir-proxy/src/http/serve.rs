@@ -19,8 +19,8 @@ use crate::{
 
 /// Line ends that may precede a request line (RFC 9112 section 2.2 asks for one).
 const MOST_LEADING_BYTES: usize = 16;
-/// Bytes that are read and thrown away before a connection with an unread request is closed.
-const MOST_LINGER: usize = 256 * 1024;
+/// How long a client may take to read the end of the answer, with a request of its own unread.
+const LINGER: Millis = Millis::secs(2);
 
 /// What becomes of the connection after an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,9 @@ pub(crate) async fn serve(conn: Conn) {
         let after = Box::pin(exchanges(&conn, &mut served)).await;
         match after {
             After::Keep => {}
-            After::Close => return conn.stream.finish(),
-            After::Linger => return Box::pin(linger(&conn)).await,
+            After::Close if conn.stream.finish() => return,
+            After::Close => return Box::pin(conn.finish(LINGER)).await,
+            After::Linger => return Box::pin(conn.linger(LINGER)).await,
             After::Reset => return conn.stream.abort(),
         }
     }
@@ -169,28 +170,6 @@ pub(crate) async fn read_head(
 fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
     let line = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit)]);
     if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
-}
-
-/// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
-/// might never see the answer (RFC 9112 section 9.6).
-async fn linger(conn: &Conn) {
-    conn.stream.finish();
-    let mut room = conn.worker.spare.buffer();
-    conn.timer.set_after(Millis::secs(2));
-    let mut left = MOST_LINGER;
-    while left > 0 {
-        let read = poll_fn(|cx| match conn.stream.poll_fill(cx, &mut room) {
-            Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Ok(0)),
-            other => other,
-        });
-        match read.await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => {
-                room.consume(count);
-                left = left.saturating_sub(count);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use crate::{
     error::is_exhaustion,
     http,
     io::Stream,
-    l4,
+    l4, opening,
     telemetry::Level,
     worker::{Phase, Worker},
 };
@@ -179,8 +179,13 @@ fn serve(worker: &Rc<Worker>, key: &BindKey, entrance: &mut Rc<Entrance>, stream
         *entrance = current;
     }
     let conn = Conn::new(worker.clone(), entrance.clone(), stream, peer);
+    if entrance.listener().tls.is_some() {
+        drop(tokio::task::spawn_local(opening::serve(conn)));
+        return;
+    }
     match entrance.protocol() {
         Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn))),
-        Protocol::Tcp | Protocol::Tls => drop(tokio::task::spawn_local(l4::serve(conn))),
+        Protocol::Tcp => drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer()))),
+        Protocol::Tls => drop(tokio::task::spawn_local(opening::serve(conn))),
     }
 }

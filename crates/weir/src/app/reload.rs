@@ -31,6 +31,7 @@ use weir_model::{
 use weir_proxy::{
     clock,
     telemetry::{Level, Voice},
+    tls,
     worker::Phase,
 };
 
@@ -60,6 +61,8 @@ pub(super) struct Reloading {
     /// that lets go of it last.
     pub(super) replaced: Vec<(Arc<Snapshot>, Moment)>,
     pub(super) registry: Registry,
+    /// What all TLS has in common.
+    pub(super) tls: tls::Common,
     /// The pools that discover backends, with those that were found last.
     pub(super) discovering: Vec<PoolDraft>,
     pub(super) bound: Arc<RwLock<Vec<Bound>>>,
@@ -154,6 +157,7 @@ impl Reloading {
         let Compiled { mut snapshot, report, discovering } =
             config::compile(loaded, running.generation + 1, &mut registry)?;
         let diff = diff::adopt(&running, &mut snapshot);
+        tls::prepare(&snapshot, &self.tls).map_err(|why| Refusal::because(why, "nothing was changed"))?;
 
         // While this is held, the process cannot begin to close its sockets.
         let bound = self.bound.clone();

@@ -19,6 +19,7 @@ mod interim;
 mod limits;
 mod operate;
 mod outlier;
+mod passthrough;
 mod patience;
 mod pressure;
 mod queue;

@@ -215,6 +215,19 @@ fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
     told(&weir.objects(), all);
 }
 
+/// Connections that do not come to their protocol.
+fn openings(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::echo();
+    let keys = "    timeouts: { handshake: 200ms }\n";
+    let weir = Logged::start("tls", &[backend.address()], "json", "", keys);
+    for said in ["GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\0\0", "\x16\x03\x01"] {
+        RawClient::connect(weir.address()).send(said).read_to_end();
+    }
+    let objects = weir.objects();
+    assert_eq!(objects.len(), 3, "{objects:#?}");
+    told(&objects, all);
+}
+
 #[test]
 fn every_cause_stands_in_the_log_with_its_sentence() {
     let mut all = BTreeSet::new();
@@ -223,6 +236,7 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     full_pools(&mut all);
     rules_of_the_file(&mut all);
     routes_and_clients(&mut all);
+    openings(&mut all);
     connections_of_a_bind_that_went(&mut all);
     requests_of_a_backend_that_went(&mut all);
     // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.

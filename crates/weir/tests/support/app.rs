@@ -23,6 +23,17 @@ impl Weir {
         Self(app.unwrap_or_else(|error| panic!("{error}\n--- in ---\n{text}")))
     }
 
+    /// The same with a process log of its own.
+    ///
+    /// # Panics
+    /// If it is refused.
+    #[allow(dead_code, reason = "not every test that includes this file needs all of it")]
+    #[track_caller]
+    pub(crate) fn with_log(text: &str, log: Sink) -> Self {
+        let app = App::from_text_with_log(text, log);
+        Self(app.unwrap_or_else(|error| panic!("{error}\n--- in ---\n{text}")))
+    }
+
     /// Where the listener is bound.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address("web")
@@ -60,6 +71,11 @@ impl Setup {
     /// A TCP listener in front of these backends.
     pub(crate) fn tcp(backends: &[SocketAddr]) -> Self {
         Self { protocol: "tcp", ..Self::http(backends) }
+    }
+
+    /// A listener that passes TLS on, in front of these backends.
+    pub(crate) fn tls(backends: &[SocketAddr]) -> Self {
+        Self { protocol: "tls", ..Self::http(backends) }
     }
 
     /// One more line of the listener.

@@ -42,8 +42,13 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
 /// The keys that may have defaults.
 pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ListenerDraft) {
     draft.protocol = fields.setting(reader, "protocol", |reader, node| {
-        let words = [("http", Protocol::Http), ("https", Protocol::Https), ("tcp", Protocol::Tcp)];
-        reader.word(node, &words, &["udp", "tls"])
+        let ready = [
+            ("http", Protocol::Http),
+            ("https", Protocol::Https),
+            ("tcp", Protocol::Tcp),
+            ("tls", Protocol::Tls),
+        ];
+        reader.word(node, &ready, &["udp"])
     });
     draft.tls = fields.setting(reader, "tls", tls::termination);
     draft.trusted_proxies = fields.setting(reader, "trusted_proxies", networks);
@@ -120,6 +125,7 @@ fn timeouts(reader: &mut Reader, listener: &Fields<'_>) -> TimeoutsDraft {
     };
     TimeoutsDraft {
         header: fields.setting(reader, "header", Reader::timeout),
+        handshake: fields.setting(reader, "handshake", Reader::timeout),
         idle: fields.setting(reader, "idle", Reader::timeout),
         body_idle: fields.setting(reader, "body_idle", Reader::timeout),
         body_min_rate: fields.setting(reader, "body_min_rate", Reader::byte_rate),

@@ -47,13 +47,17 @@ pub(super) fn listener(
         problems.push(missing("bind", "add an address: `bind: \":8080\"`"));
     }
     if draft.protocol.is_none() && !draft.broken {
-        problems.push(missing("protocol", "add `protocol: http`, `https` or `tcp`"));
+        problems.push(missing("protocol", "add `protocol: http`, `https`, `tcp` or `tls`"));
     }
     let binds: Vec<_> =
         draft.binds.iter().filter_map(|text| kept(address::binds(text), problems)).flatten().collect();
     let protocol = draft.protocol.as_ref().map_or(Protocol::Http, |protocol| protocol.value);
     if draft.protocol.as_ref().is_some_and(|protocol| !protocol.value.has_requests()) {
-        refuse_http_keys(written, problems);
+        refuse_http_keys(written, protocol, problems);
+    }
+    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| protocol != Protocol::Tls) {
+        let cause = format!("`timeouts.handshake` has no meaning for `protocol: {}`", protocol.word());
+        problems.push(Problem::error(given.span, cause, "remove it: nothing comes before the protocol here"));
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
     let tls = tls::termination(draft, written, problems).map(Arc::new);
@@ -84,6 +88,7 @@ fn timeouts(draft: &ListenerDraft, protocol: Protocol) -> Timeouts {
     let draft = &draft.timeouts;
     Timeouts {
         header: value(&draft.header, defaults.header),
+        handshake: value(&draft.handshake, defaults.handshake),
         idle: value(&draft.idle, defaults.idle),
         body_idle: value(&draft.body_idle, defaults.body_idle),
         body_min_rate: value(&draft.body_min_rate, defaults.body_min_rate),
@@ -177,7 +182,7 @@ fn error_page(draft: &ErrorPageDraft) -> Result<ErrorPage, Problem> {
 }
 
 /// What only HTTP has means nothing on a byte stream.
-fn refuse_http_keys(draft: &ListenerDraft, problems: &mut Vec<Problem>) {
+fn refuse_http_keys(draft: &ListenerDraft, protocol: Protocol, problems: &mut Vec<Problem>) {
     let span = |key: &'static str, span: Option<Span>| span.map(|span| (key, span));
     let timeouts = &draft.timeouts;
     let limits = &draft.limits;
@@ -194,7 +199,8 @@ fn refuse_http_keys(draft: &ListenerDraft, problems: &mut Vec<Problem>) {
         span("errors", draft.errors.as_ref().map(|setting| setting.span)),
     ];
     for (key, span) in given.into_iter().flatten() {
-        let cause = format!("`{key}` has no meaning for `protocol: tcp`, which knows no requests");
+        let cause =
+            format!("`{key}` has no meaning for `protocol: {}`, which knows no requests", protocol.word());
         problems.push(Problem::error(span, cause, "remove it, or use `protocol: http`"));
     }
 }

@@ -144,7 +144,7 @@ fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> name::Tak
 
 fn conditions(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec<Problem>) -> Vec<Condition> {
     if !protocol.has_requests() {
-        draft.conditions.iter().for_each(|condition| refuse_http_matches(condition, problems));
+        draft.conditions.iter().for_each(|condition| refuse_http_matches(condition, protocol, problems));
     }
     let conditions: Vec<_> =
         draft.conditions.iter().map(|draft| condition::condition(draft, problems)).collect();
@@ -152,7 +152,7 @@ fn conditions(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec<Problem
     if conditions.iter().any(|condition| condition.matchers.is_empty()) { Vec::new() } else { conditions }
 }
 
-fn refuse_http_matches(condition: &ConditionDraft, problems: &mut Vec<Problem>) {
+fn refuse_http_matches(condition: &ConditionDraft, protocol: Protocol, problems: &mut Vec<Problem>) {
     let text = |texts: &[Text]| texts.first().map(|text| text.span);
     let pair = |pairs: &[NamedTexts]| pairs.first().map(|(name, _)| name.span);
     let asked = [
@@ -165,10 +165,12 @@ fn refuse_http_matches(condition: &ConditionDraft, problems: &mut Vec<Problem>) 
     ];
     for (key, span) in asked {
         if let Some(span) = span {
-            let cause =
-                format!("a match on `{key}` has no meaning for `protocol: tcp`, which reads no bytes");
+            let cause = format!(
+                "a match on `{key}` has no meaning for `protocol: {}`, which reads no requests",
+                protocol.word()
+            );
             problems.push(Problem::error(span, cause, "match on `source`, or use `protocol: http`"));
         }
     }
-    condition.not.iter().for_each(|not| refuse_http_matches(not, problems));
+    condition.not.iter().for_each(|not| refuse_http_matches(not, protocol, problems));
 }

@@ -12,8 +12,8 @@ keys! {
         "bind" = OneOrMore(&Text), Required,
             "Addresses to listen on: `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every address of both families, or \
              `unix:/run/weir.sock`.";
-        "protocol" = Words(&["http", "https", "tcp"]), Nothing,
-            "What is spoken: `http` is HTTP/1.1 with upgrades, `https` the same behind TLS, `tcp` is bytes of any protocol. It has to be given, here or in `defaults`.";
+        "protocol" = Words(&["http", "https", "tcp", "tls"]), Nothing,
+            "What is spoken: `http` is HTTP/1.1 with upgrades, `https` the same behind TLS, `tcp` is bytes of any protocol, `tls` is TLS that is passed on as it is. It has to be given, here or in `defaults`.";
         "tls" = Map(&TLS), Nothing, "The TLS that ends here. https and tcp only.";
         "trusted_proxies" = Some(&Text), Is("[]"),
             "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
@@ -73,15 +73,16 @@ keys! {
     };
     TIMEOUTS = "the `timeouts` of a listener" {
         "header" = Timeout, Is("10s"), "For a whole request head. http only.";
+        "handshake" = Timeout, Nothing, "For what comes before the protocol, a ClientHello; `10s` unless given. tls only.";
         "idle" = Timeout, Is("60s"),
-            "http: between two requests of a connection. tcp: without a byte either way, and the default is `10m`.";
+            "http: between two requests of a connection. tcp, tls: without a byte either way, and the default is `10m`.";
         "body_idle" = Timeout, Is("30s"),
             "Bytes of a request are due and none comes, before the answer has begun. http only.";
         "body_min_rate" = ByteRate, Is("100B/s"),
             "The least rate of a request body, averaged over 30s, before the answer has begun. http only.";
         "send_idle" = Timeout, Is("30s"), "The client takes nothing of what waits for it.";
         "tunnel" = Timeout, Is("1h"), "Upgraded connections, without a byte either way. http only.";
-    } later ["handshake"];
+    };
     LISTENER_LIMITS = "the `limits` of a listener" {
         "header_bytes" = Size, Is("32KiB"), "Bytes of a whole request head, 1KiB to 1MiB.";
         "headers" = Number(1, 1000), Is("100"), "Header fields of a request.";

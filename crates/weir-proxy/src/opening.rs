@@ -1,0 +1,160 @@
+//! What comes before the protocol of a connection, for listeners that need to know more than where it comes from.
+//!
+//! ```text
+//!  accept ── ClientHello read ──┬─> bytes, the hello first: l4
+//!                               └─> handshake ──> http, l4
+//! ```
+//!
+//! All of it has to be there within `timeouts.handshake`. Listeners of clear text never come here.
+
+use std::{future::poll_fn, task::Poll};
+
+use weir_model::{
+    listener::Protocol,
+    time::{Millis, Moment},
+};
+
+use crate::{
+    buffer::{Buffer, LARGE},
+    clock,
+    conn::Conn,
+    error::{Cause, ProxyError},
+    http, l4,
+    tls::{
+        self,
+        hello::{Alert, Progress, Reader},
+    },
+};
+
+/// How long a client that is told why it is turned away may take to hear it.
+const PARTING: Millis = Millis::secs(1);
+
+/// Why a connection does not come to its protocol.
+enum Stop {
+    /// It ended before it said anything, as connections do that only see whether somebody is there.
+    Silent,
+    /// It cannot be served.
+    Refused(ProxyError, Parting),
+}
+
+/// What the client is told.
+enum Parting {
+    /// Its connection breaks.
+    Reset,
+    /// Its connection ends.
+    End,
+    /// A fatal alert of TLS.
+    Alert(Alert),
+}
+
+/// Serves a connection from its first byte to its end.
+pub(crate) async fn serve(conn: Conn) {
+    // In a box, so that a connection that has opened does not hold the room for it.
+    let Some((conn, protocol, received)) = Box::pin(open(conn)).await else { return };
+    match protocol {
+        Protocol::Http | Protocol::Https => http::serve(conn).await,
+        Protocol::Tcp | Protocol::Tls => l4::serve(conn, received).await,
+    }
+}
+
+/// Finds out what the connection is; none if it has ended with that.
+async fn open(mut conn: Conn) -> Option<(Conn, Protocol, Buffer)> {
+    let started = clock::micros();
+    let deadline = clock::now() + conn.handshake_timeout();
+    let mut received = conn.worker.spare.buffer();
+    let opened = match read_hello(&mut conn, &mut received, deadline).await {
+        Ok(()) => begin(&mut conn, &mut received, deadline).await,
+        Err(stop) => Err(stop),
+    };
+    match opened {
+        Ok(protocol) => Some((conn, protocol, received)),
+        Err(Stop::Silent) => None,
+        Err(Stop::Refused(error, parting)) => {
+            drop(received);
+            if let Parting::Alert(alert) = &parting {
+                // Nothing has been sent to it yet: there is room for these few bytes, or the connection is gone.
+                let _ = conn.timer.limit(PARTING, conn.stream.write_all(&alert.record())).await;
+            }
+            let breaks = matches!(parting, Parting::Reset);
+            l4::refuse(&conn, started, error, breaks);
+            if !breaks {
+                conn.linger(PARTING).await;
+            }
+            None
+        }
+    }
+}
+
+/// What follows the ClientHello: a handshake where TLS ends here, and else the question whether anybody takes it.
+async fn begin(conn: &mut Conn, received: &mut Buffer, deadline: Moment) -> Result<Protocol, Stop> {
+    let (_, listener) = conn.scene();
+    let Some(termination) = &listener.tls else { return is_wanted(conn).map(|()| listener.protocol) };
+    // Nothing is published that was not prepared.
+    let context = tls::context(termination).ok_or(Stop::Silent)?;
+    let (early, protocol) = (std::mem::replace(received, conn.worker.spare.buffer()), listener.protocol);
+    drop(listener);
+    match tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline).await {
+        Ok(()) => Ok(protocol),
+        Err(error) => Err(Stop::Refused(error, Parting::End)),
+    }
+}
+
+/// Reads until the ClientHello is whole, and leaves it where it is.
+async fn read_hello(conn: &mut Conn, received: &mut Buffer, deadline: Moment) -> Result<(), Stop> {
+    let mut reader = Reader::default();
+    loop {
+        match reader.read(received.filled()) {
+            Progress::Whole(hello) => {
+                conn.hello = Some(Box::new(hello));
+                return Ok(());
+            }
+            Progress::NeedMore => {}
+            Progress::NotTls => return Err(Stop::Refused(Cause::ClientNotTls.into(), Parting::End)),
+            Progress::Bad(bad) => {
+                let error = ProxyError::with(Cause::ClientTlsHandshake, bad.sentence());
+                return Err(Stop::Refused(error, Parting::Alert(bad.alert())));
+            }
+        }
+        fill(conn, received, deadline).await?;
+    }
+}
+
+/// Reads more of what comes before the protocol.
+async fn fill(conn: &Conn, received: &mut Buffer, deadline: Moment) -> Result<(), Stop> {
+    if !received.has_space() {
+        received.grow(LARGE);
+    }
+    conn.timer.set(deadline);
+    let read = poll_fn(|cx| match conn.stream.poll_fill(cx, received) {
+        Poll::Pending if conn.is_cut() => Poll::Ready(Err(Cause::BindClosed.into())),
+        Poll::Pending if conn.timer.poll_elapsed(cx) => {
+            Poll::Ready(Err(Cause::ClientTimeoutHandshake.into()))
+        }
+        other => other.map_err(|error| ProxyError::from_client(&error)),
+    });
+    match read.await {
+        Ok(0) | Err(ProxyError { cause: Cause::ClientAborted, .. }) if received.is_empty() => {
+            Err(Stop::Silent)
+        }
+        Ok(0) => {
+            let error = ProxyError::with(Cause::ClientAborted, "before its first message was whole");
+            Err(Stop::Refused(error, Parting::End))
+        }
+        Ok(_) => Ok(()),
+        Err(error) => Err(Stop::Refused(error, Parting::Reset)),
+    }
+}
+
+/// Whether anybody takes what is passed through. A client that is not admitted is not even told that nobody does.
+fn is_wanted(conn: &Conn) -> Result<(), Stop> {
+    let (_, listener) = conn.scene();
+    if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
+        return Err(Stop::Refused(Cause::ClientDenied.into(), Parting::Reset));
+    }
+    if listener.routes.find_connection(&conn.facts()).is_none() {
+        let detail = conn.hello.as_ref().map(|hello| hello.to_string()).unwrap_or_default();
+        let error = ProxyError { cause: Cause::NoRoute, detail: detail.into() };
+        return Err(Stop::Refused(error, Parting::Alert(Alert::UNRECOGNIZED_NAME)));
+    }
+    Ok(())
+}

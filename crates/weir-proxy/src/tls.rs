@@ -1,0 +1,187 @@
+//! TLS, at the client's end and at the backend's.
+//!
+//! ```text
+//!  before a snapshot is published          on a connection
+//!  Termination ── prepare ──> Slot ──────> accept: handshake (rustls) ──> Session inside the Stream
+//! ```
+//!
+//! rustls does the handshakes: everything that is agreed on, verified or derived. What is carried afterwards is sealed and
+//! opened by [`Session`] with the keys that came of it, in place and without allocation.
+
+mod handshake;
+pub(crate) mod hello;
+mod inbox;
+mod outbox;
+mod record;
+mod scratch;
+mod server;
+mod session;
+#[cfg(test)]
+mod tests;
+mod tickets;
+
+use std::{sync::Arc, task::Context};
+
+use rustls::{
+    ClientConfig, SupportedProtocolVersion,
+    client::UnbufferedClientConnection,
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::ServerName,
+    version::{TLS12, TLS13},
+};
+use weir_model::{
+    snapshot::Snapshot,
+    time::Moment,
+    tls::{Termination, Version},
+};
+
+use crate::{
+    buffer::Buffer,
+    error::{Cause, ProxyError},
+    io::Stream,
+    timer::Timer,
+};
+
+pub(crate) use handshake::Failure;
+pub(crate) use server::ServerContext;
+pub(crate) use session::Session;
+pub use tickets::{TicketKey, Tickets};
+
+/// What all TLS of a process has in common.
+#[derive(Clone, Debug)]
+pub struct Common {
+    provider: Arc<CryptoProvider>,
+    tickets: Arc<Tickets>,
+}
+
+impl Common {
+    /// With the keys of session tickets that are to be used.
+    pub fn new(tickets: Tickets) -> Self {
+        use aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
+        let provider = CryptoProvider {
+            // First what a quantum computer does not break: who records now may have one later.
+            kx_groups: vec![X25519MLKEM768, X25519, SECP256R1, SECP384R1],
+            ..aws_lc_rs::default_provider()
+        };
+        Self { provider: Arc::new(provider), tickets: Arc::new(tickets) }
+    }
+
+    /// The keys of session tickets.
+    pub fn tickets(&self) -> &Tickets {
+        &self.tickets
+    }
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self::new(Tickets::default())
+    }
+}
+
+/// Makes whatever workers need of a snapshot before it is published. What was made for the snapshot before it and has
+/// not changed stays.
+///
+/// # Errors
+/// What cannot be used and why, in one plain sentence; then the snapshot must not be published.
+pub fn prepare(snapshot: &Snapshot, common: &Common) -> Result<(), String> {
+    for listener in &snapshot.listeners {
+        let Some(termination) = &listener.tls else { continue };
+        if context(termination).is_none() {
+            let context = ServerContext::new(termination, &common.provider, &common.tickets);
+            let context =
+                context.map_err(|why| format!("the `tls` of the listener `{}`: {why}", listener.name))?;
+            termination.prepared.fill(Arc::new(context));
+        }
+    }
+    Ok(())
+}
+
+/// What handshakes of a listener go by, once it has been prepared.
+pub(crate) fn context(termination: &Termination) -> Option<Arc<ServerContext>> {
+    termination.prepared.get()
+}
+
+/// The versions from this one on.
+fn versions(least: Version) -> &'static [&'static SupportedProtocolVersion] {
+    static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match least {
+        Version::Tls12 => &ALL,
+        Version::Tls13 => &ALL[..1],
+    }
+}
+
+/// What a handshake found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The protocol that was agreed on by ALPN.
+    pub(crate) alpn: Option<Box<[u8]>>,
+    /// The name that the client asked for; none on our connections to backends.
+    pub(crate) server_name: Option<Box<str>>,
+    pub(crate) version: Version,
+    /// The name of the cipher suite.
+    pub(crate) cipher: &'static str,
+    /// An earlier session was taken up again.
+    pub(crate) resumed: bool,
+    /// The verified certificates of the other end as DER, its own first; a client may have none.
+    pub(crate) peer: Box<[Box<[u8]>]>,
+}
+
+/// The TLS handshake of a client: `early` is what has been read of it already. What comes behind the
+/// handshake is read from the stream as if there were no TLS.
+///
+/// # Errors
+/// If there is no session: what the client did wrong, or that it was not done by the deadline. The client has been told.
+pub(crate) async fn accept(
+    stream: &mut Stream,
+    context: &ServerContext,
+    early: Buffer,
+    timer: &Timer,
+    deadline: Moment,
+) -> Result<(), ProxyError> {
+    timer.set(deadline);
+    let is_over = |cx: &Context<'_>| timer.poll_elapsed(cx);
+    let handshake = async {
+        let conn = context.begin()?;
+        handshake::as_server(stream.raw(), conn, early.filled(), is_over).await
+    };
+    let session = handshake.await.map_err(refused)?;
+    stream.secure(session);
+    Ok(())
+}
+
+/// The TLS handshake with a backend; `is_over` says, and sees to it that it is asked again, when it takes too long.
+///
+/// # Errors
+/// Why there is no session.
+#[cfg_attr(not(test), expect(dead_code, reason = "no pool speaks TLS yet"))]
+pub(crate) async fn connect(
+    stream: &mut Stream,
+    config: Arc<ClientConfig>,
+    name: ServerName<'static>,
+    is_over: impl FnMut(&Context<'_>) -> bool,
+) -> Result<(), Failure> {
+    let conn = UnbufferedClientConnection::new(config, name)?;
+    let session = handshake::as_client(stream.raw(), conn, is_over).await?;
+    stream.secure(session);
+    Ok(())
+}
+
+/// Why a client has no session.
+fn refused(failure: Failure) -> ProxyError {
+    use rustls::{AlertDescription, Error, InvalidMessage};
+    let (cause, detail) = match failure {
+        Failure::TooLong => (Cause::ClientTimeoutHandshake, String::new()),
+        Failure::Closed | Failure::Tls(Error::AlertReceived(AlertDescription::CloseNotify)) => {
+            (Cause::ClientAborted, "in the TLS handshake".to_owned())
+        }
+        Failure::Io(error) => (Cause::ClientAborted, format!("in the TLS handshake: {error}")),
+        Failure::Tls(Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+            (Cause::ClientNotTls, String::new())
+        }
+        Failure::Tls(Error::AlertReceived(alert)) => {
+            (Cause::ClientTlsHandshake, format!("the client sent the alert {alert:?}"))
+        }
+        Failure::Tls(error) => (Cause::ClientTlsHandshake, error.to_string()),
+    };
+    ProxyError { cause, detail: detail.into() }
+}
