@@ -2,10 +2,10 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use aws_lc_rs::digest;
+use ::aws_lc_rs::digest;
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection,
@@ -13,7 +13,10 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use weir_model::tls::{Certificate, ClientAuth, PrivateKey, Termination};
+use weir_model::{
+    status::Proofs,
+    tls::{Certificate, ClientAuth, PrivateKey, Termination, Version},
+};
 
 use super::tickets::{Rules, Ticketer, Tickets};
 
@@ -48,6 +51,25 @@ impl ServerContext {
         let rules = rules(termination.client_auth.as_ref());
         config.ticketer = Arc::new(Ticketer { tickets: tickets.clone(), rules });
         // Records are sealed and opened by the session itself.
+        config.enable_secret_extraction = true;
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// For one handshake with an authority that wants to see this proof (RFC 8737).
+    ///
+    /// # Errors
+    /// If the crypto library does not take it.
+    pub(super) fn of_proof(proof: &Certificate) -> Result<Self, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let first = Arc::new(certified(proof, &provider)?);
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(super::versions(Version::Tls12))
+            .map_err(|error| error.to_string())?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver { first, by_name: Vec::new() }));
+        config.alpn_protocols = vec![Proofs::ALPN.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         config.enable_secret_extraction = true;
         Ok(Self { config: Arc::new(config) })
     }
