@@ -37,7 +37,7 @@ use weir_model::{
 use weir_proxy::{
     clock,
     telemetry::{Level, Voice},
-    tls,
+    tls::{self, Tickets},
     worker::Phase,
 };
 
@@ -64,6 +64,8 @@ pub struct App {
     /// Who wants another process in its place.
     pub(crate) upgrades: Asks,
     beats: Beats,
+    /// What all TLS has in common, for the process that takes over.
+    tls: tls::Common,
     /// None once the process stops.
     reloader: Option<Reloader>,
     reloading: Option<JoinHandle<()>>,
@@ -165,7 +167,7 @@ impl App {
         let target = logging.access.as_ref().map(|access| Opened::open(&access.target)).transpose()?;
         let access = Arc::new(AccessWriter::start(target, logging.status.clone(), voice.clone())?);
         let prepared = listeners::prepare(&snapshot, &[], count, &mut inheritance)?;
-        let tls = tls::Common::default();
+        let tls = tls::Common::new(Tickets::with(std::mem::take(&mut inheritance.tickets)));
         tls::prepare(&snapshot, &tls).map_err(|why| anyhow!(why))?;
         inheritance.remember_health(&snapshot, clock::read());
         let name =
@@ -196,7 +198,7 @@ impl App {
             cell: cell.clone(),
             replaced: Vec::new(),
             registry,
-            tls,
+            tls: tls.clone(),
             discovering,
             bound: bound.clone(),
             orders: orders.clone(),
@@ -216,6 +218,7 @@ impl App {
             control,
             upgrades,
             beats,
+            tls,
             reloader: Some(reloader),
             reloading,
             voice,

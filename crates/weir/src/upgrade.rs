@@ -4,7 +4,7 @@
 //! ```text
 //!  old process (Heir)                                   new process (Ancestor)
 //!  start the program, a socket as its standard input ─> runs with the same arguments
-//!  sockets, health of backends ───────────────────────> reads its files, binds what is missing, starts its threads
+//!  sockets, health of backends, keys of tickets ──────> reads its files, binds what is missing, starts its threads
 //!                      <───────────────────────── ready │ failed, and why: the old one goes on
 //!  go, what operators set ────────────────────────────> listens, accepts
 //!                      <─────────────────────── serving
@@ -19,7 +19,10 @@ mod channel;
 mod heir;
 mod program;
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
+use weir_proxy::tls::TicketKey;
 
 pub(crate) use ancestor::Ancestor;
 pub(crate) use heir::{Heir, Patience};
@@ -41,6 +44,35 @@ pub(crate) struct Handover {
     pub(crate) admin: Option<String>,
     /// What is known of backends.
     pub(crate) backends: Vec<BackendRecord>,
+    /// The keys of TLS session tickets, the current one first.
+    #[serde(default)]
+    pub(crate) tickets: Vec<TicketRecord>,
+}
+
+/// A key of TLS session tickets. Nobody but the two processes sees it: they talk over a socket that has no name.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct TicketRecord {
+    name: [u8; 16],
+    key: [u8; 32],
+    since: u64,
+}
+
+impl fmt::Debug for TicketRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketRecord").field("since", &self.since).finish_non_exhaustive()
+    }
+}
+
+impl From<TicketKey> for TicketRecord {
+    fn from(TicketKey { name, key, since }: TicketKey) -> Self {
+        Self { name, key, since }
+    }
+}
+
+impl From<TicketRecord> for TicketKey {
+    fn from(TicketRecord { name, key, since }: TicketRecord) -> Self {
+        Self { name, key, since }
+    }
 }
 
 /// The sockets of one bound address.

@@ -20,6 +20,9 @@ use weir_model::{
 
 use super::tickets::{Rules, Ticketer, Tickets};
 
+/// Bytes of early data that are passed over: what common servers accept of it at most.
+const MOST_PASSED_OVER: u32 = 64 * 1024;
+
 thread_local! {
     /// The name that the client asked for whose hello this thread took in last.
     static ASKED: Cell<Option<Box<str>>> = const { Cell::new(None) };
@@ -50,6 +53,9 @@ impl ServerContext {
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let rules = rules(termination.client_auth.as_ref());
         config.ticketer = Arc::new(Ticketer { tickets: tickets.clone(), rules });
+        // Nobody is offered early data, since tickets are stateless (RFC 8446 section 8). Clients with tickets of another
+        // server may send some all the same; up to so much of it is passed over.
+        config.max_early_data_size = MOST_PASSED_OVER;
         // Records are sealed and opened by the session itself.
         config.enable_secret_extraction = true;
         Ok(Self { config: Arc::new(config) })

@@ -17,6 +17,7 @@ use weir_model::{
     status::{Health, Order, Orders, State},
     time::{Millis, Moment},
 };
+use weir_proxy::tls::TicketKey;
 
 use super::listeners::takes_both;
 use crate::upgrade::{BackendRecord, FoundRecord, OrdersRecord};
@@ -30,6 +31,8 @@ pub(crate) struct Inheritance {
     pub(crate) admin: Option<(String, OwnedFd)>,
     /// What was known of backends.
     pub(crate) backends: Vec<BackendRecord>,
+    /// The keys of TLS session tickets, the current one first.
+    pub(crate) tickets: Vec<TicketKey>,
 }
 
 impl Inheritance {

@@ -64,6 +64,7 @@ impl App {
             records,
             admin.map(|(bound, _)| bound.to_string()),
             BackendRecord::all(&snapshot, clock::read()),
+            self.tls.tickets().keys().into_iter().map(Into::into).collect(),
         );
         let heir = Heir::start(program, &handover, &files, Patience::default(), given_up)?;
         let orders = || {

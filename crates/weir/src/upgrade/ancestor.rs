@@ -58,12 +58,13 @@ impl Ancestor {
     fn inherit(&mut self) -> Result<Inheritance> {
         let handover = self.channel.receive::<Handover>(PATIENCE, &|| false);
         let handover = handover.map_err(|broken| broken.into_error("the old process"))?;
-        let Handover { protocol, sockets, admin, backends } = handover;
+        let Handover { protocol, sockets, admin, backends, tickets } = handover;
         if protocol != PROTOCOL {
             bail!("the old process hands over in a way that this version does not know ({protocol})");
         }
         let mut files = self.channel.take_files().into_iter();
-        let mut inheritance = Inheritance { backends, ..Inheritance::default() };
+        let tickets = tickets.into_iter().map(Into::into).collect();
+        let mut inheritance = Inheritance { backends, tickets, ..Inheritance::default() };
         for record in sockets {
             inheritance.sockets.push((record.label, split(&mut files, record.count)?));
         }

@@ -203,8 +203,9 @@ impl Handover {
         sockets: Vec<super::SocketRecord>,
         admin: Option<String>,
         backends: Vec<super::BackendRecord>,
+        tickets: Vec<super::TicketRecord>,
     ) -> Self {
-        Self { protocol: PROTOCOL, sockets, admin, backends }
+        Self { protocol: PROTOCOL, sockets, admin, backends, tickets }
     }
 }
 
@@ -227,7 +228,7 @@ mod tests {
     /// A program that does this, and is given no time to speak of.
     fn heir(does: &str) -> Heir {
         let program = Program { path: "/bin/sh".into(), arguments: vec!["-c".into(), does.into()] };
-        let handover = Handover::new(Vec::new(), None, Vec::new());
+        let handover = Handover::new(Vec::new(), None, Vec::new(), Vec::new());
         let patience = Patience { to_be_ready: Duration::from_secs(20), to_serve: Duration::from_secs(20) };
         Heir::start(&program, &handover, &[], patience, &|| false).expect("it starts")
     }

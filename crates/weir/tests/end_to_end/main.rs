@@ -31,6 +31,7 @@ mod shutdown;
 mod start;
 mod sticky;
 mod tcp;
+mod termination;
 mod tiers;
 mod timeouts;
 mod unix;

@@ -4,7 +4,7 @@ use std::{fs, os::unix::net::UnixStream};
 
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
-use weir_testkit::{Answer, FakeBackend, RawClient, wait_until};
+use weir_testkit::{Answer, Authority, FakeBackend, RawClient, TlsClient, TlsVersion, wait_until};
 
 use crate::world::{World, echo, is_there};
 
@@ -180,5 +180,35 @@ fn what_was_discovered_stays_although_nobody_answers_any_more() {
         };
         assert_eq!(told(0), ("one".into(), "disabled".into(), 1.into(), "up".into()));
         assert_eq!(told(1), ("two".into(), "active".into(), 3.into(), "up".into()));
+    }
+}
+
+#[test]
+fn tls_sessions_are_taken_up_again_by_the_next_process() {
+    let (web, tcp) = (FakeBackend::answering(Answer::ok("ok")), echo());
+    let mut world = World::new("tickets");
+    let authority = Authority::new("Root");
+    authority.server(&["a.test"]).write(&world.folder, "site");
+    let secure = crate::world::free();
+    let listener = format!(
+        "listeners:\n  secure: {{ bind: '{secure}', protocol: https, pool: app, tls: {{ certificates: [{{ cert: site.pem, key: site.key }}] }} }}"
+    );
+    world.write(&world.text(2, &web, &tcp).replace("listeners:", &listener));
+    world.run();
+    for version in [TlsVersion::Tls12, TlsVersion::Tls13] {
+        let client = TlsClient::with(&authority, "a.test", None, &[version], &[]);
+        let resumed = || {
+            let mut connection = RawClient::connect_tls(secure, &client);
+            assert_eq!(connection.get("/").text(), "ok");
+            connection.tls().unwrap().resumed
+        };
+        assert!(!resumed());
+        assert!(resumed());
+        let before = world.pids().len();
+        assert_eq!(world.upgrade().0, 0);
+        wait_until("it is written down", || world.pids().len() == before + 1);
+        for _ in 0..4 {
+            assert!(resumed(), "{version:?}");
+        }
     }
 }
