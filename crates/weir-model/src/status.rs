@@ -13,6 +13,7 @@ mod latency;
 mod occupancy;
 mod operator;
 mod registry;
+mod renewal;
 
 use std::{
     net::SocketAddr,
@@ -34,6 +35,7 @@ pub use latency::LatencyEstimate;
 pub use occupancy::Occupancy;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
+pub use renewal::RenewalStatus;
 
 use occupancy::Seat;
 
@@ -114,6 +116,8 @@ impl ProcessStatus {
 pub struct ListenerStatus {
     /// One per worker.
     pub shards: Sharded<ListenerCounters>,
+    /// What has become of files of its TLS that changed.
+    pub renewal: RenewalStatus,
 }
 
 impl ListenerStatus {

@@ -10,16 +10,21 @@ use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair, PKCS_ECDSA_P256
 use weir_model::tls::{Certificate, PrivateKey};
 
 /// Made once for each label, so that reading a configuration again makes no difference.
-static MADE: Mutex<BTreeMap<String, Arc<Certificate>>> = Mutex::new(BTreeMap::new());
+static MADE: Mutex<BTreeMap<(String, bool), Arc<Certificate>>> = Mutex::new(BTreeMap::new());
 
-/// The placeholder for the certificate of this label; none if there can be no certificate for these names.
-pub(crate) fn placeholder(label: &str, names: &[&str]) -> Option<Arc<Certificate>> {
+/// The placeholder for the certificate of this label; none if there can be no certificate for these names. One that is not
+/// `alone` is shown to nobody: the listener has others to show.
+pub(crate) fn placeholder(label: &str, names: &[&str], alone: bool) -> Option<Arc<Certificate>> {
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = made.get(label) {
+    if let Some(known) = made.get(&(label.to_owned(), alone)) {
         return Some(known.clone());
     }
-    let new = Arc::new(self_signed("placeholder", names, None).ok()?);
-    made.insert(label.to_owned(), new.clone());
+    let mut new = self_signed("placeholder", names, None).ok()?;
+    if !alone {
+        new.names.clear();
+    }
+    let new = Arc::new(new);
+    made.insert((label.to_owned(), alone), new.clone());
     Some(new)
 }
 
@@ -52,10 +57,15 @@ mod tests {
 
     #[test]
     fn it_is_the_same_until_the_process_ends() {
-        let one = placeholder("example.com-1", &["Example.com"]).expect("it can be made");
+        let one = placeholder("example.com-1", &["Example.com"], true).expect("it can be made");
         assert_eq!(*one.names, [Box::from("example.com")]);
-        assert!(Arc::ptr_eq(&one, &placeholder("example.com-1", &["example.com"]).expect("it was made")));
-        assert_ne!(one, placeholder("example.org-1", &["example.org"]).expect("it can be made"));
-        assert!(placeholder("nobody-1", &["ä.example"]).is_none());
+        assert!(Arc::ptr_eq(
+            &one,
+            &placeholder("example.com-1", &["example.com"], true).expect("it was made")
+        ));
+        assert_ne!(one, placeholder("example.org-1", &["example.org"], true).expect("it can be made"));
+        assert!(placeholder("nobody-1", &["ä.example"], true).is_none());
+        let hidden = placeholder("example.com-1", &["example.com"], false).expect("it can be made");
+        assert!(hidden.names.is_empty());
     }
 }

@@ -18,6 +18,7 @@ mod name;
 mod outlier;
 mod overlap;
 mod pool;
+mod renew;
 mod retry;
 mod rewrite;
 mod route;
@@ -31,6 +32,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use anew::{Anew, anew, discovering};
 pub use pool::judge;
+pub use renew::{Credentials, Owner, Renewed, credentials, renewed};
 
 use super::{Process, Secret, Snapshot};
 use crate::{

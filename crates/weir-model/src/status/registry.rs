@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     AccessLogStatus, AcmeStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus,
-    Proofs, RouteStatus, Sharded,
+    Proofs, RenewalStatus, RouteStatus, Sharded,
 };
 use crate::{
     balance::{HashTable, Policy},
@@ -85,7 +85,9 @@ impl Registry {
 
     /// The status of a listener.
     pub fn listener(&mut self, name: &str) -> Arc<ListenerStatus> {
-        let new = || Arc::new(ListenerStatus { shards: Sharded::new(self.workers) });
+        let new = || {
+            Arc::new(ListenerStatus { shards: Sharded::new(self.workers), renewal: RenewalStatus::default() })
+        };
         self.listeners.entry(name.into()).or_insert_with(new).clone()
     }
 

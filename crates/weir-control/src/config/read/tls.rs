@@ -80,7 +80,7 @@ fn acme(reader: &mut Reader, node: &Node) -> Option<AcmeDraft> {
     Some(AcmeDraft { broken: reader.problems.len() > before || fields.strange, ..draft })
 }
 
-/// Adds the certificate that was issued; until there is one, and no other either, one that nobody has signed.
+/// Adds the certificate that was issued; until there is one, a placeholder, whose file is watched like that of any other.
 fn issued(reader: &mut Reader, draft: &mut TerminationDraft) {
     let Some(Located { value: acme, span }) = &draft.acme else { return };
     let (Some(directory), Some(domains), Some(storage)) = (&acme.directory, &acme.domains, &acme.storage)
@@ -106,7 +106,7 @@ fn issued(reader: &mut Reader, draft: &mut TerminationDraft) {
     }
     reader.paths.push(path);
     let others = draft.certificates.as_ref().is_some_and(|others| !others.value.is_empty());
-    let read = read.or_else(|| if others { None } else { placeholder(&label, &names) });
+    let read = read.or_else(|| placeholder(&label, &names, !others));
     let own = read.map(|read| CertificateDraft { span: *span, files, read });
     let certificates = draft.certificates.get_or_insert_with(|| Located::new(Vec::new(), *span));
     certificates.value.extend(own);
@@ -141,6 +141,9 @@ pub(super) fn certificate(
         ocsp: ocsp.as_ref().and_then(|ocsp| reader.file(ocsp)),
     };
     let read = certificates::certificate(&files, purpose, reader.place.surroundings.now);
+    if read.value.is_none() {
+        reader.paths.extend(files.paths().cloned());
+    }
     let place = |part: Part| match part {
         Part::Key => key.as_ref().map_or(cert.span, |key| key.span),
         Part::Ocsp => ocsp.as_ref().map_or(cert.span, |ocsp| ocsp.span),
@@ -155,20 +158,22 @@ pub(super) fn authorities(reader: &mut Reader, fields: &Fields<'_>, key: &str) -
     let name = fields.text(reader, key)?;
     let file = reader.file(&name)?;
     let read = certificates::authorities(&file, reader.place.surroundings.now);
+    if read.value.is_none() {
+        reader.paths.push(file.clone());
+    }
     reader.faults(&read.faults, |_| name.span);
     Some(AuthoritiesDraft { file, read: read.value? })
 }
 
 impl Reader {
-    /// A file that is read by others, and watched like those that are read here.
+    /// A file that is read by others. Those that can be used are watched apart, one by one, and those that cannot with the
+    /// configuration, which they keep from being taken.
     fn file(&mut self, name: &Text) -> Option<PathBuf> {
         if name.value.is_empty() {
             self.error(name.span, "the path of the file is empty", "write the path of a file");
             return None;
         }
-        let path = self.path(&name.value);
-        self.paths.push(path.clone());
-        Some(path)
+        Some(self.path(&name.value))
     }
 
     fn faults(&mut self, faults: &[Fault], place: impl Fn(Part) -> Span) {
