@@ -229,6 +229,10 @@ impl Set {
         let mut told = Told::default();
         let drafts = self.credentials.certificates.iter().zip(&mut self.certificates);
         for ((draft, watched), slot) in drafts.zip(&mut renewed.certificates) {
+            if draft.read.is_placeholder() && !draft.files.certificate.exists() {
+                // It has not been issued yet.
+                continue;
+            }
             let purpose = Purpose::Server;
             let read = || certificates::certificate(&draft.files, purpose, wall);
             let outcome = watched.changed(now, read, |new| *new == *draft.read);

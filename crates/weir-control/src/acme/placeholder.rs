@@ -19,7 +19,7 @@ pub(crate) fn placeholder(label: &str, names: &[&str], alone: bool) -> Option<Ar
     if let Some(known) = made.get(&(label.to_owned(), alone)) {
         return Some(known.clone());
     }
-    let mut new = self_signed("placeholder", names, None).ok()?;
+    let mut new = self_signed(Certificate::PLACEHOLDER, names, None).ok()?;
     if !alone {
         new.names.clear();
     }

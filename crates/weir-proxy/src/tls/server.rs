@@ -67,7 +67,9 @@ impl ServerContext {
     /// If the crypto library does not take it.
     pub(super) fn of_proof(proof: &Certificate) -> Result<Self, String> {
         let provider = Arc::new(aws_lc_rs::default_provider());
-        let first = Arc::new(certified(proof, &provider)?);
+        // Whether key and certificate belong together is not looked at here: rustls does not know its critical extension.
+        let key = provider.key_provider.load_private_key(private_key(&proof.key));
+        let first = Arc::new(CertifiedKey::new(chain(proof), key.map_err(|error| error.to_string())?));
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(super::versions(Version::Tls12))
             .map_err(|error| error.to_string())?
@@ -123,17 +125,24 @@ fn client_verifier(
     verifier.build().map_err(|error| format!("client certificates cannot be verified: {error}"))
 }
 
+fn chain(certificate: &Certificate) -> Vec<CertificateDer<'static>> {
+    certificate.chain.iter().map(|part| CertificateDer::from(part.to_vec())).collect()
+}
+
+fn private_key(key: &PrivateKey) -> PrivateKeyDer<'static> {
+    match key {
+        PrivateKey::Pkcs1(key) => PrivateKeyDer::Pkcs1(key.to_vec().into()),
+        PrivateKey::Sec1(key) => PrivateKeyDer::Sec1(key.to_vec().into()),
+        PrivateKey::Pkcs8(key) => PrivateKeyDer::Pkcs8(key.to_vec().into()),
+    }
+}
+
 /// A certificate and its key as rustls wants them.
 pub(super) fn certified(
     certificate: &Certificate,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, String> {
-    let chain = certificate.chain.iter().map(|part| CertificateDer::from(part.to_vec())).collect();
-    let key = match &certificate.key {
-        PrivateKey::Pkcs1(key) => PrivateKeyDer::Pkcs1(key.to_vec().into()),
-        PrivateKey::Sec1(key) => PrivateKeyDer::Sec1(key.to_vec().into()),
-        PrivateKey::Pkcs8(key) => PrivateKeyDer::Pkcs8(key.to_vec().into()),
-    };
+    let (chain, key) = (chain(certificate), private_key(&certificate.key));
     let name = &certificate.name;
     let mut certified = CertifiedKey::from_der(chain, key, provider)
         .map_err(|error| format!("{name}: the certificate and its key cannot be used: {error}"))?;

@@ -12,7 +12,7 @@ use weir_model::{
     status::RenewalStatus,
     time::Millis,
 };
-use weir_proxy::{clock, telemetry::Level};
+use weir_proxy::{clock, telemetry::Level, tls};
 
 use super::reload::Reloading;
 
@@ -67,6 +67,10 @@ impl Reloading {
         new: &[weir_model::snapshot::compile::Renewed],
     ) -> bool {
         let next = renewed(running, new);
+        if let Err(why) = tls::prepare(&next, &self.tls) {
+            self.voice.say(Level::Warn, format!("certificate: nothing was changed: {why}"));
+            return false;
+        }
         let generation = next.generation;
         self.cell.publish(next, clock::read());
         self.replaced.push((running.clone(), clock::read()));
