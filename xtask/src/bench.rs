@@ -8,11 +8,13 @@ mod idle;
 mod instructions;
 mod machine;
 mod open_loop;
+mod papers;
 mod pick;
 pub(crate) mod probe;
 mod report;
 mod same_rate;
 mod saturation;
+mod tls;
 pub(crate) mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ cargo xtask bench NAME... [OPTIONS]
 
   http           HTTP/1.1 keep-alive through weir, nginx and HAProxy, and through nginx stream and HAProxy tcp
   tcp            the same requests through weir's tcp listener, nginx stream and HAProxy tcp
+  tls            HTTP/1.1 over TLS 1.3 through weir, nginx and HAProxy: requests on kept connections, full and resumed
+                 handshakes, memory per idle connection
   idle           memory per idle keep-alive connection, 9,000 of them
   instructions   instructions of weir per request (valgrind)
   pick           the balancer alone: what a pick costs, by policy and size of the pool
@@ -81,6 +85,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .collect();
     if !work.is_empty() {
         traffic(&work, &options, &folder.join("traffic.json"))?;
+    }
+    if asked("tls") {
+        report::save(&tls::run(&options)?, &folder.join("tls.json"))?;
     }
     if asked("idle") {
         report::save(&idle::run(&options)?, &folder.join("idle.json"))?;
@@ -145,7 +152,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
             }
             "--weir" => options.weir = std::path::absolute(value()?)?,
             "--quick" => (options.rounds, options.seconds) = (2, 1),
-            "http" | "tcp" | "idle" | "instructions" | "pick" => options.names.push(argument.clone()),
+            "http" | "tcp" | "tls" | "idle" | "instructions" | "pick" => options.names.push(argument.clone()),
             other => bail!("there is no bench or option `{other}`; `cargo xtask bench --help` lists them"),
         }
     }

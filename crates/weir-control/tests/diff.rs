@@ -214,7 +214,7 @@ proptest! {
             let diff = adopt(&running, &mut next);
             next_registry.keep_only(&next);
 
-            let keys = |snapshot: &Snapshot| snapshot.binds().map(|(key, _)| key).collect::<BTreeSet<_>>();
+            let keys = |snapshot: &Snapshot| snapshot.binds().into_iter().map(|(key, _)| key).collect::<BTreeSet<_>>();
             let (before, after) = (keys(&running), keys(&next));
             let opened: BTreeSet<_> = diff.binds.opened.iter().map(|(key, _)| key.clone()).collect();
             let closed: BTreeSet<_> = diff.binds.closed.iter().map(|(key, _)| key.clone()).collect();

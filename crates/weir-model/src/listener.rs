@@ -3,6 +3,7 @@
 mod access;
 mod address;
 mod answer;
+mod names;
 mod normalize;
 
 use std::sync::Arc;
@@ -10,9 +11,16 @@ use std::sync::Arc;
 pub use access::{Access, Networks};
 pub use address::Address;
 pub use answer::ErrorPage;
+pub use names::NameTable;
 pub use normalize::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
 
-use crate::{acme::Acme, route::RouteTable, status::ListenerStatus, time::Millis, tls::Termination};
+use crate::{
+    acme::Acme,
+    route::{HostMatch, RouteTable},
+    status::ListenerStatus,
+    time::Millis,
+    tls::Termination,
+};
 
 /// One compiled listener.
 #[derive(Debug)]
@@ -23,6 +31,9 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// What it speaks.
     pub protocol: Protocol,
+    /// The names that clients ask for which it takes; empty for whatever no other listener of the address takes. Only where
+    /// TLS is spoken.
+    pub sni: Vec<HostMatch>,
     /// The TLS that ends here; always there for [`Protocol::Https`], never for [`Protocol::Http`] and [`Protocol::Tls`].
     pub tls: Option<Arc<Termination>>,
     /// The certificate that an authority issues for it, if one does.
@@ -69,6 +80,7 @@ impl Listener {
             name: self.name.clone(),
             binds: self.binds.clone(),
             protocol: self.protocol,
+            sni: self.sni.clone(),
             tls,
             acme: self.acme.clone(),
             timeouts: self.timeouts.clone(),
@@ -87,6 +99,11 @@ impl Listener {
     /// True if something comes before its protocol: then it has a use for [`Timeouts::handshake`].
     pub const fn opens(&self) -> bool {
         self.tls.is_some() || matches!(self.protocol, Protocol::Tls)
+    }
+
+    /// True if connections of the one from before can be served by this one: both speak the same.
+    pub fn goes_on_as(&self, before: &Self) -> bool {
+        self.protocol == before.protocol && self.tls.is_some() == before.tls.is_some()
     }
 
     /// What to answer with this status, if the file gives a page for it.

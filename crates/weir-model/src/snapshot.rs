@@ -15,7 +15,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-pub use binds::{BindKey, Place};
+pub use binds::{BindKey, Place, successors};
 pub use secret::Secret;
 
 use crate::{

@@ -4,7 +4,7 @@ use std::{cell::OnceCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 
 use weir_model::{
     balance::Flow,
-    listener::Listener,
+    listener::{Listener, Protocol},
     route::{ConnectionFacts, ProtocolNames},
     status::ListenerCounters,
     time::Millis,
@@ -12,7 +12,7 @@ use weir_model::{
 
 use crate::{
     io::Stream,
-    listener::{Counted, Entrance},
+    listener::{Counted, Entrance, Group},
     timer::Timer,
     tls::hello::Hello,
     view::{Held, View},
@@ -32,19 +32,65 @@ pub(crate) struct Conn {
     entrance: Rc<Entrance>,
     /// What it said when it began TLS, if it has.
     pub(crate) hello: Option<Box<Hello>>,
+    /// All that share its address, where something came before its protocol.
+    group: Option<Rc<Group>>,
     /// Where it was counted when it came, and will be when it ends.
     status: Counted,
+    /// It has been counted.
+    counted: bool,
     /// The client's address as text, made when it is first asked for.
     address: OnceCell<Box<str>>,
 }
 
 impl Conn {
-    pub(crate) fn new(worker: Rc<Worker>, entrance: Rc<Entrance>, stream: Stream, peer: SocketAddr) -> Self {
-        let status = entrance.status();
-        status.shards.of(worker.index).accepted.add(1);
+    /// A connection that came in at this address. It is counted at its listener as soon as it is known which that is.
+    pub(crate) fn new(worker: Rc<Worker>, group: &Group, stream: Stream, peer: SocketAddr) -> Self {
+        let entrance = group.first();
+        let (status, counted) = (entrance.status(), !group.is_shared());
+        if counted {
+            status.shards.of(worker.index).accepted.add(1);
+        }
         worker.came();
         let (timer, address) = (worker.wheel.timer(), OnceCell::new());
-        Self { stream, peer, timer, worker, entrance, hello: None, status, address }
+        Self { stream, peer, timer, worker, entrance, group: None, hello: None, status, counted, address }
+    }
+
+    /// It belongs to this entrance of the address that it came in at.
+    pub(crate) fn settle(&mut self, entrance: Rc<Entrance>, group: Rc<Group>) {
+        if !self.counted {
+            self.status = entrance.status();
+            self.own_counters().accepted.add(1);
+            self.counted = true;
+        }
+        self.entrance = entrance;
+        self.group = Some(group);
+    }
+
+    /// True if requests for this host (lower case, without port) belong to another listener of the address. Costs one branch
+    /// where clear text is spoken.
+    #[inline]
+    pub(crate) fn is_misdirected(&self, host: &[u8]) -> bool {
+        self.group.as_ref().is_some_and(|group| group.is_shared() && self.is_of_another(group, host))
+    }
+
+    fn is_of_another(&self, group: &Group, host: &[u8]) -> bool {
+        // A connection that is to end is served to its end by the listener that it had.
+        if self.entrance.is_leaving() {
+            return false;
+        }
+        let host = std::str::from_utf8(host).unwrap_or_default();
+        let owner = group.find(Some(host.strip_suffix('.').unwrap_or(host)));
+        owner.is_some_and(|owner| !Rc::ptr_eq(&owner, &self.entrance))
+    }
+
+    /// What its listener speaks.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.entrance.protocol()
+    }
+
+    /// Its listener as it is now.
+    pub(crate) fn listener(&self) -> Held {
+        self.entrance.listener()
     }
 
     /// The view that it is served by now, and its listener in there.
@@ -91,11 +137,6 @@ impl Conn {
     #[inline]
     pub(crate) fn idle_timeout(&self) -> Millis {
         self.entrance.listener().timeouts.idle
-    }
-
-    /// How long the listener waits for what comes before the protocol.
-    pub(crate) fn handshake_timeout(&self) -> Millis {
-        self.entrance.listener().timeouts.handshake
     }
 
     /// Ends our direction, if the client takes what is left to be said.
@@ -148,7 +189,9 @@ impl Conn {
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        self.own_counters().closed.add(1);
+        if self.counted {
+            self.own_counters().closed.add(1);
+        }
         self.worker.went();
     }
 }

@@ -91,6 +91,12 @@ causes! {
     ClientTlsHandshake = "client_tls_handshake", Client, 0, "no TLS session came about with the client";
     /// timeouts.handshake.
     ClientTimeoutHandshake = "client_timeout_handshake", Client, 0, "what comes before the protocol did not arrive within timeouts.handshake";
+    /// RFC 6066 section 3.
+    ClientSniUnknown = "client_sni_unknown", Client, 0, "no listener of the address takes the name that the client asks for";
+    /// max_connections, where the address is shared.
+    ListenerFull = "listener_full", Ours, 0, "its listener has max_connections, and shares its address";
+    /// RFC 9110 section 15.5.20.
+    ClientMisdirectedHost = "client_misdirected_host", Client, 421, "the host of the request belongs to another listener of the address";
     /// allow and deny.
     ClientDenied = "client_denied", Client, 403, "the listener's allow and deny do not admit the client's address";
     /// 404.

@@ -1,13 +1,13 @@
 //! What comes before the protocol of a connection, for listeners that need to know more than where it comes from.
 //!
 //! ```text
-//!  accept ── ClientHello read ──┬─> bytes, the hello first: l4
-//!                               └─> handshake ──> http, l4
+//!  accept ── ClientHello read ── its listener found ──┬─> passed through, the hello first: l4
+//!                                                     └─> handshake ──> http, l4
 //! ```
 //!
 //! All of it has to be there within `timeouts.handshake`. Listeners of clear text never come here.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
 use weir_model::{
     listener::Protocol,
@@ -22,6 +22,7 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError},
     http, l4,
+    listener::{Group, reached},
     tls::{
         self,
         hello::{Alert, Progress, Reader},
@@ -51,9 +52,9 @@ enum Parting {
 }
 
 /// Serves a connection from its first byte to its end.
-pub(crate) async fn serve(conn: Conn) {
+pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
     // In a box, so that a connection that has opened does not hold the room for it.
-    let Some((conn, protocol, received)) = Box::pin(open(conn)).await else { return };
+    let Some((conn, protocol, received)) = Box::pin(open(conn, group)).await else { return };
     match protocol {
         Protocol::Http | Protocol::Https => http::serve(conn).await,
         Protocol::Tcp | Protocol::Tls => l4::serve(conn, received).await,
@@ -61,12 +62,16 @@ pub(crate) async fn serve(conn: Conn) {
 }
 
 /// Finds out what the connection is; none if it has ended with that.
-async fn open(mut conn: Conn) -> Option<(Conn, Protocol, Buffer)> {
+async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Protocol, Buffer)> {
     let started = clock::micros();
-    let deadline = clock::now() + conn.handshake_timeout();
+    let begun = clock::now();
+    let deadline = begun + group.handshake_timeout();
     let mut received = conn.worker.spare.buffer();
     let opened = match read_hello(&mut conn, &mut received, deadline).await {
-        Ok(()) => begin(&mut conn, &mut received, deadline).await,
+        Ok(()) => match find_listener(&mut conn, group) {
+            Ok(()) => begin(&mut conn, &mut received, begun).await,
+            Err(stop) => Err(stop),
+        },
         Err(stop) => Err(stop),
     };
     match opened {
@@ -89,18 +94,20 @@ async fn open(mut conn: Conn) -> Option<(Conn, Protocol, Buffer)> {
 }
 
 /// What follows the ClientHello: a handshake where TLS ends here, and else the question whether anybody takes it.
-async fn begin(conn: &mut Conn, received: &mut Buffer, deadline: Moment) -> Result<Protocol, Stop> {
-    let (_, listener) = conn.scene();
+async fn begin(conn: &mut Conn, received: &mut Buffer, begun: Moment) -> Result<Protocol, Stop> {
+    let listener = conn.listener();
     let Some(termination) = &listener.tls else { return is_wanted(conn).map(|()| listener.protocol) };
     if listener.proofs.are_any()
         && let Some(proof) = proof(conn, &listener)
     {
+        let deadline = begun + listener.timeouts.handshake;
         drop(listener);
         return prove(conn, received, &proof, deadline).await;
     }
     // Nothing is published that was not prepared.
     let context = tls::context(termination).ok_or(Stop::Silent)?;
     let (early, protocol) = (std::mem::replace(received, conn.worker.spare.buffer()), listener.protocol);
+    let deadline = begun + listener.timeouts.handshake;
     drop(listener);
     match tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline).await {
         Ok(()) => Ok(protocol),
@@ -178,9 +185,28 @@ async fn fill(conn: &Conn, received: &mut Buffer, deadline: Moment) -> Result<()
     }
 }
 
+/// Gives the connection to the listener of its address that takes the name in the hello.
+fn find_listener(conn: &mut Conn, group: Rc<Group>) -> Result<(), Stop> {
+    // What is configured now is what counts.
+    conn.worker.keep_up();
+    let hello = conn.hello.as_deref();
+    let name = hello.and_then(|hello| hello.server_name.as_deref());
+    let Some(entrance) = group.find(name) else {
+        let alert = if name.is_some() { Alert::UNRECOGNIZED_NAME } else { Alert::MISSING_EXTENSION };
+        let detail = hello.map(ToString::to_string).unwrap_or_default();
+        let error = ProxyError { cause: Cause::ClientSniUnknown, detail: detail.into() };
+        return Err(Stop::Refused(error, Parting::Alert(alert)));
+    };
+    if group.is_shared() && reached(&entrance.listener()).is_some() {
+        return Err(Stop::Refused(Cause::ListenerFull.into(), Parting::Reset));
+    }
+    conn.settle(entrance, group);
+    Ok(())
+}
+
 /// Whether anybody takes what is passed through. A client that is not admitted is not even told that nobody does.
 fn is_wanted(conn: &Conn) -> Result<(), Stop> {
-    let (_, listener) = conn.scene();
+    let listener = conn.listener();
     if !listener.access.is_open() && !listener.access.admits(conn.peer.ip()) {
         return Err(Stop::Refused(Cause::ClientDenied.into(), Parting::Reset));
     }

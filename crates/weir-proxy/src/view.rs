@@ -12,10 +12,10 @@ use std::{
 };
 
 use weir_model::{
-    listener::Listener,
+    listener::{Listener, NameTable},
     log::AccessLog,
     pool::Pool,
-    snapshot::{BindKey, Logging, Snapshot},
+    snapshot::{BindKey, Logging, Place, Snapshot, successors},
     status::Proofs,
     time::Millis,
 };
@@ -27,13 +27,38 @@ use crate::{choose::PoolState, worker::Post};
 pub(crate) struct View {
     pub(crate) generation: u64,
     /// Whom a connection belongs to, by the address that it came in at.
-    owners: HashMap<BindKey, Held>,
+    owners: HashMap<BindKey, Rc<Owners>>,
     /// In the order of the snapshot: routes name pools by their index here.
     pub(crate) pools: Vec<Rc<PoolState>>,
     /// How long connections may take to finish whose address is bound no more.
     pub(crate) drain: Millis,
     /// Client connections at once over all listeners; `u32::MAX` is no limit.
     pub(crate) connections: u32,
+}
+
+/// The listeners of one address, at least one.
+#[derive(Debug)]
+pub(crate) struct Owners {
+    /// In the order of [`weir_model::snapshot::Place::listeners`].
+    pub(crate) listeners: Vec<Held>,
+    /// Which of them takes whom.
+    pub(crate) names: NameTable,
+}
+
+impl Owners {
+    fn new(listeners: Vec<Held>) -> Rc<Self> {
+        let names = NameTable::new(listeners.iter().map(|listener| &*listener.sni));
+        Rc::new(Self { listeners, names })
+    }
+
+    /// Which of the next owners each of these goes on as.
+    pub(crate) fn successors(&self, next: &Self) -> Vec<Option<usize>> {
+        let all =
+            |owners: &Self| owners.listeners.iter().map(|held| held.listener.clone()).collect::<Vec<_>>();
+        let (before, after) = (all(self), all(next));
+        let views = [&before, &after].map(|side| side.iter().map(|listener| &**listener).collect::<Vec<_>>());
+        successors(&views[0], &views[1])
+    }
 }
 
 /// A listener as a worker holds it: counting who uses it takes no atomic operation.
@@ -110,15 +135,18 @@ impl View {
     fn new(snapshot: &Snapshot, state: impl FnMut(&Arc<Pool>) -> Rc<PoolState>) -> Rc<Self> {
         let held = |listener: &Arc<Listener>| HeldListener::new(listener.clone(), snapshot);
         let held: Vec<_> = snapshot.listeners.iter().map(held).collect();
-        let owners = snapshot.binds().map(|(key, place)| (key, held[place.listener].clone())).collect();
+        let owners = |place: Place<'_>| {
+            Owners::new(place.listeners.iter().map(|index| held[*index].clone()).collect())
+        };
+        let owners = snapshot.binds().into_iter().map(|(key, place)| (key, owners(place))).collect();
         let pools = snapshot.pools.iter().map(state).collect();
         let drain = snapshot.process.shutdown_drain;
         let connections = snapshot.process.connections;
         Rc::new(Self { generation: snapshot.generation, owners, pools, drain, connections })
     }
 
-    /// The listener that this address belongs to, if it is still bound.
-    pub(crate) fn owner(&self, key: &BindKey) -> Option<&Held> {
+    /// The listeners that this address belongs to, if it is still bound.
+    pub(crate) fn owners(&self, key: &BindKey) -> Option<&Rc<Owners>> {
         self.owners.get(key)
     }
 

@@ -31,7 +31,7 @@ use crate::{
     choose::PoolState,
     clock,
     http::Room,
-    listener::{self, Entrance, Order, Reserve},
+    listener::{self, Entrance, Group, Order, Reserve},
     telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Overhead, Voice},
     timer::{TICK, Ticker, Wheel},
     view::View,
@@ -90,7 +90,7 @@ pub(crate) struct Worker {
     cell: Arc<SnapshotCell>,
     view: RefCell<Rc<View>>,
     /// The addresses that are bound now.
-    entrances: RefCell<HashMap<BindKey, Rc<Entrance>>>,
+    groups: RefCell<HashMap<BindKey, Rc<Group>>>,
     /// Pools that are no longer part of the configuration, and may still have somebody who waits for a connection.
     retired: RefCell<Vec<Weak<PoolState>>>,
     pub(crate) spare: Rc<Spare>,
@@ -123,7 +123,7 @@ impl Worker {
             cell: setup.cell.clone(),
             view: RefCell::new(View::first(&snapshot, &post)),
             post,
-            entrances: RefCell::default(),
+            groups: RefCell::default(),
             retired: RefCell::default(),
             spare: Rc::default(),
             wheel: Rc::default(),
@@ -169,33 +169,31 @@ impl Worker {
         let gone = before.pools.iter().filter(|pool| !next.has(pool));
         self.retired.borrow_mut().extend(gone.map(Rc::downgrade));
         *self.view.borrow_mut() = next.clone();
-        self.entrances.borrow_mut().retain(|_, entrance| {
-            let stays = entrance.follow(&next, &before);
-            if !stays {
-                tokio::task::spawn_local(end_after(self.wheel.clone(), Rc::downgrade(entrance), next.drain));
+        self.groups.borrow_mut().retain(|_, group| {
+            for entrance in group.follow(&next, &before) {
+                let entrance = Rc::downgrade(&entrance);
+                tokio::task::spawn_local(end_after(self.wheel.clone(), entrance, next.drain));
             }
-            stays
+            !group.is_gone()
         });
     }
 
-    /// The entrance of an address that is bound now.
-    pub(crate) fn entrance(&self, key: &BindKey) -> Option<Rc<Entrance>> {
+    /// The entrances of an address that is bound now.
+    pub(crate) fn group(&self, key: &BindKey) -> Option<Rc<Group>> {
         let view = self.view();
-        let mut entrances = self.entrances.borrow_mut();
-        if let Some(entrance) = entrances.get(key) {
-            return Some(entrance.clone());
+        let mut groups = self.groups.borrow_mut();
+        if let Some(group) = groups.get(key) {
+            return Some(group.clone());
         }
-        let entrance = Entrance::new(key.clone(), view.owner(key)?.clone());
-        entrances.insert(key.clone(), entrance.clone());
-        Some(entrance)
+        let group = Group::new(key.clone(), view.owners(key)?);
+        groups.insert(key.clone(), group.clone());
+        Some(group)
     }
 
-    /// The limit that keeps this entrance from taking another connection, if one does: what it is called, and how many
+    /// The limit that keeps this address from taking another connection, if one does: what it is called, and how many
     /// it allows.
-    pub(crate) fn limit_reached(&self, entrance: &Entrance) -> Option<(&'static str, u32)> {
-        let listener = entrance.listener();
-        let own = listener.max_connections;
-        if own != u32::MAX && listener.status.open() >= u64::from(own) {
+    pub(crate) fn limit_reached(&self, group: &Group) -> Option<(&'static str, u32)> {
+        if let Some(own) = group.limit_reached() {
             return Some(("max_connections", own));
         }
         let all = self.view.borrow().connections;

@@ -250,11 +250,13 @@ impl App {
     fn addresses(&self) -> Vec<(Arc<str>, Address)> {
         let snapshot = self.cell.load();
         let bound = self.bound.read().unwrap_or_else(PoisonError::into_inner);
-        let found = snapshot.binds().filter_map(|(key, place)| {
-            let bound = bound.iter().find(|bound| bound.key == key)?;
-            Some((snapshot.listeners[place.listener].name.clone(), bound.address.clone()))
-        });
-        found.collect()
+        let mut found = Vec::new();
+        for (key, place) in snapshot.binds() {
+            let Some(bound) = bound.iter().find(|bound| bound.key == key) else { continue };
+            let names = place.listeners.iter().map(|index| snapshot.listeners[*index].name.clone());
+            found.extend(names.map(|name| (name, bound.address.clone())));
+        }
+        found
     }
 
     /// Asks for a reload from the files, without waiting for it.

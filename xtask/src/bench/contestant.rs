@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{machine, probe};
+use super::{machine, papers, probe};
 use crate::process::{Running, folder, nginx};
 
 /// The kind of work a contestant does.
@@ -19,6 +19,8 @@ pub(crate) enum Work {
     Http,
     /// Bytes, not looked at.
     Tcp,
+    /// Requests, over TLS that ends here.
+    Tls,
 }
 
 /// Which program a contestant is.
@@ -43,7 +45,7 @@ pub(crate) struct Spec {
     port: u16,
 }
 
-const SPECS: [Spec; 6] = [
+const SPECS: [Spec; 9] = [
     Spec { name: "weir http", program: Program::Weir, work: Work::Http, file: "weir-http.yaml", port: 18080 },
     Spec {
         name: "nginx http",
@@ -74,12 +76,22 @@ const SPECS: [Spec; 6] = [
         port: 18084,
     },
     Spec { name: "weir tcp", program: Program::Weir, work: Work::Tcp, file: "weir-tcp.yaml", port: 18085 },
+    Spec { name: "weir tls", program: Program::Weir, work: Work::Tls, file: "weir-tls.yaml", port: 18086 },
+    Spec { name: "nginx tls", program: Program::Nginx, work: Work::Tls, file: "nginx-tls.conf", port: 18087 },
+    Spec {
+        name: "HAProxy tls",
+        program: Program::Haproxy,
+        work: Work::Tls,
+        file: "haproxy-tls.cfg",
+        port: 18088,
+    },
 ];
 
-/// Who takes part: the peers' TCP balancers stand beside both kinds of work.
+/// Who takes part: the peers' TCP balancers stand beside both kinds of work in clear text.
 pub(crate) fn specs(work: &[Work]) -> Vec<Spec> {
-    let takes_part =
-        |spec: &Spec| work.contains(&spec.work) || (spec.work == Work::Tcp && spec.program != Program::Weir);
+    let clear = !work.contains(&Work::Tls);
+    let beside = |spec: &Spec| clear && spec.work == Work::Tcp && spec.program != Program::Weir;
+    let takes_part = |spec: &Spec| work.contains(&spec.work) || beside(spec);
     SPECS.into_iter().filter(takes_part).collect()
 }
 
@@ -93,6 +105,20 @@ impl Spec {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
+    /// Where requests are sent.
+    pub(crate) fn url(&self) -> String {
+        let scheme = if self.work == Work::Tls { "https" } else { "http" };
+        format!("{scheme}://{}/", self.address())
+    }
+
+    /// A connection as a client makes it there.
+    pub(crate) fn connect(&self) -> Result<probe::Client> {
+        match self.work {
+            Work::Tls => probe::Client::connect_as(self.address(), Some(&papers::client(false)?)),
+            _ => probe::Client::connect(self.address()),
+        }
+    }
+
     pub(crate) fn is_http(&self) -> bool {
         self.work == Work::Http
     }
@@ -104,10 +130,18 @@ impl Spec {
     /// Its file, with the room for connections made small if asked: peers set memory aside for the whole room.
     fn configuration(&self, small: bool, folder: &Path) -> Result<PathBuf> {
         let file = crate::repository().join("bench").join(self.file);
-        if !small {
+        if !small && self.work != Work::Tls {
             return Ok(file);
         }
-        let text = fs::read_to_string(file)?;
+        let mut text = fs::read_to_string(file)?;
+        if self.work == Work::Tls {
+            text = text.replace("PAPERS", &papers::folder()?.to_string_lossy());
+        }
+        if !small {
+            let full = folder.join(self.file);
+            fs::write(&full, text)?;
+            return Ok(full);
+        }
         let text = text
             .replace("worker_connections 19000", "worker_connections 100")
             .replace("maxconn 9800", "maxconn 50");
@@ -169,7 +203,7 @@ impl Contestant {
         let folder = folder(spec.file)?;
         let command = spec.command(weir, small, &folder)?;
         let process = start(&command, machine::BALANCER, &folder)?;
-        let response_bytes = answers(&process, spec.address())?;
+        let response_bytes = answers(&process, &spec)?;
         Ok(Self { spec, version: spec.version(weir), response_bytes, process })
     }
 
@@ -199,7 +233,7 @@ pub(crate) fn backend() -> Result<Backend> {
     let file = crate::repository().join("bench/backend.nginx.conf");
     let process = start(&nginx(&file, &folder), machine::CLIENTS, &folder)?;
     let [address, _] = addresses;
-    answers(&process, address).context("the backend (nginx)")?;
+    process.ready(|| probe::exchange(address, 2)).context("the backend (nginx)")?;
     Ok(Backend { _process: process, address })
 }
 
@@ -221,7 +255,10 @@ fn start(command: &Command, cpu: usize, folder: &Path) -> Result<Running> {
 }
 
 /// Waits until requests are answered with 200; the length of a whole response.
-fn answers(process: &Running, address: SocketAddr) -> Result<u64> {
+fn answers(process: &Running, spec: &Spec) -> Result<u64> {
+    let tls = (spec.work == Work::Tls).then(|| papers::client(false)).transpose()?;
+    let address = spec.address();
     // Two requests on one connection: some headers differ on the first.
-    process.ready(|| probe::exchange(address, 2).with_context(|| format!("no answer at {address}")))
+    let exchange = || probe::exchange_as(address, 2, tls.as_ref());
+    process.ready(|| exchange().with_context(|| format!("no answer at {address}")))
 }

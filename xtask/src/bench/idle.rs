@@ -30,13 +30,18 @@ struct Line {
 
 /// Measures every HTTP contestant that starts.
 pub(crate) fn run(options: &Options) -> Result<Value> {
+    run_with(Work::Http, options)
+}
+
+/// The same for contestants that do this kind of work.
+pub(super) fn run_with(work: Work, options: &Options) -> Result<Value> {
     let limit = machine::raise_file_limit();
     if limit < options.idle as u64 + 100 {
         bail!("{} connections need a higher limit of open files than {limit}", options.idle);
     }
     let _backend = contestant::backend()?;
     let mut lines = Vec::new();
-    for spec in contestant::specs(&[Work::Http]).into_iter().filter(Spec::is_http) {
+    for spec in contestant::specs(&[work]).into_iter().filter(|spec| work == Work::Tls || spec.is_http()) {
         match measure(spec, options) {
             Ok(line) => lines.push(line),
             Err(error) => println!("{} is MISSING from this run: {error:#}", spec.name),
@@ -58,19 +63,13 @@ pub(crate) fn run(options: &Options) -> Result<Value> {
 fn measure(spec: Spec, options: &Options) -> Result<Line> {
     let before = {
         let small = Contestant::start_sized(spec, &options.weir, true)?;
-        probe::exchange(spec.address(), 10)
-            .with_context(|| format!("it said last: {}", small.last_words()))?;
+        one_client(&spec, 10).with_context(|| format!("it said last: {}", small.last_words()))?;
         machine::resident(small.pid())?
     };
     let full = Contestant::start(spec, &options.weir)?;
     let mut clients = Vec::with_capacity(options.idle);
     for index in 0..options.idle {
-        let one_request = || -> Result<probe::Client> {
-            let mut client = probe::Client::connect(spec.address())?;
-            client.send()?;
-            client.receive()?;
-            Ok(client)
-        };
+        let one_request = || one_client(&spec, 1);
         clients.push(
             one_request()
                 .with_context(|| format!("connection {index}; it said last: {}", full.last_words()))?,
@@ -84,6 +83,16 @@ fn measure(spec: Spec, options: &Options) -> Result<Line> {
         client.send().and_then(|()| client.receive()).with_context(|| format!("idle connection {index}"))?;
     }
     let bytes = after.saturating_sub(before) as f64 / options.idle as f64;
-    let goal = spec.is_weir().then_some(GOAL);
+    let goal = (spec.is_weir() && spec.is_http()).then_some(GOAL);
     Ok(Line { name: spec.name, version: full.version, bytes, goal })
+}
+
+/// A connection that has made so many requests.
+fn one_client(spec: &Spec, requests: usize) -> Result<probe::Client> {
+    let mut client = spec.connect()?;
+    for _ in 0..requests {
+        client.send()?;
+        client.receive()?;
+    }
+    Ok(client)
 }

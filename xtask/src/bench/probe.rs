@@ -1,21 +1,30 @@
-//! A plain HTTP/1.1 client for one connection: enough to know that a contestant answers, and with how many bytes.
+//! An HTTP/1.1 client for one connection, over TLS if asked: enough to know that a contestant answers, and with how many
+//! bytes.
 
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, StreamOwned, pki_types::ServerName};
 
 /// The request that every client here sends; wrk's is the same but for the Host header.
 pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
 /// Bytes of the backend's body.
 pub(crate) const BODY: usize = 1024;
 
+/// What requests travel on.
+enum Wire {
+    Plain(TcpStream),
+    Secure(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
 /// A kept-alive connection.
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Wire,
     buffer: Vec<u8>,
 }
 
@@ -25,12 +34,30 @@ impl Client {
         let stream = TcpStream::connect_timeout(&address, Duration::from_secs(5))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { stream: Wire::Plain(stream), buffer: Vec::new() })
+    }
+
+    /// Connects, over TLS if that is how it is spoken there.
+    pub(crate) fn connect_as(address: SocketAddr, tls: Option<&Arc<ClientConfig>>) -> Result<Self> {
+        let plain = Self::connect(address)?;
+        let (Some(config), Wire::Plain(stream)) = (tls, &plain.stream) else { return Ok(plain) };
+        let connection = ClientConnection::new(config.clone(), ServerName::try_from("bench.test")?)?;
+        let stream = StreamOwned::new(connection, stream.try_clone()?);
+        Ok(Self { stream: Wire::Secure(Box::new(stream)), buffer: Vec::new() })
+    }
+
+    /// Whether an earlier session was taken up again, once something has been received.
+    pub(crate) fn is_resumed(&self) -> bool {
+        matches!(&self.stream, Wire::Secure(tls) if tls.conn.handshake_kind() == Some(HandshakeKind::Resumed))
     }
 
     /// Sends one request.
     pub(crate) fn send(&mut self) -> Result<()> {
-        Ok(self.stream.write_all(REQUEST)?)
+        match &mut self.stream {
+            Wire::Plain(stream) => stream.write_all(REQUEST)?,
+            Wire::Secure(stream) => stream.write_all(REQUEST)?,
+        }
+        Ok(())
     }
 
     /// Reads one response; its length in bytes. Anything but a 200 with the whole body is an error.
@@ -43,7 +70,10 @@ impl Client {
             {
                 return Ok(length as u64);
             }
-            let count = self.stream.read(&mut piece)?;
+            let count = match &mut self.stream {
+                Wire::Plain(stream) => stream.read(&mut piece)?,
+                Wire::Secure(stream) => stream.read(&mut piece)?,
+            };
             if count == 0 {
                 bail!("the connection was closed after {} bytes of a response", self.buffer.len());
             }
@@ -68,7 +98,16 @@ fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 /// Some requests on one connection; the length of the last response.
 pub(crate) fn exchange(address: SocketAddr, requests: usize) -> Result<u64> {
-    let mut client = Client::connect(address)?;
+    exchange_as(address, requests, None)
+}
+
+/// The same, over TLS if that is how it is spoken there.
+pub(crate) fn exchange_as(
+    address: SocketAddr,
+    requests: usize,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<u64> {
+    let mut client = Client::connect_as(address, tls)?;
     let mut length = 0;
     for _ in 0..requests {
         client.send()?;

@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
 pub(crate) fn run(contestants: &[Contestant], connections: usize, options: &Options) -> Result<Outcome> {
     for contestant in contestants {
         // Connections to the backends are opened, caches filled.
-        wrk::run(contestant.spec.address(), connections, 1)?;
+        wrk::run_at(&contestant.spec.url(), connections, 1)?;
     }
     let mut outcome = Outcome {
         connections,
@@ -65,7 +65,7 @@ impl Outcome {
     fn sample(&mut self, contestant: &Contestant, seconds: u64) -> Result<Sample> {
         for _ in 0..VOID_ROUNDS {
             let before = machine::cpu_time(contestant.pid())?;
-            let load = wrk::run(contestant.spec.address(), self.connections, seconds)?;
+            let load = wrk::run_at(&contestant.spec.url(), self.connections, seconds)?;
             let used = machine::cpu_time(contestant.pid())? - before;
             if let Some(reason) = load.void(self.connections, contestant.response_bytes) {
                 println!("void round of {}: {reason}", contestant.spec.name);
@@ -102,9 +102,11 @@ impl Outcome {
                 verdicts.push(Verdict::new(format!("{weir} / {peer}: CPU"), Spread::of(ratios), goal));
             }
         }
-        for (weir, peers) in
-            [("weir http", ["nginx http", "HAProxy http"]), ("weir tcp", ["nginx stream", "HAProxy tcp"])]
-        {
+        for (weir, peers) in [
+            ("weir http", ["nginx http", "HAProxy http"]),
+            ("weir tcp", ["nginx stream", "HAProxy tcp"]),
+            ("weir tls", ["nginx tls", "HAProxy tls"]),
+        ] {
             let (Some(ours), Some(first), Some(second)) =
                 (self.of(weir), self.of(peers[0]), self.of(peers[1]))
             else {
@@ -155,7 +157,7 @@ impl Outcome {
 }
 
 /// Who is compared with whom, and the goal for weir's share of the peer's CPU time.
-fn goals(connections: usize) -> [(&'static str, &'static str, f64); 6] {
+fn goals(connections: usize) -> [(&'static str, &'static str, f64); 8] {
     let (nginx, haproxy) = if connections >= 512 { (0.75, 0.60) } else { (0.85, 0.70) };
     [
         ("weir http", "nginx http", nginx),
@@ -164,6 +166,8 @@ fn goals(connections: usize) -> [(&'static str, &'static str, f64); 6] {
         ("weir http", "HAProxy tcp", 1.0),
         ("weir tcp", "nginx stream", 1.1),
         ("weir tcp", "HAProxy tcp", 1.0),
+        ("weir tls", "nginx tls", 0.85),
+        ("weir tls", "HAProxy tls", 0.85),
     ]
 }
 

@@ -37,13 +37,18 @@ impl Outcome {
 
 /// Loads an address for some seconds from the clients' CPU.
 pub(crate) fn run(address: SocketAddr, connections: usize, seconds: u64) -> Result<Outcome> {
+    run_at(&format!("http://{address}/"), connections, seconds)
+}
+
+/// The same for a URL.
+pub(crate) fn run_at(url: &str, connections: usize, seconds: u64) -> Result<Outcome> {
     let output = Command::new("taskset")
         .args(["-c", &machine::CLIENTS.to_string(), "wrk", "-t1"])
         .arg(format!("-c{connections}"))
         .arg(format!("-d{seconds}s"))
         .arg("-s")
         .arg(crate::repository().join("bench/report.lua"))
-        .arg(format!("http://{address}/"))
+        .arg(url)
         .output()
         .context("wrk cannot be started; on Debian: apt-get install wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);

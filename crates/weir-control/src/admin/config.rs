@@ -91,6 +91,7 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
     let mut told = json!({
         "bind": binds,
         "protocol": listener.protocol.word(),
+        "sni": listener.sni.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "trusted_proxies": networks(&listener.trusted_proxies),
         "allow": networks(&listener.access.allow),
         "deny": networks(&listener.access.deny),
@@ -104,6 +105,7 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
     });
     if let Some(termination) = &listener.tls {
         told["tls"] = tls::termination(termination);
+        told["tls"]["acme"] = listener.acme.as_ref().map(|acme| tls::acme(acme)).into();
     }
     if !listener.protocol.has_requests() {
         told["timeouts"] = json!({ "idle": time(timeouts.idle), "send_idle": time(timeouts.send_idle) });

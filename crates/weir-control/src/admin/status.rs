@@ -1,9 +1,10 @@
 //! `GET /api/status`: what is happening, as JSON.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use weir_model::{
+    acme::Acme,
     balance::{Standing, Tier},
     discovery::Source,
     listener::Listener,
@@ -243,7 +244,9 @@ fn listener_view(listener: &Listener, stamp: Stamp) -> ListenerView {
 
 fn acme_view(acme: &Acme, stamp: Stamp) -> AcmeView {
     let time = |seconds: &AtomicU64| {
-        Some(seconds.load(Ordering::Relaxed)).filter(|seconds| *seconds > 0).map(|seconds| stamp(When::Unix(seconds)))
+        Some(seconds.load(Ordering::Relaxed))
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| stamp(When::Unix(seconds)))
     };
     AcmeView {
         directory: acme.directory.to_string(),

@@ -19,11 +19,13 @@ pub fn line(diff: &Diff) -> String {
             parts.push(format!("{verb} {}", shortened(names)));
         }
     };
-    let Binds { opened, closed, moved, switched, .. } = Binds::of(diff);
+    let Binds { opened, closed, moved, switched, joined, left, kept: _ } = Binds::of(diff);
     part("binds", opened);
     part("closes", closed);
     part("moves", moved);
     part("drains", switched);
+    part("shares", joined);
+    part("no longer shares", left);
     for (kind, changes) in kinds(diff) {
         part(&format!("adds {kind}"), changes.added);
         part(&format!("removes {kind}"), changes.removed);
@@ -43,11 +45,13 @@ pub fn page(diff: &Diff) -> String {
             let _ = writeln!(out, "{verb:<8}{kind}{name}");
         }
     };
-    let Binds { opened, closed, moved, switched, kept } = Binds::of(diff);
+    let Binds { opened, closed, moved, switched, joined, left, kept } = Binds::of(diff);
     lines("bind", "", opened);
     lines("close", "", closed);
     lines("move", "", moved);
     lines("drain", "", switched);
+    lines("share", "", joined);
+    lines("leave", "", left);
     lines("keep", "", kept);
     for (kind, changes) in kinds(diff) {
         lines("add", kind, changes.added);
@@ -69,11 +73,12 @@ pub fn page(diff: &Diff) -> String {
 
 /// The same for programs.
 pub fn json(diff: &Diff) -> Value {
-    let Binds { opened, closed, moved, switched, kept } = Binds::of(diff);
+    let Binds { opened, closed, moved, switched, joined, left, kept } = Binds::of(diff);
     let mut value = json!({
         "nothing": diff.is_empty(),
         "binds": {
-            "opened": opened, "closed": closed, "moved": moved, "protocol_changed": switched, "kept": kept,
+            "opened": opened, "closed": closed, "moved": moved, "protocol_changed": switched,
+            "joined": joined, "left": left, "kept": kept,
         },
         "settings": { "changed": diff.settings, "next_start": diff.next_start },
     });
@@ -104,6 +109,8 @@ struct Binds {
     closed: Vec<String>,
     moved: Vec<String>,
     switched: Vec<String>,
+    joined: Vec<String>,
+    left: Vec<String>,
     kept: Vec<String>,
 }
 
@@ -116,6 +123,8 @@ impl Binds {
             closed: binds.closed.iter().map(of).collect(),
             moved: binds.moved.iter().map(|(key, from, to)| format!("{key} from {from} to {to}")).collect(),
             switched: binds.switched.iter().map(of).collect(),
+            joined: binds.joined.iter().map(of).collect(),
+            left: binds.left.iter().map(of).collect(),
             kept: binds.kept.iter().map(of).collect(),
         }
     }

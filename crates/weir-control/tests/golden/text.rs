@@ -48,6 +48,10 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     for bind in &listener.binds {
         line!(out, "  bind {}{}", bind.address, if bind.either_family { " (either family)" } else { "" });
     }
+    if !listener.sni.is_empty() {
+        let names: Vec<_> = listener.sni.iter().map(ToString::to_string).collect();
+        line!(out, "  sni {}", names.join(" "));
+    }
     if let Some(tls) = &listener.tls {
         termination(out, tls);
     }

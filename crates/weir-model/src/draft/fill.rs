@@ -32,6 +32,7 @@ impl ListenerDraft {
             name: _,
             broken: _,
             binds: _,
+            sni: _,
             routes: _,
             pool: _,
             protocol,

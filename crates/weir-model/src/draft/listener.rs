@@ -19,6 +19,8 @@ pub struct ListenerDraft {
     pub binds: Vec<Text>,
     /// What it speaks.
     pub protocol: Setting<Protocol>,
+    /// Names that clients ask for, as written.
+    pub sni: Vec<Text>,
     /// The TLS that ends here.
     pub tls: Setting<TerminationDraft>,
     /// Its time-outs.

@@ -23,6 +23,7 @@ mod retry;
 mod rewrite;
 mod route;
 mod shadow;
+mod share;
 mod shared;
 mod tls;
 mod udp;
@@ -99,7 +100,7 @@ pub fn compile(
     let pools: Vec<_> = compiled.collect();
 
     acme::differing(&listeners, &listener_drafts, &mut problems);
-    overlap::binds(&listener_drafts, &draft.process, &mut problems);
+    share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
 

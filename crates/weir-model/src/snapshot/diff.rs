@@ -7,7 +7,7 @@ mod compare;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{BindKey, Snapshot};
+use super::{BindKey, Place, Snapshot, successors};
 use crate::{
     listener::Listener,
     pool::{Backend, Pool},
@@ -62,6 +62,10 @@ pub struct Binds {
     pub moved: Vec<(BindKey, Arc<str>, Arc<str>)>,
     /// Stay bound, but the listener speaks another protocol: connections from before drain.
     pub switched: Vec<(BindKey, Arc<str>)>,
+    /// Stay bound for others, and get one listener more.
+    pub joined: Vec<(BindKey, Arc<str>)>,
+    /// Stay bound for others, but not for this listener: its connections drain.
+    pub left: Vec<(BindKey, Arc<str>)>,
     /// Stay as they are.
     pub kept: Vec<(BindKey, Arc<str>)>,
 }
@@ -121,11 +125,13 @@ impl Diff {
     /// True if nothing changes.
     pub fn is_empty(&self) -> bool {
         let Self { binds, listeners, routes, pools, backends, settings, next_start } = self;
-        let Binds { opened, closed, moved, switched, kept: _ } = binds;
+        let Binds { opened, closed, moved, switched, joined, left, kept: _ } = binds;
         opened.is_empty()
             && closed.is_empty()
             && moved.is_empty()
             && switched.is_empty()
+            && joined.is_empty()
+            && left.is_empty()
             && listeners.is_empty()
             && routes.is_empty()
             && pools.is_empty()
@@ -187,29 +193,47 @@ fn changes<N: Ord + Clone, T>(
 }
 
 fn binds(old: &Snapshot, new: &Snapshot) -> Binds {
-    let before: BTreeMap<_, _> =
-        old.binds().map(|(key, place)| (key, &old.listeners[place.listener])).collect();
-    let mut after = BTreeMap::new();
+    let listeners = |snapshot: &Snapshot, place: &Place<'_>| {
+        place.listeners.iter().map(|index| snapshot.listeners[*index].clone()).collect::<Vec<_>>()
+    };
+    let named = |key: &BindKey, listener: &Listener| (key.clone(), listener.name.clone());
+    let mut before: BTreeMap<_, _> = old.binds().into_iter().collect();
     let mut binds = Binds::default();
     for (key, place) in new.binds() {
-        let listener = &new.listeners[place.listener];
-        let name = listener.name.clone();
-        match before.get(&key) {
-            None => binds.opened.push((key.clone(), name)),
-            Some(owner) => {
-                if owner.protocol != listener.protocol {
-                    binds.switched.push((key.clone(), name.clone()));
-                }
-                if owner.name != listener.name {
-                    binds.moved.push((key.clone(), owner.name.clone(), name));
-                } else if owner.protocol == listener.protocol {
-                    binds.kept.push((key.clone(), name));
-                }
+        let after = listeners(new, &place);
+        match before.remove(&key) {
+            None => binds.opened.extend(after.iter().map(|listener| named(&key, listener))),
+            Some(place) => binds.stay(&key, &listeners(old, &place), &after),
+        }
+    }
+    for (key, place) in before {
+        binds.closed.extend(listeners(old, &place).iter().map(|listener| named(&key, listener)));
+    }
+    binds
+}
+
+impl Binds {
+    /// What becomes of an address that stays bound.
+    fn stay(&mut self, key: &BindKey, before: &[Arc<Listener>], after: &[Arc<Listener>]) {
+        let named = |listener: &Listener| (key.clone(), listener.name.clone());
+        let views = [before, after].map(|side| side.iter().map(|listener| &**listener).collect::<Vec<_>>());
+        let next = successors(&views[0], &views[1]);
+        for (owner, next) in before.iter().zip(&next) {
+            let Some(listener) = next.map(|next| &after[next]) else {
+                self.left.push(named(owner));
+                continue;
+            };
+            let goes_on = listener.goes_on_as(owner);
+            if !goes_on {
+                self.switched.push(named(listener));
+            }
+            if owner.name != listener.name {
+                self.moved.push((key.clone(), owner.name.clone(), listener.name.clone()));
+            } else if goes_on {
+                self.kept.push(named(listener));
             }
         }
-        after.insert(key, ());
+        let fresh = after.iter().enumerate().filter(|(place, _)| !next.contains(&Some(*place)));
+        self.joined.extend(fresh.map(|(_, listener)| named(listener)));
     }
-    let gone = before.into_iter().filter(|(key, _)| !after.contains_key(key));
-    binds.closed = gone.map(|(key, owner)| (key, owner.name.clone())).collect();
-    binds
 }

@@ -175,6 +175,11 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     exchange.record(ended)
 }
 
+/// True if there is nothing wrong with the request but that nobody serves it here.
+const fn is_unwanted(cause: Cause) -> bool {
+    matches!(cause, Cause::NoRoute | Cause::ClientDenied | Cause::ClientMisdirectedHost)
+}
+
 impl<'c> Exchange<'c> {
     async fn carry_out(&mut self, plan: Result<Plan, ProxyError>, input: &mut Buffer) -> Ended {
         match plan {
@@ -188,7 +193,7 @@ impl<'c> Exchange<'c> {
             Ok(Plan::Answer) => Box::pin(self.answer(input)).await,
             Ok(Plan::Prove(proof)) => Box::pin(self.prove(input, &proof)).await,
             // A well-formed request that nobody wants leaves the connection as it was.
-            Err(error) if matches!(error.cause, Cause::NoRoute | Cause::ClientDenied) => {
+            Err(error) if is_unwanted(error.cause) => {
                 let after = self.after_own_answer(input);
                 Box::pin(self.refuse(error, after)).await
             }
@@ -235,6 +240,9 @@ impl<'c> Exchange<'c> {
                 return Err(Cause::ClientDenied.into());
             }
             let facts = Facts { head: request, bytes: head, source };
+            if self.conn.is_misdirected(&request.host) {
+                return Err(Cause::ClientMisdirectedHost.into());
+            }
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
             Ok((route, source, trusted))
         });

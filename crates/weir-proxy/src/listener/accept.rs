@@ -18,7 +18,7 @@ use weir_model::{
     time::{Millis, Moment},
 };
 
-use super::{Entrance, door::Door};
+use super::{Group, door::Door};
 use crate::{
     clock,
     conn::Conn,
@@ -93,11 +93,11 @@ async fn accept(
 ) {
     let mut teller = Teller::default();
     let pause = worker.wheel.timer();
-    let Some(mut entrance) = worker.entrance(&key) else { return };
+    let Some(mut group) = worker.group(&key) else { return };
     let done = loop {
         let next = poll_fn(|cx| {
-            if let Some(limit) = worker.limit_reached(&entrance) {
-                teller.full(&worker, &entrance, limit);
+            if let Some(limit) = worker.limit_reached(&group) {
+                teller.full(&worker, &group, limit);
                 worker.wait_for_room(cx);
                 return Poll::Pending;
             }
@@ -113,9 +113,9 @@ async fn accept(
             done = &mut closed => break done.ok(),
         };
         match accepted {
-            Ok((stream, peer)) => serve(&worker, &key, &mut entrance, stream, peer),
+            Ok((stream, peer)) => serve(&worker, &key, &mut group, stream, peer),
             Err(error) if is_exhaustion(&error) => {
-                teller.exhausted(&worker, &entrance, &error);
+                teller.exhausted(&worker, &group, &error);
                 worker.reserve.release();
                 pause.sleep(PAUSE).await;
                 while !worker.reserve.fill() {
@@ -127,7 +127,7 @@ async fn accept(
             Err(_) => {}
         }
     };
-    let _ = door.empty(MOST_WAITING, |stream, peer| serve(&worker, &key, &mut entrance, stream, peer));
+    let _ = door.empty(MOST_WAITING, |stream, peer| serve(&worker, &key, &mut group, stream, peer));
     drop(done);
 }
 
@@ -148,9 +148,9 @@ impl Teller {
     }
 
     #[cold]
-    fn full(&mut self, worker: &Worker, entrance: &Entrance, (limit, count): (&str, u32)) {
+    fn full(&mut self, worker: &Worker, group: &Group, (limit, count): (&str, u32)) {
         if self.is_due() {
-            let name = &entrance.listener().name;
+            let name = &group.first().listener().name;
             let text = format!(
                 "listener={name} accepting pauses: {limit} of {count} connections is reached; new ones wait"
             );
@@ -159,10 +159,10 @@ impl Teller {
     }
 
     #[cold]
-    fn exhausted(&mut self, worker: &Worker, entrance: &Entrance, error: &io::Error) {
+    fn exhausted(&mut self, worker: &Worker, group: &Group, error: &io::Error) {
         if self.is_due() {
             let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-            let name = &entrance.listener().name;
+            let name = &group.first().listener().name;
             let text = format!("listener={name} accepting pauses: {error} (the limit is {most} files)");
             worker.journal.say(Level::Warn, text);
         }
@@ -170,22 +170,22 @@ impl Teller {
 }
 
 /// Serves a connection on a task of its own.
-fn serve(worker: &Rc<Worker>, key: &BindKey, entrance: &mut Rc<Entrance>, stream: Stream, peer: SocketAddr) {
+fn serve(worker: &Rc<Worker>, key: &BindKey, group: &mut Rc<Group>, stream: Stream, peer: SocketAddr) {
     // A new snapshot may have given the address to a listener that speaks something else.
     drop(worker.view());
-    if entrance.is_leaving()
-        && let Some(current) = worker.entrance(key)
+    if group.is_gone()
+        && let Some(current) = worker.group(key)
     {
-        *entrance = current;
+        *group = current;
     }
-    let conn = Conn::new(worker.clone(), entrance.clone(), stream, peer);
-    if entrance.listener().tls.is_some() {
-        drop(tokio::task::spawn_local(opening::serve(conn)));
-        return;
+    let conn = Conn::new(worker.clone(), group, stream, peer);
+    if group.opens() {
+        return drop(tokio::task::spawn_local(opening::serve(conn, group.clone())));
     }
-    match entrance.protocol() {
+    match conn.protocol() {
         Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn))),
-        Protocol::Tcp => drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer()))),
-        Protocol::Tls => drop(tokio::task::spawn_local(opening::serve(conn))),
+        Protocol::Tcp | Protocol::Tls => {
+            drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer())));
+        }
     }
 }

@@ -1,8 +1,8 @@
-//! One bound address as a worker sees it, and what becomes of its connections when it is bound no more.
+//! One listener at one bound address as a worker sees it, and what becomes of its connections when it is there no more.
 //!
 //! ```text
 //!            a new snapshot has it        the address is gone, or speaks       shutdown.drain is over
-//!            under some listener          another protocol
+//!            under some listener          another protocol, or is others'
 //!   open ──────────────────────> open ──────────────────────────> leaving ─────────────────────> over
 //!                                          HTTP: one more exchange on each        what is left is cut
 //!                                          connection; TCP and tunnels go on
@@ -14,17 +14,16 @@ use std::{
     sync::Arc,
 };
 
-use weir_model::{listener::Protocol, snapshot::BindKey, status::ListenerStatus};
+use weir_model::{listener::Protocol, status::ListenerStatus};
 
 use crate::view::{Held, View};
 
 /// The counters of a listener as its connections hold them: counting who holds them takes no atomic operation.
 pub(crate) type Counted = Rc<Arc<ListenerStatus>>;
 
-/// One bound address. Connections hold it, and through it see the listener as it is now.
+/// One listener at one bound address. Connections hold it, and through it see the listener as it is now.
 #[derive(Debug)]
 pub(crate) struct Entrance {
-    pub(crate) key: BindKey,
     listener: RefCell<Held>,
     status: RefCell<Counted>,
     /// The last view that knew this address, while connections may still need it.
@@ -41,10 +40,9 @@ enum Stage {
 
 impl Entrance {
     /// An address that belongs to this listener.
-    pub(crate) fn new(key: BindKey, listener: Held) -> Rc<Self> {
+    pub(crate) fn new(listener: Held) -> Rc<Self> {
         let status = Rc::new(listener.status.clone());
         Rc::new(Self {
-            key,
             listener: RefCell::new(listener),
             status: RefCell::new(status),
             last: RefCell::default(),
@@ -73,23 +71,22 @@ impl Entrance {
         self.last.borrow().clone()
     }
 
-    /// Takes its listener from a new view. False if the new view has no use for it: then it is leaving, and its
-    /// connections stay with the view `before`.
-    pub(crate) fn follow(&self, view: &View, before: &Rc<View>) -> bool {
-        match view.owner(&self.key) {
-            Some(owner) if owner.protocol == self.protocol() => {
-                if !Arc::ptr_eq(&self.status.borrow(), &owner.status) {
-                    self.status.replace(Rc::new(owner.status.clone()));
-                }
-                self.listener.replace(owner.clone());
-                true
+    /// Goes on as this listener; false if that speaks something else.
+    pub(crate) fn follow(&self, owner: &Held) -> bool {
+        let goes_on = owner.goes_on_as(&self.listener.borrow());
+        if goes_on {
+            if !Arc::ptr_eq(&self.status.borrow(), &owner.status) {
+                self.status.replace(Rc::new(owner.status.clone()));
             }
-            _ => {
-                self.last.replace(Some(before.clone()));
-                self.stage.set(Stage::Leaving);
-                false
-            }
+            self.listener.replace(owner.clone());
         }
+        goes_on
+    }
+
+    /// No new connection comes here; those that are there stay with the view `before`.
+    pub(crate) fn leave(&self, before: &Rc<View>) {
+        self.last.replace(Some(before.clone()));
+        self.stage.set(Stage::Leaving);
     }
 
     /// Ends what is left of its connections, and lets go of what they were served by.

@@ -53,6 +53,10 @@ trait Side: Sized {
 
     /// The name that the step before this asked for.
     fn asked() -> Option<Box<str>>;
+
+    /// True if what is said last, when the handshake is over, may go out with the first data: in TLS 1.3 the server has
+    /// nothing left to say but tickets, and a write of their own would cost more than they do.
+    fn may_wait(version: Option<ProtocolVersion>) -> bool;
 }
 
 impl Side for ServerConnectionData {
@@ -65,6 +69,10 @@ impl Side for ServerConnectionData {
 
     fn asked() -> Option<Box<str>> {
         server::take_asked()
+    }
+
+    fn may_wait(version: Option<ProtocolVersion>) -> bool {
+        version == Some(ProtocolVersion::TLSv1_3)
     }
 }
 
@@ -79,6 +87,10 @@ impl Side for ClientConnectionData {
     fn asked() -> Option<Box<str>> {
         None
     }
+
+    fn may_wait(_: Option<ProtocolVersion>) -> bool {
+        false
+    }
 }
 
 /// The server's side: `early` is what has been read of the client already.
@@ -89,12 +101,12 @@ pub(super) async fn as_server(
     is_over: impl FnMut(&Context<'_>) -> bool,
 ) -> Result<Session, Failure> {
     let mut inbox = Inbox::with(early);
-    let server_name = shake(tcp, &mut conn, &mut inbox, is_over).await?;
+    let (server_name, last) = shake(tcp, &mut conn, &mut inbox, is_over).await?;
     let facts = facts(&conn, server_name);
     let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
     let fixed = facts.version == Version::Tls12;
     let schedule = if fixed { Schedule::Fixed } else { Schedule::Server(kernel) };
-    Session::new(facts, schedule, (secrets.rx, secrets.tx), inbox).ok_or(unknown_cipher())
+    Session::new(facts, schedule, (secrets.rx, secrets.tx), (inbox, last)).ok_or(unknown_cipher())
 }
 
 /// The client's side.
@@ -104,12 +116,12 @@ pub(super) async fn as_client(
     is_over: impl FnMut(&Context<'_>) -> bool,
 ) -> Result<Session, Failure> {
     let mut inbox = Inbox::default();
-    shake(tcp, &mut conn, &mut inbox, is_over).await?;
+    let (_, last) = shake(tcp, &mut conn, &mut inbox, is_over).await?;
     let facts = facts(&conn, None);
     let (secrets, kernel) = conn.dangerous_into_kernel_connection()?;
     let fixed = facts.version == Version::Tls12;
     let schedule = if fixed { Schedule::Fixed } else { Schedule::Client(kernel) };
-    Session::new(facts, schedule, (secrets.rx, secrets.tx), inbox).ok_or(unknown_cipher())
+    Session::new(facts, schedule, (secrets.rx, secrets.tx), (inbox, last)).ok_or(unknown_cipher())
 }
 
 fn unknown_cipher() -> Failure {
@@ -144,13 +156,14 @@ enum Next {
     Done,
 }
 
-/// Goes to the end of the handshake; returns the name that was asked for. What came behind it is in the inbox then.
+/// Goes to the end of the handshake; returns the name that was asked for, and what is still to be said before any data. What
+/// came behind it is in the inbox then.
 async fn shake<D: Side>(
     tcp: &TcpStream,
     conn: &mut UnbufferedConnectionCommon<D>,
     inbox: &mut Inbox,
     mut is_over: impl FnMut(&Context<'_>) -> bool,
-) -> Result<Option<Box<str>>, Failure> {
+) -> Result<(Option<Box<str>>, Vec<u8>), Failure> {
     let (mut out, mut early, mut asked) = (Vec::new(), Vec::new(), None);
     loop {
         let (used, next) = step(conn, inbox.records_mut(), &mut out, &mut early);
@@ -159,10 +172,13 @@ async fn shake<D: Side>(
         match next {
             // What has come behind the handshake is for the session to open.
             Ok(Next::Go | Next::Say) if !conn.is_handshaking() && !conn.wants_write() => {
-                send_all(tcp, &out, &mut is_over).await.ok_or(Failure::TooLong)?.map_err(Failure::Io)?;
+                if !D::may_wait(conn.protocol_version()) {
+                    send_all(tcp, &out, &mut is_over).await.ok_or(Failure::TooLong)?.map_err(Failure::Io)?;
+                    out.clear();
+                }
                 inbox.put_content(&early);
                 inbox.settle();
-                return Ok(asked);
+                return Ok((asked, out));
             }
             Ok(Next::Go) => {}
             Ok(Next::Say) => {
@@ -200,7 +216,7 @@ async fn shake<D: Side>(
             Ok(Next::Done) => {
                 inbox.put_content(&early);
                 inbox.settle();
-                return Ok(asked);
+                return Ok((asked, out));
             }
             Err(error) => {
                 // The other end is told why, if it listens. As long as there is something to be said, nothing is read.

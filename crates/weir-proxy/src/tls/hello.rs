@@ -135,6 +135,8 @@ impl Alert {
     const RECORD_OVERFLOW: Self = Self(22);
     const ILLEGAL_PARAMETER: Self = Self(47);
     const DECODE_ERROR: Self = Self(50);
+    /// It has to say a name, and says none (RFC 8446 section 9.2).
+    pub(crate) const MISSING_EXTENSION: Self = Self(109);
     /// Nobody is of that name (RFC 6066 section 3).
     pub(crate) const UNRECOGNIZED_NAME: Self = Self(112);
 

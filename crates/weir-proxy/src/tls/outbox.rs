@@ -24,6 +24,12 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    /// Begins with what was sealed by somebody else.
+    pub(super) fn with(mut first: Vec<u8>) -> Self {
+        first.shrink_to_fit();
+        Self { sent: 0, end: first.len(), data: first, owed: 0 }
+    }
+
     /// True if nothing is in it.
     pub(super) const fn is_empty(&self) -> bool {
         self.sent == self.end

@@ -114,12 +114,12 @@ enum Step {
 }
 
 impl Session {
-    /// A session after its handshake. `None` if it speaks a cipher that nobody offered.
+    /// A session after its handshake, with what has come behind it, and what is to go out before anything else. `None` if it speaks a cipher that nobody offered.
     pub(super) fn new(
         facts: Facts,
         schedule: Schedule,
         (opening, sealing): (Secrets, Secrets),
-        inbox: Inbox,
+        (inbox, last): (Inbox, Vec<u8>),
     ) -> Option<Self> {
         let version = facts.version;
         let inner = Inner {
@@ -128,7 +128,7 @@ impl Session {
             opening: Keys::new(version, opening)?,
             sealing: Keys::new(version, sealing)?,
             inbox,
-            outbox: Outbox::default(),
+            outbox: Outbox::with(last),
             message: Vec::new(),
             idle_records: 0,
             owes_key_update: false,

@@ -59,7 +59,7 @@ pub(super) fn prepare(
             continue;
         }
         if let Some(sockets) = inheritance.take(&key) {
-            let options = &snapshot.listeners[place.listener].tcp;
+            let options = &place.first(snapshot).tcp;
             let sockets = weir_proxy::listener::inherit(key.address(), sockets, options, workers);
             let sockets = sockets.with_context(|| format!("the sockets of {key} cannot be taken over"))?;
             prepared.push((key, sockets));
@@ -68,7 +68,7 @@ pub(super) fn prepare(
         let ours = prepared.iter().filter_map(|(key, _)| key.address().ip());
         let mut ours = bound.iter().filter_map(|bound| bound.address.ip()).chain(ours);
         let beside_own = key.address().ip().is_some_and(|new| ours.any(|address| overlap(address, new)));
-        let listener = &snapshot.listeners[place.listener];
+        let listener = place.first(snapshot);
         let sockets = weir_proxy::listener::bind(place.bind, &listener.tcp, workers, beside_own);
         let sockets = sockets.with_context(|| {
             format!("listener `{}` cannot be bound to {key}{}", listener.name, remedy(key.address()))

@@ -209,7 +209,8 @@ impl Reloading {
         named.for_each(|pool| pool.status.discovery.forget());
         let wanted: HashMap<_, _> = snapshot
             .binds()
-            .map(|(key, place)| (key, snapshot.listeners[place.listener].tcp.clone()))
+            .into_iter()
+            .map(|(key, place)| (key, place.first(&snapshot).tcp.clone()))
             .collect();
         self.cell.publish(snapshot, clock::read());
         self.replaced.push((running, clock::read()));

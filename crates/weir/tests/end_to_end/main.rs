@@ -27,6 +27,7 @@ mod reload;
 mod retry;
 mod reuse;
 mod routes;
+mod sharing;
 mod shutdown;
 mod start;
 mod sticky;

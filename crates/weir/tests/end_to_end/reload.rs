@@ -11,21 +11,21 @@ use weir_testkit::{Answer, FakeBackend, RawClient, wait_until};
 use crate::support::Weir;
 
 /// A whole configuration: listeners and pools as the file has them, a line each.
-fn file(listeners: &[&str], pools: &[&str]) -> String {
+pub(crate) fn file(listeners: &[&str], pools: &[&str]) -> String {
     let indented = |lines: &[&str]| lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
     format!("workers: 2\nlisteners:\n{}pools:\n{}", indented(listeners), indented(pools))
 }
 
 const WEB: &str = "web: { bind: '127.0.0.1:0', protocol: http, pool: app }";
 
-fn pool(name: &str, backends: &[SocketAddr]) -> String {
+pub(crate) fn pool(name: &str, backends: &[SocketAddr]) -> String {
     let backends: Vec<_> = backends.iter().map(|address| format!("'{address}'")).collect();
     format!("{name}: {{ backends: [{}] }}", backends.join(", "))
 }
 
 /// A port of this loopback address that nobody listens at. Each test has an address of its own, so that no other one is
 /// given the port meanwhile.
-fn free_port(host: &str) -> SocketAddr {
+pub(crate) fn free_port(host: &str) -> SocketAddr {
     TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 

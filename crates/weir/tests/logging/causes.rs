@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, io::Write as _, net::SocketAddr, sync::atomic::
 
 use serde_json::Value;
 use weir_proxy::error::Cause;
-use weir_testkit::{Answer, BlackHole, FakeBackend, RawClient, Refusing};
+use weir_testkit::{Answer, BlackHole, ClientHello, FakeBackend, RawClient, Refusing};
 
 use crate::support::Logged;
 
@@ -226,6 +226,31 @@ fn openings(all: &mut BTreeSet<&'static str>) {
     let objects = weir.objects();
     assert_eq!(objects.len(), 3, "{objects:#?}");
     told(&objects, all);
+
+    // An address that is shared needs a port of its own.
+    let port = std::net::TcpListener::bind("127.0.0.41:0").unwrap().local_addr().unwrap();
+    let listener = |name: &str, more: &str| {
+        format!("  {name}: {{ bind: '{port}', protocol: tls, sni: {name}.example, pool: app{more} }}\n")
+    };
+    let silent = FakeBackend::custom(|mut connection| drop(connection.read_to_end()));
+    let text = format!(
+        "workers: 1\nlisteners:\n{}{}pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        listener("a", ", max_connections: 1"),
+        listener("b", ""),
+        silent.address()
+    );
+    let weir = Logged::from_text(&text, "format: json");
+    let begin = |name: &str| {
+        let mut client = RawClient::connect(port);
+        client.send(ClientHello::new().server_name(name).bytes());
+        client
+    };
+    let first = begin("a.example");
+    weir_testkit::wait_until("the first is carried", || silent.open() == 1);
+    begin("a.example").read_to_end();
+    begin("c.example").read_to_end();
+    drop(first);
+    told(&weir.objects(), all);
 }
 
 #[test]
@@ -240,7 +265,13 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     connections_of_a_bind_that_went(&mut all);
     requests_of_a_backend_that_went(&mut all);
     // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.
-    let elsewhere = ["out_of_resources", "backend_unresolved", "client_body_too_slow", "backend_status"];
+    let elsewhere = [
+        "client_misdirected_host",
+        "out_of_resources",
+        "backend_unresolved",
+        "client_body_too_slow",
+        "backend_status",
+    ];
     let missing: Vec<_> = Cause::ALL
         .iter()
         .map(|cause| cause.code())

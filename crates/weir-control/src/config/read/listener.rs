@@ -30,6 +30,7 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
     };
     let binds = fields.texts(reader, "bind");
     draft.binds = binds.into_iter().map(|bind| reader.address(bind)).collect();
+    draft.sni = fields.texts(reader, "sni");
     settings(reader, &fields, &mut draft);
     draft.pool = fields.text(reader, "pool");
     if let Some(routes) = fields.node("routes") {

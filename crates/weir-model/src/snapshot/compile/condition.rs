@@ -1,6 +1,6 @@
 //! Conditions: patterns as written become matchers.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -102,6 +102,21 @@ pub(super) fn host(text: &Text) -> Result<HostMatch, Problem> {
             refuse("leave the port out: hosts are compared without it")
         }
         _ => refuse("write a name such as `api.example.com` or `*.example.com`"),
+    }
+}
+
+/// A pattern for the name that a client asks for when it begins TLS: that of a host, and never an address (RFC 6066 section 3).
+pub(super) fn server_name(text: &Text) -> Result<HostMatch, Problem> {
+    if text.value == "*" {
+        let remedy = "leave `sni` out for every name, and for none";
+        return Err(Problem::error(text.span, "`*` is not a name that clients ask for", remedy));
+    }
+    match host(text)? {
+        HostMatch::Exact(name) if !address::is_name(&name) || name.parse::<IpAddr>().is_ok() => {
+            let cause = format!("`{}` is an address, and clients never ask for one in TLS", text.value);
+            Err(Problem::error(text.span, cause, "write a name such as `api.example.com` or `*.example.com`"))
+        }
+        name => Ok(name),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{
     PoolNames,
     acme::{self, Reach},
-    address,
+    address, condition,
     files::Room,
     kept, route,
     shared::Shared,
@@ -55,9 +55,17 @@ pub(super) fn listener(
     if draft.protocol.as_ref().is_some_and(|protocol| !protocol.value.has_requests()) {
         refuse_http_keys(written, protocol, problems);
     }
-    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| protocol != Protocol::Tls) {
-        let cause = format!("`timeouts.handshake` has no meaning for `protocol: {}`", protocol.word());
+    let tls = tls::termination(draft, written, problems).map(Arc::new);
+    let has_tls = tls.is_some() || matches!(protocol, Protocol::Https | Protocol::Tls);
+    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| !has_tls) {
+        let cause =
+            format!("`timeouts.handshake` has no meaning for `protocol: {}` without TLS", protocol.word());
         problems.push(Problem::error(given.span, cause, "remove it: nothing comes before the protocol here"));
+    }
+    if let Some(first) = draft.sni.first().filter(|_| !has_tls) {
+        let cause = format!("`sni` has no meaning for `protocol: {}` without TLS", protocol.word());
+        let remedy = "clients ask for a name when they begin TLS only: remove it, or use `https` or `tls`";
+        problems.push(Problem::error(first.span, cause, remedy));
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
     let tls = tls::termination(draft, written, problems).map(Arc::new);
@@ -66,6 +74,7 @@ pub(super) fn listener(
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
+        sni: draft.sni.iter().filter_map(|text| kept(condition::server_name(text), problems)).collect(),
         tls,
         acme: acme.map(Arc::new),
         timeouts: timeouts(draft, protocol),

@@ -1,4 +1,4 @@
-//! Addresses that meet: two listeners on one address, and backends that are weir itself.
+//! Backends that are weir itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,39 +9,12 @@ use std::{
 
 use super::address;
 use crate::{
-    draft::{ListenerDraft, PoolDraft, ProcessDraft, Text},
+    draft::{ListenerDraft, PoolDraft, Text},
     listener::{Address, Listener},
     pool::{Endpoint, Pool, PoolIndex},
     problem::{Problem, Span},
     route::Action,
 };
-
-/// Refuses a second use of one address.
-pub(super) fn binds(
-    listeners: &BTreeMap<&str, &ListenerDraft>,
-    process: &ProcessDraft,
-    problems: &mut Vec<Problem>,
-) {
-    let mut taken: BTreeMap<Address, (String, Span)> = BTreeMap::new();
-    let listeners = listeners.values().flat_map(|listener| {
-        listener.binds.iter().map(|text| (format!("the listener `{}`", listener.name.value), text))
-    });
-    let admin = process.admin.iter().map(|text| ("`admin`".to_owned(), text));
-    for (owner, text) in listeners.chain(admin) {
-        let addresses: Vec<_> = address::binds(text).into_iter().flatten().map(|bind| bind.address).collect();
-        let met = addresses.iter().find_map(|address| taken.get(address));
-        if let Some((first, span)) = met {
-            let cause = format!("`{}` of {owner} is already bound by {first}", text.value);
-            let problem = Problem::error(text.span, cause, "give each its own address or port");
-            problems.push(problem.with_related(*span, "it is bound here"));
-            continue;
-        }
-        // Port 0 asks the system for any free port, so that two of them never meet.
-        let fixed =
-            addresses.into_iter().filter(|address| address.ip().is_none_or(|address| address.port() != 0));
-        taken.extend(fixed.map(|address| (address, (owner.clone(), text.span))));
-    }
-}
 
 /// Refuses backends that lead back to the listener that uses them, and warns about others that are weir itself.
 pub(super) fn hairpins(
@@ -53,20 +26,22 @@ pub(super) fn hairpins(
 ) {
     let used: Vec<BTreeSet<PoolIndex>> = listeners.iter().map(|listener| pools_of(listener)).collect();
     let doors = Doors::of(listeners);
-    // Which listeners each pool leads to, with the address that does.
-    let leads: Vec<Vec<(usize, &Text)>> = pool_drafts
+    // Which listeners each pool leads to, with the address that does. Those that share an address are all meant: which of them
+    // it comes to, the name in each connection says.
+    let leads: Vec<Vec<(Vec<usize>, &Text)>> = pool_drafts
         .values()
         .map(|pool| {
             let addresses = pool.backends.iter().map(|backend| &backend.address);
-            let lead = |text| Some((doors.behind(&address::endpoint(text).ok()?)?, text));
-            addresses.filter_map(lead).collect()
+            let lead = |text| Some((doors.behind(&address::endpoint(text).ok()?), text));
+            addresses.filter_map(lead).filter(|(listeners, _)| !listeners.is_empty()).collect()
         })
         .collect();
     for (pool, leads_to) in leads.iter().enumerate() {
-        for (listener, text) in leads_to {
-            let name = &listeners[*listener].name;
+        for (behind, text) in leads_to {
+            let back = behind.iter().find(|listener| reaches(**listener, pool, &used, &leads));
+            let name = &listeners[*back.unwrap_or(&behind[0])].name;
             let bind = listener_drafts.get(&**name).and_then(|draft| draft.binds.first());
-            let problem = if reaches(*listener, pool, &used, &leads) {
+            let problem = if back.is_some() {
                 let cause = format!(
                     "`{}` is weir's own listener `{name}`, which leads to the pool `{}` again: a request would go \
                      round in circles",
@@ -97,12 +72,14 @@ impl<'l> Loops<'l> {
 
     /// What is wrong with a backend of a pool that is a listener which leads to this very pool.
     pub(super) fn problem(&self, endpoint: &Endpoint, index: PoolIndex, pool: &str) -> Option<Problem> {
-        let listener = &self.listeners[self.doors.behind(endpoint)?];
+        let behind = self.doors.behind(endpoint);
+        let mut listeners = behind.into_iter().map(|listener| &self.listeners[listener]);
+        let listener = listeners.find(|listener| pools_of(listener).contains(&index))?;
         let cause = format!(
             "`{endpoint}` is weir's own listener `{}`, which leads to the pool `{pool}` again",
             listener.name
         );
-        pools_of(listener).contains(&index).then(|| Problem::error(Span::default(), cause, ""))
+        Some(Problem::error(Span::default(), cause, ""))
     }
 }
 
@@ -111,7 +88,7 @@ fn reaches(
     listener: usize,
     pool: PoolIndex,
     used: &[BTreeSet<PoolIndex>],
-    leads: &[Vec<(usize, &Text)>],
+    leads: &[Vec<(Vec<usize>, &Text)>],
 ) -> bool {
     let mut seen = BTreeSet::from([listener]);
     let mut open = vec![listener];
@@ -119,7 +96,8 @@ fn reaches(
         if used[listener].contains(&pool) {
             return true;
         }
-        let next = used[listener].iter().flat_map(|pool| &leads[*pool]).map(|(listener, _)| *listener);
+        let next =
+            used[listener].iter().flat_map(|pool| &leads[*pool]).flat_map(|(behind, _)| behind.clone());
         open.extend(next.filter(|listener| seen.insert(*listener)));
     }
     false
@@ -141,7 +119,7 @@ pub(super) fn pools_of(listener: &Listener) -> BTreeSet<PoolIndex> {
 /// Listeners by what they are bound to, for whoever asks about very many backends.
 struct Doors<'l> {
     by_port: BTreeMap<u16, Vec<(usize, &'l Address)>>,
-    by_path: BTreeMap<&'l Path, usize>,
+    by_path: BTreeMap<&'l Path, Vec<usize>>,
 }
 
 impl<'l> Doors<'l> {
@@ -153,21 +131,21 @@ impl<'l> Doors<'l> {
                     Address::Ip(at) => {
                         doors.by_port.entry(at.port()).or_default().push((index, &bind.address));
                     }
-                    Address::Unix(path) => _ = doors.by_path.entry(path).or_insert(index),
+                    Address::Unix(path) => doors.by_path.entry(path).or_default().push(index),
                 }
             }
         }
         doors
     }
 
-    /// The listener that a backend's address belongs to. Which addresses this machine has besides loopback is not known
+    /// The listeners that a backend's address belongs to. Which addresses this machine has besides loopback is not known
     /// here; those are found at run time.
-    fn behind(&self, endpoint: &Endpoint) -> Option<usize> {
+    fn behind(&self, endpoint: &Endpoint) -> Vec<usize> {
         let to: SocketAddr = match endpoint {
             Endpoint::Address(address) => *address,
             Endpoint::Name(host, port) if &**host == "localhost" => (Ipv4Addr::LOCALHOST, *port).into(),
-            Endpoint::Name(..) => return None,
-            Endpoint::Unix(path) => return self.by_path.get(&**path).copied(),
+            Endpoint::Name(..) => return Vec::new(),
+            Endpoint::Unix(path) => return self.by_path.get(&**path).cloned().unwrap_or_default(),
         };
         let leads_here = |at: &Address| {
             at.ip().is_some_and(|at| {
@@ -176,6 +154,9 @@ impl<'l> Doors<'l> {
                 at.ip() == to.ip() || everywhere
             })
         };
-        self.by_port.get(&to.port())?.iter().find(|(_, at)| leads_here(at)).map(|(index, _)| *index)
+        let Some(bound) = self.by_port.get(&to.port()) else { return Vec::new() };
+        let first = bound.iter().find(|(_, at)| leads_here(at));
+        let met = bound.iter().filter(|(_, at)| first.is_some_and(|(_, first)| at == first));
+        met.map(|(index, _)| *index).collect()
     }
 }

@@ -28,6 +28,7 @@ pub(super) fn listener(
     let mut keys = differences!(old, new, Listener {
         binds => "bind",
         protocol => "protocol",
+        sni => "sni",
         tls => "tls",
         acme => "tls.acme",
         timeouts => "timeouts",

@@ -14,6 +14,9 @@ keys! {
              `unix:/run/weir.sock`.";
         "protocol" = Words(&["http", "https", "tcp", "tls"]), Nothing,
             "What is spoken: `http` is HTTP/1.1 with upgrades, `https` the same behind TLS, `tcp` is bytes of any protocol, `tls` is TLS that is passed on as it is. It has to be given, here or in `defaults`.";
+        "sni" = OneOrMore(&Text), Nothing,
+            "Names that clients ask for when they begin TLS: `a.example`, or `*.a.example` for one or more labels in front. Listeners \
+             can share an address if their names differ; the most specific one wins, and one without `sni` takes the rest. https, tcp with `tls`, and tls only.";
         "tls" = Map(&TLS), Nothing, "The TLS that ends here. https and tcp only.";
         "trusted_proxies" = Some(&Text), Is("[]"),
             "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
@@ -34,7 +37,7 @@ keys! {
         "routes" = List(&Map(&ROUTE)), Is("[]"), "What becomes of requests and connections; the first match wins.";
         "pool" = Text, Nothing, "The pool that takes what no route has taken.";
     } later [
-        "sni", "http3", "accept_proxy_protocol", "kernel", "rate_limit", "forwarding", "interface", "xdp",
+        "http3", "accept_proxy_protocol", "kernel", "rate_limit", "forwarding", "interface", "xdp",
         "tracking", "fragments", "clamp_mss", "manage_address", "protect", "nat_source",
     ];
     TLS = "the `tls` of a listener" {
@@ -73,7 +76,7 @@ keys! {
     };
     TIMEOUTS = "the `timeouts` of a listener" {
         "header" = Timeout, Is("10s"), "For a whole request head. http only.";
-        "handshake" = Timeout, Nothing, "For what comes before the protocol, a ClientHello; `10s` unless given. tls only.";
+        "handshake" = Timeout, Nothing, "For what comes before the protocol, which is TLS; `10s` unless given. https, tcp with `tls`, and tls only.";
         "idle" = Timeout, Is("60s"),
             "http: between two requests of a connection. tcp, tls: without a byte either way, and the default is `10m`.";
         "body_idle" = Timeout, Is("30s"),
