@@ -79,13 +79,13 @@ impl Challenge {
     }
 }
 
-/// What a certificate of this authority for these domains is called: the first domain, and a hash of all of that. With
-/// other domains it is another certificate.
+/// What a certificate of this authority for these domains is called: the first domain in the order of the alphabet, and a
+/// hash of all of that. With other domains it is another certificate.
 pub fn label<'d>(directory: &str, domains: impl IntoIterator<Item = &'d str>) -> Option<String> {
     let mut domains: Vec<_> = domains.into_iter().map(str::to_ascii_lowercase).collect();
-    let first = domains.first()?.clone();
     domains.sort_unstable();
     domains.dedup();
+    let first = domains.first()?;
     let text = format!("{directory}\n{}", domains.join("\n"));
     Some(format!("{first}-{:016x}", XxHash3_64::oneshot(text.as_bytes())))
 }
@@ -104,7 +104,7 @@ mod tests {
         let name = |domains: &[&str]| label("https://ca.example/dir", domains.iter().copied());
         let one = name(&["example.com", "www.example.com"]).expect("there are domains");
         assert!(one.starts_with("example.com-") && one.len() == "example.com-".len() + 16, "{one}");
-        assert_eq!(name(&["Example.com", "www.example.com", "example.com"]), Some(one.clone()));
+        assert_eq!(name(&["www.example.com", "Example.com", "example.com"]), Some(one.clone()));
         assert_ne!(name(&["example.com"]), Some(one.clone()));
         assert_ne!(label("https://ca.example/staging", ["example.com", "www.example.com"]), Some(one));
         assert_eq!(name(&[]), None);

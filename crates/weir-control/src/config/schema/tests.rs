@@ -138,6 +138,9 @@ fn sample(keys: &Keys) -> Value {
         "STICKY" => json!({ "cookie": "WEIR" }),
         "BALANCE" => json!({ "policy": "random" }),
         "TLS" => json!({ "certificates": [sample_of("CERTIFICATE")] }),
+        "ACME" => {
+            json!({ "directory": "https://acme.example/dir", "domains": "a.example", "storage": "storage" })
+        }
         "CERTIFICATE" => json!({ "cert": golden("site.pem"), "key": golden("site.key") }),
         "CLIENT_AUTH" => json!({ "ca": golden("root.pem") }),
         "ADMIN" => json!({ "bind": "127.0.0.1:9900" }),
