@@ -31,7 +31,7 @@ cargo xtask bench NAME... [OPTIONS]
   http           HTTP/1.1 keep-alive through weir, nginx and HAProxy, and through nginx stream and HAProxy tcp
   tcp            the same requests through weir's tcp listener, nginx stream and HAProxy tcp
   tls            HTTP/1.1 over TLS 1.3 through weir, nginx and HAProxy: requests on kept connections, full and resumed
-                 handshakes, memory per idle connection
+                 handshakes, memory per idle connection; TLS that is passed on
   idle           memory per idle keep-alive connection, 9,000 of them
   instructions   instructions of weir per request (valgrind)
   pick           the balancer alone: what a pick costs, by policy and size of the pool

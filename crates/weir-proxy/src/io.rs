@@ -77,8 +77,13 @@ impl Stream {
         self.tls = Some(Box::new(session));
     }
 
+    /// The session below the content, if there is one.
+    #[cfg(test)]
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.tls.as_deref()
+    }
+
     /// What the TLS handshake found out, if there was one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing shows it yet"))]
     #[inline]
     pub(crate) fn facts(&self) -> Option<&Facts> {
         self.tls.as_deref().map(Session::facts)

@@ -10,7 +10,9 @@
 
 mod handshake;
 pub(crate) mod hello;
+mod identity;
 mod inbox;
+mod known;
 mod outbox;
 mod record;
 mod scratch;
@@ -20,7 +22,7 @@ mod session;
 mod tests;
 mod tickets;
 
-use std::{sync::Arc, task::Context};
+use std::{cell::OnceCell, sync::Arc, task::Context};
 
 use rustls::{
     ClientConfig, SupportedProtocolVersion,
@@ -32,7 +34,7 @@ use rustls::{
 use weir_model::{
     snapshot::Snapshot,
     time::Moment,
-    tls::{Certificate, Termination, Version},
+    tls::{Certificate, Identity, Termination, Version},
 };
 
 use crate::{
@@ -43,6 +45,7 @@ use crate::{
 };
 
 pub(crate) use handshake::Failure;
+pub(crate) use known::Known;
 pub(crate) use server::ServerContext;
 pub(crate) use session::Session;
 pub use tickets::{TicketKey, Tickets};
@@ -129,6 +132,16 @@ pub(crate) struct Facts {
     pub(crate) resumed: bool,
     /// The verified certificates of the other end as DER, its own first; a client may have none.
     pub(crate) peer: Box<[Box<[u8]>]>,
+    /// What the first of them says, once somebody has asked.
+    pub(crate) identity: OnceCell<Option<Box<Identity>>>,
+}
+
+impl Facts {
+    /// Who the other end is, if it has shown a certificate.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        let read = || self.peer.first().and_then(|own| identity::identity(own)).map(Box::new);
+        self.identity.get_or_init(read).as_deref()
+    }
 }
 
 /// The TLS handshake of a client: `early` is what has been read of it already. What comes behind the

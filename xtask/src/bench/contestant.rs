@@ -21,6 +21,15 @@ pub(crate) enum Work {
     Tcp,
     /// Requests, over TLS that ends here.
     Tls,
+    /// Requests over TLS, passed on as they are.
+    Pass,
+}
+
+impl Work {
+    /// Whether clients speak TLS.
+    const fn is_secure(self) -> bool {
+        matches!(self, Self::Tls | Self::Pass)
+    }
 }
 
 /// Which program a contestant is.
@@ -45,7 +54,7 @@ pub(crate) struct Spec {
     port: u16,
 }
 
-const SPECS: [Spec; 9] = [
+const SPECS: [Spec; 12] = [
     Spec { name: "weir http", program: Program::Weir, work: Work::Http, file: "weir-http.yaml", port: 18080 },
     Spec {
         name: "nginx http",
@@ -85,11 +94,26 @@ const SPECS: [Spec; 9] = [
         file: "haproxy-tls.cfg",
         port: 18088,
     },
+    Spec { name: "weir pass", program: Program::Weir, work: Work::Pass, file: "weir-pass.yaml", port: 18089 },
+    Spec {
+        name: "nginx pass",
+        program: Program::Nginx,
+        work: Work::Pass,
+        file: "nginx-pass.conf",
+        port: 18090,
+    },
+    Spec {
+        name: "HAProxy pass",
+        program: Program::Haproxy,
+        work: Work::Pass,
+        file: "haproxy-pass.cfg",
+        port: 18091,
+    },
 ];
 
 /// Who takes part: the peers' TCP balancers stand beside both kinds of work in clear text.
 pub(crate) fn specs(work: &[Work]) -> Vec<Spec> {
-    let clear = !work.contains(&Work::Tls);
+    let clear = !work.iter().any(|work| work.is_secure());
     let beside = |spec: &Spec| clear && spec.work == Work::Tcp && spec.program != Program::Weir;
     let takes_part = |spec: &Spec| work.contains(&spec.work) || beside(spec);
     SPECS.into_iter().filter(takes_part).collect()
@@ -107,16 +131,14 @@ impl Spec {
 
     /// Where requests are sent.
     pub(crate) fn url(&self) -> String {
-        let scheme = if self.work == Work::Tls { "https" } else { "http" };
+        let scheme = if self.work.is_secure() { "https" } else { "http" };
         format!("{scheme}://{}/", self.address())
     }
 
     /// A connection as a client makes it there.
     pub(crate) fn connect(&self) -> Result<probe::Client> {
-        match self.work {
-            Work::Tls => probe::Client::connect_as(self.address(), Some(&papers::client(false)?)),
-            _ => probe::Client::connect(self.address()),
-        }
+        let tls = self.work.is_secure().then(|| papers::client(false)).transpose()?;
+        probe::Client::connect_as(self.address(), tls.as_ref())
     }
 
     pub(crate) fn is_http(&self) -> bool {
@@ -227,12 +249,14 @@ pub(crate) struct Backend {
 
 /// Starts the backend on the clients' CPU.
 pub(crate) fn backend() -> Result<Backend> {
-    let addresses = [18001, 18002].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let addresses = [18001, 18002, 18003, 18004].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     addresses.into_iter().try_for_each(unused)?;
     let folder = folder("backend")?;
-    let file = crate::repository().join("bench/backend.nginx.conf");
+    let text = fs::read_to_string(crate::repository().join("bench/backend.nginx.conf"))?;
+    let file = folder.join("backend.nginx.conf");
+    fs::write(&file, text.replace("PAPERS", &papers::folder()?.to_string_lossy()))?;
     let process = start(&nginx(&file, &folder), machine::CLIENTS, &folder)?;
-    let [address, _] = addresses;
+    let [address, ..] = addresses;
     process.ready(|| probe::exchange(address, 2)).context("the backend (nginx)")?;
     Ok(Backend { _process: process, address })
 }
@@ -256,7 +280,7 @@ fn start(command: &Command, cpu: usize, folder: &Path) -> Result<Running> {
 
 /// Waits until requests are answered with 200; the length of a whole response.
 fn answers(process: &Running, spec: &Spec) -> Result<u64> {
-    let tls = (spec.work == Work::Tls).then(|| papers::client(false)).transpose()?;
+    let tls = spec.work.is_secure().then(|| papers::client(false)).transpose()?;
     let address = spec.address();
     // Two requests on one connection: some headers differ on the first.
     let exchange = || probe::exchange_as(address, 2, tls.as_ref());

@@ -106,6 +106,7 @@ impl Outcome {
             ("weir http", ["nginx http", "HAProxy http"]),
             ("weir tcp", ["nginx stream", "HAProxy tcp"]),
             ("weir tls", ["nginx tls", "HAProxy tls"]),
+            ("weir pass", ["nginx pass", "HAProxy pass"]),
         ] {
             let (Some(ours), Some(first), Some(second)) =
                 (self.of(weir), self.of(peers[0]), self.of(peers[1]))
@@ -157,7 +158,7 @@ impl Outcome {
 }
 
 /// Who is compared with whom, and the goal for weir's share of the peer's CPU time.
-fn goals(connections: usize) -> [(&'static str, &'static str, f64); 8] {
+fn goals(connections: usize) -> [(&'static str, &'static str, f64); 10] {
     let (nginx, haproxy) = if connections >= 512 { (0.75, 0.60) } else { (0.85, 0.70) };
     [
         ("weir http", "nginx http", nginx),
@@ -168,6 +169,8 @@ fn goals(connections: usize) -> [(&'static str, &'static str, f64); 8] {
         ("weir tcp", "HAProxy tcp", 1.0),
         ("weir tls", "nginx tls", 0.85),
         ("weir tls", "HAProxy tls", 0.85),
+        ("weir pass", "nginx pass", 1.1),
+        ("weir pass", "HAProxy pass", 1.0),
     ]
 }
 

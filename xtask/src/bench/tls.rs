@@ -1,4 +1,4 @@
-//! TLS 1.3 that ends at the balancer: requests on kept connections, handshakes, idle connections.
+//! TLS 1.3 that ends at the balancer: requests on kept connections, handshakes, idle connections; and TLS that is passed on.
 //!
 //! A handshake is counted with one request on its connection: without one, nobody would know that the server is done.
 
@@ -29,32 +29,45 @@ pub(super) fn run(options: &Options) -> Result<Value> {
     let mut parts = serde_json::Map::new();
     {
         let _backend = contestant::backend()?;
-        let mut contestants = Vec::new();
-        for spec in contestant::specs(&[Work::Tls]) {
-            match Contestant::start(spec, &options.weir) {
-                Ok(contestant) => contestants.push(contestant),
-                Err(error) => println!("{} is MISSING from this run: {error:#}", spec.name),
-            }
-        }
-        if contestants.is_empty() {
-            bail!("no contestant started");
-        }
+        let contestants = start(Work::Tls, options)?;
         let versions: Vec<_> = contestants.iter().map(|contestant| contestant.version.clone()).collect();
         parts.insert("versions".to_owned(), json!(versions));
-        let mut kept = Vec::new();
-        for connections in &options.connections {
-            let outcome = saturation::run(&contestants, *connections, options)?;
-            outcome.print();
-            kept.push(outcome.json());
-        }
-        parts.insert("kept".to_owned(), kept.into());
+        parts.insert("kept".to_owned(), kept(&contestants, options)?);
         for (what, resuming) in [("full", false), ("resumed", true)] {
             parts.insert(format!("{what}_handshakes"), handshakes(&contestants, (what, resuming), options)?);
         }
+        drop(contestants);
+        parts.insert("passed_on".to_owned(), kept(&start(Work::Pass, options)?, options)?);
     }
     let idle = idle::run_with(Work::Tls, options)?;
     print_verdicts(&memory(&idle));
     parts.insert("idle".to_owned(), idle);
+    Ok(parts.into())
+}
+
+/// Starts those that do this kind of work.
+fn start(work: Work, options: &Options) -> Result<Vec<Contestant>> {
+    let mut contestants = Vec::new();
+    for spec in contestant::specs(&[work]) {
+        match Contestant::start(spec, &options.weir) {
+            Ok(contestant) => contestants.push(contestant),
+            Err(error) => println!("{} is MISSING from this run: {error:#}", spec.name),
+        }
+    }
+    if contestants.is_empty() {
+        bail!("no contestant started");
+    }
+    Ok(contestants)
+}
+
+/// Requests on kept connections.
+fn kept(contestants: &[Contestant], options: &Options) -> Result<Value> {
+    let mut parts = Vec::new();
+    for connections in &options.connections {
+        let outcome = saturation::run(contestants, *connections, options)?;
+        outcome.print();
+        parts.push(outcome.json());
+    }
     Ok(parts.into())
 }
 

@@ -114,6 +114,12 @@ impl Keys {
         Some(Self { key, iv: iv.as_ref().try_into().ok()?, next, form, most })
     }
 
+    /// Makes it as if it had sealed all records that it may.
+    #[cfg(test)]
+    pub(super) const fn wear_out(&mut self) {
+        self.most = self.next;
+    }
+
     /// True once another key has to take over.
     pub(super) const fn is_worn_out(&self) -> bool {
         self.next >= self.most

@@ -52,6 +52,8 @@ impl ServerContext {
         config.alpn_protocols = termination.alpn.iter().map(|name| name.to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         let rules = rules(termination.client_auth.as_ref());
+        // No worker has to wait for them.
+        tickets.begin();
         config.ticketer = Arc::new(Ticketer { tickets: tickets.clone(), rules });
         // Nobody is offered early data, since tickets are stateless (RFC 8446 section 8). Clients with tickets of another
         // server may send some all the same; up to so much of it is passed over.

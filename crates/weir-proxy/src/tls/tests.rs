@@ -403,6 +403,32 @@ fn new_keys_are_taken_and_given() {
 }
 
 #[test]
+fn keys_that_are_worn_out_are_replaced() {
+    let client = |peer: &mut Peer| {
+        for _ in 0..3 {
+            assert!(peer.hear(40_000) == text(40_000), "garbled");
+        }
+    };
+    after(None, client, async |stream| {
+        for _ in 0..3 {
+            stream.session().unwrap().wear_out();
+            stream.write_all(&text(40_000)).await.unwrap();
+        }
+    });
+    // TLS 1.2 has no way to replace them: the session ends.
+    let tls12 = aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let client = |peer: &mut Peer| {
+        while peer.pump().unwrap() {}
+        assert_eq!(peer.conn.reader().read(&mut [0; 10]).unwrap(), 0);
+    };
+    after(Some(tls12), client, async |stream| {
+        stream.session().unwrap().wear_out();
+        assert!(stream.write_all(b"more").await.is_err());
+        assert!(stream.finish());
+    });
+}
+
+#[test]
 fn new_keys_without_end_are_an_attack() {
     let client = |peer: &mut Peer| {
         for _ in 0..40 {
@@ -457,6 +483,38 @@ fn what_is_no_record_ends_the_session() {
             });
         }
     }
+}
+
+#[test]
+fn a_new_handshake_in_an_old_session_is_refused() {
+    let tls12 = aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
+    let authority = Authority::new("Root");
+    let mut config = client_config(&authority, Some(tls12));
+    config.enable_secret_extraction = true;
+    let termination = termination(&authority);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::task::LocalSet::new();
+    // Both ends are ours: rustls's own would not ask for it.
+    runtime.block_on(local.run_until(async {
+        let (own, other) = pair().await;
+        other.set_nonblocking(true).unwrap();
+        let mut other = Stream::tcp(tokio::net::TcpStream::from_std(other).unwrap());
+        let asking = async {
+            let name = ServerName::try_from("a.test").unwrap();
+            connect(&mut other, Arc::new(config), name, |_| false).await.unwrap();
+            // The beginning of a ClientHello.
+            other.session().unwrap().say_for_test(other.raw(), 22, &[1, 0, 0, 2, 3, 3]);
+            other.write_all(b"and on").await.unwrap();
+            assert_eq!(read(&other, 2, 10).await, b"ok");
+        };
+        let asked = async {
+            let stream = accepted(own, &termination).await.unwrap();
+            assert_eq!(read(&stream, 6, 10).await, b"and on");
+            stream.write_all(b"ok").await.unwrap();
+            stream
+        };
+        let ((), _stream) = tokio::join!(asking, asked);
+    }));
 }
 
 #[test]
@@ -692,6 +750,13 @@ fn tickets_do_not_break_the_silence() {
         go.send(()).unwrap();
         assert_eq!(read(&stream, 7, 100).await, b"unasked");
     });
+}
+
+#[test]
+fn a_session_is_small() {
+    let size = size_of::<Session>();
+    println!("session: {size} bytes, facts {}", size_of::<Facts>());
+    assert!(size <= 2048, "{size} bytes");
 }
 
 #[test]

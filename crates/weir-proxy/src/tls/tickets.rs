@@ -5,7 +5,10 @@
 //! tickets for as long. What a ticket vouches for was judged by the rules of one listener, its client certificates above all:
 //! it opens for a listener with the same rules only.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use arc_swap::ArcSwap;
 use aws_lc_rs::{
@@ -42,13 +45,14 @@ impl fmt::Debug for TicketKey {
 }
 
 /// The keys of all tickets of a process.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tickets {
-    keys: ArcSwap<Keys>,
+    /// Made when they are first needed: the first random number of a process takes some hundredths of a second.
+    keys: OnceLock<ArcSwap<Keys>>,
 }
 
 #[derive(Debug)]
-struct Keys {
+pub(super) struct Keys {
     current: Key,
     before: Option<Key>,
 }
@@ -89,36 +93,38 @@ fn now() -> u64 {
     clock::wall().0
 }
 
-impl Default for Tickets {
-    fn default() -> Self {
-        Self { keys: ArcSwap::from_pointee(Keys { current: Key::random(now()), before: None }) }
-    }
-}
-
 impl Tickets {
     /// Goes on with the keys of another process, the current one first; with new ones if there are none.
     pub fn with(keys: Vec<TicketKey>) -> Self {
         let mut keys = keys.into_iter().map(Key::new);
         match keys.next() {
-            Some(current) => Self { keys: ArcSwap::from_pointee(Keys { current, before: keys.next() }) },
+            Some(current) => {
+                Self { keys: OnceLock::from(ArcSwap::from_pointee(Keys { current, before: keys.next() })) }
+            }
             None => Self::default(),
         }
     }
 
-    /// The keys, the current one first: for the process that takes over.
+    /// Makes the keys, if there are none yet.
+    pub(super) fn begin(&self) -> &ArcSwap<Keys> {
+        self.keys.get_or_init(|| ArcSwap::from_pointee(Keys { current: Key::random(now()), before: None }))
+    }
+
+    /// The keys, the current one first: for the process that takes over. None if nobody has needed any.
     pub fn keys(&self) -> Vec<TicketKey> {
-        let keys = self.keys.load();
+        let Some(keys) = self.keys.get().map(ArcSwap::load) else { return Vec::new() };
         [Some(&keys.current), keys.before.as_ref()].into_iter().flatten().map(|key| key.raw.clone()).collect()
     }
 
     /// Replaces a key that has served its time. The clock may have been set back: a key from the future has, too.
     fn turn(&self, now: u64) {
         let is_old = |key: &Key| !(key.raw.since..key.raw.since.saturating_add(PERIOD)).contains(&now);
-        if !is_old(&self.keys.load().current) {
+        let current = self.begin();
+        if !is_old(&current.load().current) {
             return;
         }
         let next = Key::random(now);
-        self.keys.rcu(|keys| {
+        current.rcu(|keys| {
             if !is_old(&keys.current) {
                 return keys.clone();
             }
@@ -130,7 +136,7 @@ impl Tickets {
 
     fn seal(&self, rules: &Rules, session: &[u8], now: u64) -> Option<Vec<u8>> {
         self.turn(now);
-        let keys = self.keys.load();
+        let keys = self.begin().load();
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
         let Key { raw, aead } = &keys.current;
@@ -147,7 +153,7 @@ impl Tickets {
 
     fn open(&self, rules: &Rules, ticket: &[u8], now: u64) -> Option<Vec<u8>> {
         self.turn(now);
-        let keys = self.keys.load();
+        let keys = self.begin().load();
         let (name, rest) = ticket.split_at_checked(NAME)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN)?;
         let known = [Some(&keys.current), keys.before.as_ref()].into_iter().flatten();

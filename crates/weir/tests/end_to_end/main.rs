@@ -7,6 +7,7 @@ mod support;
 
 mod abort;
 mod balance;
+mod certificates;
 mod crowd;
 mod discovery;
 mod doorway;

@@ -14,6 +14,8 @@ pub(super) struct File<'f> {
 
 /// A chain that was read.
 pub(super) struct Chain {
+    /// The file that it came from.
+    pub(super) file: String,
     /// Each as DER, its own certificate first.
     pub(super) ders: Vec<Vec<u8>>,
     /// What its own is for.
@@ -73,7 +75,12 @@ pub(super) fn chain(
         faults.push(Fault::warning(PART, cause, "have it issued for the names that clients ask for"));
     }
     let not_after = seconds(own.validity().not_after.timestamp());
-    Some(Chain { names, not_after, ders: certificates.iter().map(|section| section.der.clone()).collect() })
+    Some(Chain {
+        file: name.to_owned(),
+        names,
+        not_after,
+        ders: certificates.iter().map(|section| section.der.clone()).collect(),
+    })
 }
 
 pub(super) fn is_parameters(label: &str) -> bool {

@@ -66,7 +66,7 @@ pub(super) fn key(
             None
         }
         Err(error) => {
-            let cause = format!("the certificate cannot be used: {error}");
+            let cause = format!("the certificate in `{}` cannot be used: {error}", chain.file);
             faults.push(Fault::error(Part::Certificate, cause, "have it issued anew, as X.509 version 3"));
             None
         }
