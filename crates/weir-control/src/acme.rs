@@ -18,6 +18,9 @@ mod placeholder;
 mod proof;
 mod store;
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use tokio::task::AbortHandle;
