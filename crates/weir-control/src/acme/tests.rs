@@ -1,5 +1,7 @@
 //! Storage and its lock, as several instances see them.
 
+mod authority;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, thread};
 
 use weir_model::{

@@ -63,7 +63,7 @@ impl Renewal {
         let wanted = match (self.valid, self.window) {
             (None, _) => now,
             // A window that ends after the certificate would leave a while without one.
-            (Some(valid), Some(window)) => self.within(window).min(latest(valid)),
+            (Some(valid), Some(window)) => self.within(window).max(earliest(valid)).min(latest(valid)),
             (Some(valid), None) => two_thirds(valid),
         };
         let over = self.setbacks.over();
@@ -86,6 +86,12 @@ const fn length(valid: Span) -> u64 {
 
 const fn two_thirds(valid: Span) -> u64 {
     valid.start.saturating_add(length(valid) / 3 * 2)
+}
+
+/// Before this, no authority is believed that wants it renewed: one that always does would be asked for ever.
+const fn earliest(valid: Span) -> u64 {
+    let (six_hours, tenth) = (6 * 3600, length(valid) / 10);
+    valid.start.saturating_add(if tenth < six_hours { tenth } else { six_hours })
 }
 
 /// After this there is hardly time left to try again.
@@ -128,6 +134,8 @@ mod tests {
         let past = Span { start: 1000 * DAY, end: 1000 * DAY + 1 };
         let renewal = Renewal { window: Some(past), ..at(5) };
         assert!(renewal.due(1001 * DAY) < 1001 * DAY);
+        // One that is new is not replaced at once, whatever is wanted.
+        assert_eq!(renewal.due(1000 * DAY), 1000 * DAY + 6 * 3600);
         // Nonsense does not let it run out.
         for window in [Span { start: 2000 * DAY, end: 3000 * DAY }, Span { start: u64::MAX, end: 0 }] {
             let renewal = Renewal { window: Some(window), ..at(u64::MAX) };
