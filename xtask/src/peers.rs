@@ -1,6 +1,6 @@
 //! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
-//! Prometheus as an observer, NSD and Podman as those who know where backends are,
-//! Pebble as an authority that issues certificates.
+//! all of them with TLS as well, HAProxy as a reader of PROXY headers, Prometheus as an observer, NSD and Podman as those
+//! who know where backends are, Pebble as an authority that issues certificates.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
@@ -11,6 +11,7 @@ mod crowd;
 mod databases;
 mod demo;
 mod discovery;
+mod encrypted;
 mod idle;
 mod kill;
 mod outlier;
@@ -33,12 +34,16 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 25] = [
+const TESTS: [(&str, Test); 29] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("wrk_nginx", clients::wrk_nginx),
     ("postgresql", databases::postgresql),
     ("redis", databases::redis),
+    ("nginx_tls", encrypted::nginx_tls),
+    ("postgresql_tls", encrypted::postgresql_tls),
+    ("redis_tls", encrypted::redis_tls),
+    ("haproxy_reads_headers", encrypted::haproxy_reads),
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
     ("backend_bad_from_the_start", outlier::from_the_start),

@@ -23,7 +23,7 @@ use std::{
 
 use tokio::{select, task::AbortHandle, time::sleep};
 use weir_model::{
-    health::{Fact, HealthCheck},
+    health::{Fact, HealthCheck, Way},
     listener::Address,
     pool::{Endpoint, Pool},
     snapshot::{Snapshot, SnapshotCell},
@@ -37,13 +37,12 @@ pub use tiers::announce;
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
 pub trait Prober: Send + Sync + 'static {
-    /// Asks `address` what `check` asks; `host` is what the backend is called in the file. Says what was answered,
-    /// or why that is not what was expected.
+    /// Asks `address` what `check` asks, on the way that leads to the backend. Says what was answered, or why that is not what was expected.
     fn probe(
         &self,
         check: &HealthCheck,
         address: &Address,
-        host: &str,
+        way: &Way,
     ) -> impl Future<Output = Result<String, String>> + Send;
 }
 
@@ -84,7 +83,7 @@ struct Shared<P> {
 struct Subject {
     pool: Arc<str>,
     name: Arc<str>,
-    endpoint: Endpoint,
+    way: Way,
     check: Option<HealthCheck>,
     status: Arc<BackendStatus>,
     pool_status: Arc<PoolStatus>,
@@ -93,7 +92,7 @@ struct Subject {
 impl Subject {
     /// True if a task for the other one does what this one needs.
     fn is_same(&self, other: &Self) -> bool {
-        self.endpoint == other.endpoint
+        self.way == other.way
             && self.check == other.check
             && Arc::ptr_eq(&self.status, &other.status)
             && Arc::ptr_eq(&self.pool_status, &other.pool_status)
@@ -169,13 +168,13 @@ impl Watches {
 
 impl Subject {
     const fn needs_watching(&self) -> bool {
-        self.check.is_some() || matches!(self.endpoint, Endpoint::Name(..))
+        self.check.is_some() || matches!(self.way.endpoint, Endpoint::Name(..))
     }
 
     /// Brings the status, which survives reloads, into line with what is asked for now. Returns the addresses that
     /// the name is still known to stand for.
     fn begin<P>(&self, shared: &Shared<P>) -> Addresses {
-        let unchecked = self.check.is_none() && !matches!(self.endpoint, Endpoint::Name(..));
+        let unchecked = self.check.is_none() && !matches!(self.way.endpoint, Endpoint::Name(..));
         // Checks that were taken away leave nothing behind.
         if unchecked && self.status.view().checked() != Health::Up {
             self.know(Fact::Checked(Health::Up, "not checked"), shared);
@@ -188,7 +187,7 @@ fn subjects(pool: &Pool) -> impl Iterator<Item = Subject> {
     pool.backends.iter().map(|backend| Subject {
         pool: pool.name.clone(),
         name: backend.name.clone(),
-        endpoint: backend.endpoint.clone(),
+        way: Way::to(pool, &backend.endpoint),
         check: pool.health.clone(),
         status: backend.status.clone(),
         pool_status: pool.status.clone(),

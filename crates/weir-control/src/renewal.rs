@@ -246,7 +246,7 @@ impl Set {
             let name = draft.file.display().to_string();
             let outcome = watched.changed(
                 now,
-                || certificates::authorities(&draft.file, wall),
+                || certificates::authorities(&draft.file, false, wall),
                 |new| *new == draft.read,
             );
             if let Some(new) = told.of(outcome, &name) {

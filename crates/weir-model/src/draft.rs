@@ -8,6 +8,7 @@ mod discover;
 mod fill;
 mod listener;
 mod log;
+mod origination;
 mod pool;
 mod route;
 mod tls;
@@ -15,12 +16,14 @@ mod tls;
 pub use discover::{DiscoverDraft, DockerDraft, SourceDraft};
 pub(crate) use fill::filled;
 pub use listener::{
-    ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, TimeoutsDraft,
+    AcceptProxyDraft, ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft,
+    TimeoutsDraft,
 };
 pub use log::{AccessLogDraft, LogsDraft};
+pub use origination::OriginationDraft;
 pub use pool::{
     BackendDraft, BalanceDraft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft, PoolDraft,
-    PoolLimitsDraft, ProbeDraft, SameSite, StickyDraft, UdpProbeDraft,
+    PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, UdpProbeDraft,
 };
 pub use route::{
     ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft,

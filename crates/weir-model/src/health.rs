@@ -14,7 +14,11 @@ pub use schedule::{first_probe, next_probe};
 pub use state::{Change, Event, HealthState};
 pub use view::{Ejection, Fact, HealthView, Shift};
 
-use crate::time::Millis;
+use crate::{
+    pool::{Endpoint, Pool, SendProxy},
+    time::Millis,
+    tls::Origination,
+};
 
 /// How the backends of a pool are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +39,31 @@ pub struct HealthCheck {
     pub port: Option<u16>,
     /// True if backends take traffic before the first probe.
     pub initially_up: bool,
+    /// It goes without the TLS and the PROXY header of the pool.
+    pub plain: bool,
+}
+
+/// How a probe comes to its backend: as what clients send does, unless the check is plain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// What the backend is called in the file.
+    pub endpoint: Endpoint,
+    /// The TLS of the pool.
+    pub tls: Option<Arc<Origination>>,
+    /// The PROXY header of the pool. A probe has no client: it says that the connection is weir's own.
+    pub send_proxy: Option<SendProxy>,
+}
+
+impl Way {
+    /// The way to a backend of this pool.
+    pub fn to(pool: &Pool, endpoint: &Endpoint) -> Self {
+        let plain = pool.health.as_ref().is_some_and(|check| check.plain);
+        Self {
+            endpoint: endpoint.clone(),
+            tls: pool.tls.clone().filter(|_| !plain),
+            send_proxy: pool.send_proxy.clone().filter(|_| !plain),
+        }
+    }
 }
 
 /// What is asked of a backend.
@@ -42,6 +71,8 @@ pub struct HealthCheck {
 pub enum Probe {
     /// It accepts a connection.
     Tcp,
+    /// It finishes a TLS handshake, and its certificate is believed if the pool verifies it.
+    Tls,
     /// It answers a request as expected.
     Http(HttpProbe),
     /// It answers a datagram, or at least does not refuse it.

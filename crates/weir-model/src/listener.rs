@@ -42,6 +42,8 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// What one client may ask of it.
     pub limits: ListenerLimits,
+    /// Whether connections begin with a PROXY header, and whose is believed.
+    pub accept_proxy: Option<AcceptProxy>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Networks,
     /// Which clients are served.
@@ -85,6 +87,7 @@ impl Listener {
             acme: self.acme.clone(),
             timeouts: self.timeouts.clone(),
             limits: self.limits.clone(),
+            accept_proxy: self.accept_proxy.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             access: self.access.clone(),
             max_connections: self.max_connections,
@@ -96,9 +99,14 @@ impl Listener {
         }
     }
 
+    /// True if its clients begin with TLS, wherever that ends.
+    pub const fn speaks_tls(&self) -> bool {
+        self.tls.is_some() || matches!(self.protocol, Protocol::Tls)
+    }
+
     /// True if something comes before its protocol: then it has a use for [`Timeouts::handshake`].
     pub const fn opens(&self) -> bool {
-        self.tls.is_some() || matches!(self.protocol, Protocol::Tls)
+        self.speaks_tls() || self.accept_proxy.is_some()
     }
 
     /// True if connections of the one from before can be served by this one: both speak the same.
@@ -152,12 +160,21 @@ impl Protocol {
     }
 }
 
+/// PROXY headers in front of connections.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptProxy {
+    /// Who may send one.
+    pub trust: Networks,
+    /// Every connection has to begin with one, and comes from there; otherwise those of others begin without.
+    pub required: bool,
+}
+
 /// A listener's time-outs; [`Millis::NONE`] switches one off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Whole request head.
     pub header: Millis,
-    /// What comes before the protocol: TLS.
+    /// What comes before the protocol: a PROXY header, TLS.
     pub handshake: Millis,
     /// http: keep-alive between requests; tcp: no byte either way.
     pub idle: Millis,

@@ -1,5 +1,6 @@
 //! A pool: a named set of backends with one balancing, health and connection policy.
 
+mod send_proxy;
 mod servers;
 mod sticky;
 
@@ -20,6 +21,7 @@ use crate::{
     tls::Origination,
 };
 
+pub use send_proxy::{ProxyTlv, ProxyVersion, SendProxy};
 pub use servers::{Owner, Servers};
 pub use sticky::{Bond, Sticky};
 
@@ -67,6 +69,8 @@ pub struct Pool {
     pub keepalive: Keepalive,
     /// TLS to its backends, if it is spoken to them.
     pub tls: Option<Arc<Origination>>,
+    /// What connections to its backends begin with, before anything else, TLS included.
+    pub send_proxy: Option<SendProxy>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimits,
     /// What is happening in it; survives reloads.
@@ -93,6 +97,13 @@ impl Pool {
     pub(crate) fn seat(&self) {
         for (place, backend) in self.backends.iter().enumerate() {
             backend.status.sit(self.occupancy.as_ref(), place, backend.max_connections);
+        }
+    }
+
+    /// Takes what was prepared for the pool that it follows, where it is the same: connections can then still be resumed.
+    pub(crate) fn keep_prepared(&mut self, before: &Self) {
+        if self.tls == before.tls {
+            self.tls.clone_from(&before.tls);
         }
     }
 

@@ -85,7 +85,10 @@ impl PoolState {
             *self.successor.borrow_mut() = Some(state.clone());
         }
         let places = places(&self.pool, &state.pool);
-        state.idle.inherit(&self.idle, &places);
+        // Connections that were made another way are not what the pool asks for now.
+        if self.pool.tls == state.pool.tls && self.pool.send_proxy == state.pool.send_proxy {
+            state.idle.inherit(&self.idle, &places);
+        }
         let place = |backend: usize| places.get(backend).copied().flatten();
         state.chooser.borrow_mut().balancer.inherit(&self.chooser.borrow().balancer, place);
         state

@@ -11,8 +11,11 @@ use weir_model::{
 };
 
 use crate::{
+    clock,
     io::Stream,
     listener::{Counted, Entrance, Group},
+    proxy_header::{Header, Passed},
+    telemetry::is_plain_identity,
     timer::Timer,
     tls::{Known, hello::Hello},
     view::{Held, View},
@@ -21,6 +24,14 @@ use crate::{
 
 /// Bytes that are read and thrown away before a connection with something unread is closed.
 const MOST_LINGER: usize = 256 * 1024;
+
+/// What a PROXY header said of a connection, beside where its client is.
+#[derive(Debug)]
+pub(crate) struct Proxied {
+    /// Where the client came to.
+    destination: Option<SocketAddr>,
+    pub(crate) passed: Passed,
+}
 
 /// One client connection. It holds no buffer, and nothing of a snapshot: what it is served by, it asks for anew.
 #[derive(Debug)]
@@ -32,6 +43,8 @@ pub(crate) struct Conn {
     entrance: Rc<Entrance>,
     /// What it said when it began TLS, if it has.
     pub(crate) hello: Option<Box<Hello>>,
+    /// What its PROXY header said, if it had one.
+    pub(crate) proxied: Option<Box<Proxied>>,
     /// All that share its address, where something came before its protocol.
     group: Option<Rc<Group>>,
     /// Where it was counted when it came, and will be when it ends.
@@ -40,6 +53,15 @@ pub(crate) struct Conn {
     counted: bool,
     /// The client's address as text, made when it is first asked for.
     address: OnceCell<Box<str>>,
+    /// Made when it is first asked for.
+    mark: OnceCell<Rc<Mark>>,
+}
+
+/// What tells a client connection from all others where backends are told whose a connection is.
+#[derive(Debug, Default)]
+pub(crate) struct Mark {
+    /// What it is called, made when it is first asked for.
+    identity: OnceCell<Box<[u8]>>,
 }
 
 impl Conn {
@@ -51,8 +73,21 @@ impl Conn {
             status.shards.of(worker.index).accepted.add(1);
         }
         worker.came();
-        let (timer, address) = (worker.wheel.timer(), OnceCell::new());
-        Self { stream, peer, timer, worker, entrance, group: None, hello: None, status, counted, address }
+        let (timer, address, mark) = (worker.wheel.timer(), OnceCell::new(), OnceCell::new());
+        Self {
+            stream,
+            peer,
+            timer,
+            worker,
+            entrance,
+            group: None,
+            hello: None,
+            proxied: None,
+            status,
+            counted,
+            address,
+            mark,
+        }
     }
 
     /// It belongs to this entrance of the address that it came in at.
@@ -108,6 +143,37 @@ impl Conn {
         self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
     }
 
+    /// What marks connections to backends that are for this one alone.
+    pub(crate) fn mark(&self) -> &Rc<Mark> {
+        self.mark.get_or_init(Rc::default)
+    }
+
+    /// A name of its own, for those who ask for one: what its PROXY header calls it, or a new one.
+    pub(crate) fn identity(&self) -> &[u8] {
+        if let Some(given) = self.given_identity() {
+            return given;
+        }
+        self.mark().identity.get_or_init(|| {
+            let mut identity = Vec::new();
+            self.worker.identities.put_new(clock::wall_at(clock::micros()), &mut identity);
+            identity.into()
+        })
+    }
+
+    /// What its PROXY header calls it, as far as that can stand in a log.
+    pub(crate) fn given_identity(&self) -> Option<&[u8]> {
+        let given = self.proxied.as_ref()?.passed.unique_id.as_deref();
+        given.filter(|given| is_plain_identity(given))
+    }
+
+    /// Its name, if it has one or somebody has asked for one.
+    pub(crate) fn known_identity(&self) -> &[u8] {
+        if let Some(given) = self.given_identity() {
+            return given;
+        }
+        self.mark.get().and_then(|mark| mark.identity.get()).map_or(b"", |identity| identity)
+    }
+
     /// What routes may ask about it.
     pub(crate) fn facts(&self) -> ConnectionFacts<'_> {
         let tls = self.tls();
@@ -125,9 +191,22 @@ impl Conn {
         Known { hello: self.hello.as_deref(), facts: self.stream.facts() }
     }
 
-    /// Both its ends.
+    /// Both its ends, as its client has them.
     pub(crate) fn flow(&self) -> Flow {
-        Flow { source: self.peer, destination: self.stream.local_address().ok() }
+        let told = self.proxied.as_ref().and_then(|proxied| proxied.destination);
+        Flow { source: self.peer, destination: told.or_else(|| self.stream.local_address().ok()) }
+    }
+
+    /// Believes a PROXY header: from here on the client is whom it names.
+    pub(crate) fn believe(&mut self, header: Header) {
+        let destination = header.ends.map(|(source, destination)| {
+            self.peer = source;
+            destination
+        });
+        let proxied = Proxied { destination, passed: header.passed };
+        if destination.is_some() || !proxied.passed.is_empty() {
+            self.proxied = Some(Box::new(proxied));
+        }
     }
 
     /// This worker's counters of the listener.

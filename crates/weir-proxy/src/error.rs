@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, fmt, io};
 
+use crate::tls;
+
 /// Whose fault it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -91,6 +93,8 @@ causes! {
     ClientTlsHandshake = "client_tls_handshake", Client, 0, "no TLS session came about with the client";
     /// timeouts.handshake.
     ClientTimeoutHandshake = "client_timeout_handshake", Client, 0, "what comes before the protocol did not arrive within timeouts.handshake";
+    /// HAProxy's "The PROXY protocol".
+    ClientProxyHeader = "client_proxy_header", Client, 0, "the connection does not begin with a PROXY header that can be believed";
     /// RFC 6066 section 3.
     ClientSniUnknown = "client_sni_unknown", Client, 0, "no listener of the address takes the name that the client asks for";
     /// max_connections, where the address is shared.
@@ -121,6 +125,10 @@ causes! {
     BackendConnectFailed = "backend_connect_failed", Backend, 502, "the backend could not be connected";
     /// Its name has no address.
     BackendUnresolved = "backend_unresolved", Backend, 502, "the backend's host name has no address";
+    /// Its certificate.
+    BackendTlsVerify = "backend_tls_verify", Backend, 502, "the backend's certificate cannot be trusted";
+    /// Any other failure of a TLS handshake.
+    BackendTlsHandshake = "backend_tls_handshake", Backend, 502, "no TLS could be agreed on with the backend";
     /// Closed before a byte of the response.
     BackendClosed = "backend_closed", Backend, 502, "the backend closed the connection without an answer";
     /// Reset before a byte of the response.
@@ -186,6 +194,9 @@ impl ProxyError {
 
     /// A failure of reading from or writing to a backend that had been connected.
     pub fn from_backend(error: &io::Error) -> Self {
+        if let Some(refusal) = tls::afterthought(error) {
+            return refusal;
+        }
         Self { cause: Cause::BackendReset, detail: Cow::Owned(error.to_string()) }
     }
 

@@ -12,18 +12,24 @@ use std::{
 
 use tokio::time::timeout;
 use weir_model::{
-    health::{HealthCheck, Probe},
+    health::{HealthCheck, Probe, Way},
     listener::Address,
+    pool::Endpoint,
 };
 
-use crate::io::Stream;
+use crate::{
+    error::Cause,
+    io::Stream,
+    proxy_header,
+    tls::{self, Carries},
+};
 
-/// Asks `address` what `check` asks. `host` is what the backend is called in the file, for the Host field. Says what
+/// Asks `address` what `check` asks, on the way that leads to the backend. Says what
 /// was answered, or why that is not what was expected, in words without a full stop.
 ///
 /// # Errors
 /// If the backend did not answer as expected within the time-out.
-pub async fn probe(check: &HealthCheck, address: &Address, host: &str) -> Result<String, String> {
+pub async fn probe(check: &HealthCheck, address: &Address, way: &Way) -> Result<String, String> {
     if let Probe::Udp(question) = &check.probe {
         return match address {
             Address::Ip(address) => udp::ask(*address, question, check.timeout).await,
@@ -35,15 +41,53 @@ pub async fn probe(check: &HealthCheck, address: &Address, host: &str) -> Result
     let asked = async {
         let mut stream = Stream::connect(address).await.map_err(|error| not_connected(&error))?;
         connected.store(true, Ordering::Relaxed);
+        if let Some(sent) = &way.send_proxy {
+            let mut header = Vec::new();
+            proxy_header::own(sent, &mut header);
+            stream.send(&header).await.map_err(|error| not_connected(&error))?;
+        }
         match &check.probe {
             Probe::Tcp | Probe::Udp(_) => Ok("accepts connections".to_owned()),
-            Probe::Http(question) => http::ask(&mut stream, question, host).await,
+            Probe::Tls => {
+                secure(&mut stream, address, way, Carries::Bytes).await?;
+                Ok("finished a TLS handshake".to_owned())
+            }
+            Probe::Http(question) => {
+                if way.tls.is_some() {
+                    secure(&mut stream, address, way, Carries::Requests).await?;
+                }
+                http::ask(&mut stream, question, &host(&way.endpoint)).await
+            }
         }
     };
     match timeout(check.timeout.duration(), asked).await {
         Ok(outcome) => outcome,
         Err(_) if connected.load(Ordering::Relaxed) => Err(format!("no answer within {}", check.timeout)),
         Err(_) => Err(format!("no connection within {}", check.timeout)),
+    }
+}
+
+/// A handshake as the pool says it; where it says nothing, there is nothing to verify by.
+async fn secure(stream: &mut Stream, address: &Address, way: &Way, carries: Carries) -> Result<(), String> {
+    let client = match &way.tls {
+        Some(origination) => tls::client(origination).ok_or("its TLS was not prepared")?,
+        None => tls::anybody()?,
+    };
+    client.secure(stream, (&way.endpoint, address), carries).await.map_err(|error| {
+        let what = match error.cause {
+            Cause::BackendTlsVerify => "its certificate cannot be trusted",
+            _ => "no TLS could be agreed on",
+        };
+        format!("{what}: {}", error.detail)
+    })
+}
+
+/// What the Host field says.
+fn host(endpoint: &Endpoint) -> String {
+    match endpoint {
+        // A path is no host.
+        Endpoint::Unix(_) => "localhost".to_owned(),
+        endpoint => endpoint.to_string(),
     }
 }
 

@@ -41,7 +41,7 @@ mod write;
 mod rehearse;
 
 pub use rehearse::Rehearsal;
-pub(crate) use serve::serve;
+pub(crate) use serve::{begin, serve};
 
 // What probes need of it: the same judgement of an answer as traffic gets.
 pub(crate) use {

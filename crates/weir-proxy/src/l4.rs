@@ -18,7 +18,8 @@ use crate::{
     error::{Cause, ProxyError},
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
-    upstream::{Hold, Upstream, connect},
+    tls::Carries,
+    upstream::{Errand, Hold, Upstream, connect},
     view::{Held, View},
 };
 
@@ -162,7 +163,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
         peer_port: conn.peer.port(),
         tls: conn.tls(),
         request: None,
-        request_id: b"",
+        request_id: conn.known_identity(),
         route: passed.route.as_ref().map_or("", |route| &route.name),
         pool: noted.pool.as_deref(),
         backend: noted.attempts.last().map(|attempt| attempt.backend),
@@ -214,6 +215,7 @@ async fn join(
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
+    let errand = Errand { conn, carries: Carries::Bytes, unique_id: b"" };
     while tried.len() < MOST_ATTEMPTS {
         let begun = clock::micros();
         let choice = if pool.queued { None } else { pool.choose(&conn.worker, hash, &tried) };
@@ -241,7 +243,7 @@ async fn join(
         if let Some(noted) = &mut passed.noted {
             noted.attempts.push(Attempt { admitted: asked, ..Attempt::new(backend, begun) });
         }
-        let connected = connect(&conn.worker, &conn.timer, &pool.pool, chosen, Moment::NEVER).await;
+        let connected = connect(&errand, &pool.pool, chosen, Moment::NEVER).await;
         passed.note(&connected);
         match connected {
             Ok(upstream) => {

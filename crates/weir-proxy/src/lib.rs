@@ -9,6 +9,7 @@ pub mod listener;
 // 2. What a client connection is, and what comes before its protocol.
 mod conn;
 mod opening;
+mod proxy_header;
 pub mod tls;
 
 // 3. What travels on it: bytes, or requests.

@@ -32,7 +32,7 @@ use weir_model::{
 pub use accept::Order;
 pub(crate) use accept::obey;
 pub(crate) use entrance::{Counted, Entrance};
-pub(crate) use group::{Group, reached};
+pub(crate) use group::{Group, Sender, reached};
 pub(crate) use reserve::Reserve;
 use unix::SocketFile;
 

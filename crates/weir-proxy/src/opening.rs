@@ -1,11 +1,12 @@
 //! What comes before the protocol of a connection, for listeners that need to know more than where it comes from.
 //!
 //! ```text
-//!  accept ── ClientHello read ── its listener found ──┬─> passed through, the hello first: l4
-//!                                                     └─> handshake ──> http, l4
+//!  accept ── PROXY header ──┬── ClientHello read ── its listener found ──┬─> passed through, the hello first: l4
+//!                           │                                            └─> handshake ──> http, l4
+//!                           └─> clear text: http, l4
 //! ```
 //!
-//! All of it has to be there within `timeouts.handshake`. Listeners of clear text never come here.
+//! All of it has to be there within `timeouts.handshake`. Listeners of clear text without PROXY headers never come here.
 
 use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
@@ -22,7 +23,8 @@ use crate::{
     conn::Conn,
     error::{Cause, ProxyError},
     http, l4,
-    listener::{Group, reached},
+    listener::{Group, Sender, reached},
+    proxy_header::{self, Progress as Told},
     tls::{
         self,
         hello::{Alert, Progress, Reader},
@@ -56,7 +58,12 @@ pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
     // In a box, so that a connection that has opened does not hold the room for it.
     let Some((conn, protocol, received)) = Box::pin(open(conn, group)).await else { return };
     match protocol {
-        Protocol::Http | Protocol::Https => http::serve(conn).await,
+        Protocol::Http | Protocol::Https => {
+            let mut served = 0;
+            if received.is_empty() || Box::pin(http::begin(&conn, &mut served, received)).await {
+                http::serve(conn, served).await;
+            }
+        }
         Protocol::Tcp | Protocol::Tls => l4::serve(conn, received).await,
     }
 }
@@ -64,16 +71,8 @@ pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
 /// Finds out what the connection is; none if it has ended with that.
 async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Protocol, Buffer)> {
     let started = clock::micros();
-    let begun = clock::now();
-    let deadline = begun + group.handshake_timeout();
     let mut received = conn.worker.spare.buffer();
-    let opened = match read_hello(&mut conn, &mut received, deadline).await {
-        Ok(()) => match find_listener(&mut conn, group) {
-            Ok(()) => begin(&mut conn, &mut received, begun).await,
-            Err(stop) => Err(stop),
-        },
-        Err(stop) => Err(stop),
-    };
+    let opened = find_out(&mut conn, &mut received, group).await;
     match opened {
         Ok(protocol) => Some((conn, protocol, received)),
         Err(Stop::Silent) => None,
@@ -90,6 +89,52 @@ async fn open(mut conn: Conn, group: Rc<Group>) -> Option<(Conn, Protocol, Buffe
             }
             None
         }
+    }
+}
+
+/// Reads what comes before the protocol; what has been read beyond it stays in `received`.
+async fn find_out(conn: &mut Conn, received: &mut Buffer, group: Rc<Group>) -> Result<Protocol, Stop> {
+    let begun = clock::now();
+    let deadline = begun + group.handshake_timeout();
+    if let Some(sender) = group.sender(conn.peer.ip()) {
+        read_proxy_header(conn, received, deadline, sender).await?;
+    }
+    if !group.speaks_tls() {
+        return Ok(conn.protocol());
+    }
+    read_hello(conn, received, deadline).await?;
+    find_listener(conn, group)?;
+    begin(conn, received, begun).await
+}
+
+/// Reads who the client is from whoever is trusted to say so, and takes that away.
+async fn read_proxy_header(
+    conn: &mut Conn,
+    received: &mut Buffer,
+    deadline: Moment,
+    sender: Sender,
+) -> Result<(), Stop> {
+    let refuse = |why| {
+        let error = ProxyError::with(Cause::ClientProxyHeader, why);
+        Err(Stop::Refused(error, Parting::Reset))
+    };
+    if sender.required && !sender.trusted {
+        return refuse("it comes from nobody in `trust`");
+    }
+    loop {
+        match proxy_header::read(received.filled()) {
+            Told::Whole(..) if !sender.trusted => return refuse("it comes from nobody in `trust`"),
+            Told::Whole(header, length) => {
+                received.consume(length);
+                conn.believe(header);
+                return Ok(());
+            }
+            Told::Absent if sender.required => return refuse("there is none"),
+            Told::Absent => return Ok(()),
+            Told::Bad(bad) => return refuse(bad.sentence()),
+            Told::NeedMore => {}
+        }
+        fill(conn, received, deadline).await?;
     }
 }
 

@@ -3,11 +3,13 @@
 //! ```text
 //!  before a snapshot is published          on a connection
 //!  Termination ── prepare ──> Slot ──────> accept: handshake (rustls) ──> Session inside the Stream
+//!  Origination ── prepare ──> Slot ──────> Client::secure: the same, seen from the other side
 //! ```
 //!
 //! rustls does the handshakes: everything that is agreed on, verified or derived. What is carried afterwards is sealed and
 //! opened by [`Session`] with the keys that came of it, in place and without allocation.
 
+mod client;
 mod handshake;
 pub(crate) mod hello;
 mod identity;
@@ -21,8 +23,13 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod trust;
 
-use std::{cell::OnceCell, sync::Arc, task::Context};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, OnceLock},
+    task::Context,
+};
 
 use rustls::{
     ClientConfig, SupportedProtocolVersion,
@@ -34,7 +41,7 @@ use rustls::{
 use weir_model::{
     snapshot::Snapshot,
     time::Moment,
-    tls::{Certificate, Identity, Termination, Version},
+    tls::{Certificate, Identity, Origination, Slot, Termination, Version},
 };
 
 use crate::{
@@ -44,11 +51,13 @@ use crate::{
     timer::Timer,
 };
 
+pub(crate) use client::{Carries, Client};
 pub(crate) use handshake::Failure;
 pub(crate) use known::Known;
 pub(crate) use server::ServerContext;
 pub(crate) use session::Session;
 pub use tickets::{TicketKey, Tickets};
+pub(crate) use trust::afterthought;
 
 /// What all TLS of a process has in common.
 #[derive(Clone, Debug)]
@@ -96,6 +105,15 @@ pub fn prepare(snapshot: &Snapshot, common: &Common) -> Result<(), String> {
             termination.prepared.fill(Arc::new(context));
         }
     }
+    let mut system = client::SystemRoots::default();
+    for pool in &snapshot.pools {
+        let Some(origination) = &pool.tls else { continue };
+        if client(origination).is_none() {
+            let client = Client::new(origination, &common.provider, &mut system);
+            let client = client.map_err(|why| format!("the `tls` of the pool `{}`: {why}", pool.name))?;
+            origination.prepared.fill(Arc::new(client));
+        }
+    }
     Ok(())
 }
 
@@ -107,6 +125,29 @@ pub(crate) fn context(termination: &Termination) -> Option<Arc<ServerContext>> {
 /// What the handshake with an authority goes by that wants to see this proof; none if the crypto library does not take it.
 pub(crate) fn proof_context(proof: &Certificate) -> Option<ServerContext> {
     ServerContext::of_proof(proof).ok()
+}
+
+/// How TLS is spoken to the backends of a pool, once it has been prepared.
+pub(crate) fn client(origination: &Origination) -> Option<Arc<Client>> {
+    origination.prepared.get()
+}
+
+/// How TLS is spoken where nothing is known of the other end: whatever it shows will do.
+pub(crate) fn anybody() -> Result<Arc<Client>, String> {
+    static ANYBODY: OnceLock<Arc<Client>> = OnceLock::new();
+    if let Some(client) = ANYBODY.get() {
+        return Ok(client.clone());
+    }
+    let blind = Origination {
+        verify: false,
+        authorities: None,
+        server_name: None,
+        identity: None,
+        prepared: Slot::default(),
+    };
+    let provider = Common::default().provider;
+    let client = Arc::new(Client::new(&blind, &provider, &mut client::SystemRoots::default())?);
+    Ok(ANYBODY.get_or_init(|| client).clone())
 }
 
 /// The versions from this one on.
@@ -171,7 +212,6 @@ pub(crate) async fn accept(
 ///
 /// # Errors
 /// Why there is no session.
-#[cfg_attr(not(test), expect(dead_code, reason = "no pool speaks TLS yet"))]
 pub(crate) async fn connect(
     stream: &mut Stream,
     config: Arc<ClientConfig>,

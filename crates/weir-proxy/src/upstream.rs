@@ -4,11 +4,13 @@ mod connect;
 mod gate;
 mod reuse;
 
+use std::rc::{Rc, Weak};
+
 use weir_model::time::Moment;
 
-use crate::io::Stream;
+use crate::{conn::Mark, io::Stream};
 
-pub(crate) use connect::connect;
+pub(crate) use connect::{Errand, connect};
 pub(crate) use gate::{Gate, Hold, Permit, Tried, Wait, add_below};
 pub(crate) use reuse::Idle;
 
@@ -22,4 +24,18 @@ pub(crate) struct Upstream {
     pub(crate) idle_since: Moment,
     /// Requests it has carried.
     pub(crate) requests: u64,
+    /// The client connection that it is for: the backend was told whose it is. None if it may carry anybody's requests.
+    pub(crate) owner: Option<Weak<Mark>>,
+}
+
+impl Upstream {
+    /// True if it may carry requests of this client connection.
+    fn belongs_to(&self, owner: &Rc<Mark>) -> bool {
+        self.owner.as_ref().is_some_and(|own| own.as_ptr() == Rc::as_ptr(owner))
+    }
+
+    /// True if the client connection that it is for has ended.
+    fn is_orphaned(&self) -> bool {
+        self.owner.as_ref().is_some_and(|owner| owner.strong_count() == 0)
+    }
 }

@@ -183,6 +183,21 @@ impl Wanted {
         self
     }
 
+    /// Signs it with its own key, as `openssl req -x509` does: it then says that it is an authority.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn sign_itself(mut self) -> Issued {
+        self.params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        self.params.extended_key_usages.clear();
+        self.params.key_usages.clear();
+        self.params.use_authority_key_identifier_extension = false;
+        let key = key();
+        let certificate = made(self.params.self_signed(&key));
+        let (pem, key_pem) = (certificate.pem(), key.serialize_pem());
+        Issued { chain: vec![certificate.der().to_vec()], key: key.serialize_der(), pem, key_pem }
+    }
+
     /// It ends at this time.
     #[must_use]
     pub fn until(mut self, end: SystemTime) -> Self {

@@ -1,6 +1,6 @@
 //! TLS on either end of a test: what a server shows, what a client asks for, and what they learn of each other.
 
-use std::{fmt, io, net::TcpStream, sync::Arc};
+use std::{collections::VecDeque, fmt, io, net::TcpStream, sync::Arc};
 
 use rustls::{
     ClientConfig, ClientConnection, Connection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
@@ -182,17 +182,27 @@ impl TlsClient {
 #[derive(Debug)]
 pub(crate) struct Tls {
     connection: Connection,
+    /// What was read of it before it was known to be TLS.
+    early: VecDeque<u8>,
     /// The other end has closed without saying so.
     cut: bool,
 }
 
 impl Tls {
-    pub(crate) const fn new(connection: Connection) -> Self {
-        Self { connection, cut: false }
+    pub(crate) fn new(connection: Connection, early: Vec<u8>) -> Self {
+        Self { connection, early: early.into(), cut: false }
+    }
+
+    /// Takes in what has come.
+    fn receive(&mut self, mut stream: &TcpStream) -> io::Result<usize> {
+        if self.early.is_empty() {
+            return self.connection.read_tls(&mut stream);
+        }
+        self.connection.read_tls(&mut self.early)
     }
 
     /// Reads text; the handshake happens on the way.
-    pub(crate) fn read(&mut self, mut stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn read(&mut self, stream: &TcpStream, into: &mut [u8]) -> io::Result<usize> {
         use io::Read as _;
         loop {
             self.flush(stream)?;
@@ -200,7 +210,7 @@ impl Tls {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 other => return other,
             }
-            if self.connection.read_tls(&mut stream)? == 0 {
+            if self.receive(stream)? == 0 {
                 // A second look tells an announced end from a cut.
                 self.cut = true;
                 return self.connection.reader().read(into);
@@ -214,11 +224,11 @@ impl Tls {
     }
 
     /// Writes text, as far as the other end takes it: what is returned as written has left.
-    pub(crate) fn write(&mut self, mut stream: &TcpStream, from: &[u8]) -> io::Result<usize> {
+    pub(crate) fn write(&mut self, stream: &TcpStream, from: &[u8]) -> io::Result<usize> {
         use io::Write as _;
         self.flush(stream)?;
         while self.connection.is_handshaking() {
-            if self.connection.read_tls(&mut stream)? == 0 {
+            if self.receive(stream)? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             let processed = self.connection.process_new_packets();

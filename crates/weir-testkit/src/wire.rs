@@ -59,8 +59,9 @@ impl Wire {
     }
 
     /// The same with TLS, whose handshake happens with the first byte that is read or written.
-    pub(crate) fn with_tls(self, connection: rustls::Connection) -> Self {
-        Self { tls: Some(Box::new(Tls::new(connection))), ..self }
+    pub(crate) fn with_tls(mut self, connection: rustls::Connection) -> Self {
+        let early = std::mem::take(&mut self.buffer);
+        Self { tls: Some(Box::new(Tls::new(connection, early))), ..self }
     }
 
     /// What is known of the other end, if this speaks TLS. Waits for the handshake; none if it fails.

@@ -120,3 +120,22 @@ fn an_end_of_tls_that_nobody_announced_is_told_apart() {
         assert_eq!((bytes.len(), seen), (100_000, end));
     }
 }
+
+#[test]
+fn tls_may_begin_behind_something_else_however_it_is_split() {
+    let root = Authority::new("Root");
+    let server = TlsServer::new(&root.server(&["a.test"]));
+    let backend = FakeBackend::custom(move |mut connection| {
+        assert_eq!(connection.read_exact(3), b"STA");
+        // What comes now may hold the beginning of TLS already.
+        assert_eq!(connection.read_exact(2), b"RT");
+        let mut connection = connection.with_tls(&server);
+        let said = connection.read_exact(5);
+        connection.send(said);
+        let _ = connection.read_to_end();
+    });
+    let mut client = RawClient::connect(backend.address());
+    client.send("START");
+    let mut client = client.with_tls(&TlsClient::new(&root, "a.test"));
+    assert_eq!(client.send("hello").read_exact(5), b"hello");
+}

@@ -192,3 +192,33 @@ fn who_was_not_started_by_run_is_not_upgraded() {
     let (code, said, _) = folder.weir(&["upgrade", "--json"]);
     assert!(code == 1 && said.contains("was not started by"), "{said}");
 }
+
+#[test]
+fn a_machine_that_trusts_nobody_refuses_to_verify_by_its_trust() {
+    let folder = Folder::new("trusts-nobody");
+    let text = |tls: &str| {
+        format!(
+            "listeners: {{ web: {{ bind: ':80', protocol: http, pool: app }} }}\n\
+             pools: {{ app: {{ backends: ['app.internal:443'], tls: {tls} }} }}\n"
+        )
+    };
+    let check = || {
+        let output = Command::new(env!("CARGO_BIN_EXE_weir"))
+            .args(["check", "-c", "weir.yaml"])
+            .env("SSL_CERT_FILE", "/nonexistent/bundle")
+            .env("SSL_CERT_DIR", "/nonexistent/certificates")
+            .current_dir(&folder.0)
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8(output.stderr).unwrap())
+    };
+    folder.write(&text("{}"));
+    let (fine, said) = check();
+    assert!(
+        !fine && said.contains("the `tls` of the pool `app`: this machine trusts no authority"),
+        "{said}"
+    );
+    assert!(said.contains("give the CA in `tls.ca`"), "{said}");
+    folder.write(&text("{ verify: false }"));
+    assert_eq!(check(), (true, String::new()));
+}

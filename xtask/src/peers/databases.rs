@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read as _},
     net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -39,7 +40,7 @@ fn stays_open(address: SocketAddr) -> Result<()> {
 }
 
 /// Runs a command to its end; what it printed, and an error if it failed.
-fn output(command: &mut Command) -> Result<String> {
+pub(super) fn output(command: &mut Command) -> Result<String> {
     // Some of these clients try again for ever.
     let program = command.get_program().to_string_lossy().into_owned();
     let mut bounded = Command::new("timeout");
@@ -72,10 +73,25 @@ fn as_postgres(program: &Path) -> Command {
     Command::new(program)
 }
 
-/// pgbench with a kept connection per client, and with a new connection for each transaction.
-pub(super) fn postgresql(program: &Path) -> Result<String> {
+/// A copy of a file beside the data, which the server may read and nobody else.
+pub(super) fn for_postgres(file: &Path, data: &Path) -> Result<PathBuf> {
+    let copy = data.join(file.file_name().context("a file without a name")?);
+    std::fs::copy(file, &copy)?;
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o600))?;
+    if rustix::process::geteuid().is_root() {
+        output(Command::new("chown").arg("postgres").arg(&copy))?;
+    }
+    Ok(copy)
+}
+
+/// Starts PostgreSQL with a database of its own, and with the settings that are made for its folder; also where it listens and
+/// where its programs are.
+pub(super) fn start_postgresql(
+    name: &str,
+    settings: impl FnOnce(&Path) -> Result<Vec<String>>,
+) -> Result<(Running, SocketAddr, PathBuf)> {
     let programs = postgresql_programs()?;
-    let folder = folder("postgresql")?;
+    let folder = folder(name)?;
     let data = folder.join("data");
     if data.exists() {
         std::fs::remove_dir_all(&data)?;
@@ -91,11 +107,19 @@ pub(super) fn postgresql(program: &Path) -> Result<String> {
             .current_dir("/"),
     )?;
     let backend = free_address()?;
+    let settings = settings(&data)?;
     let mut server = as_postgres(&programs.join("postgres"));
     server.current_dir("/").arg("-D").arg(&data).args(["-p", &backend.port().to_string()]);
     server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"]);
+    server.args(settings.iter().flat_map(|setting| ["-c", setting]));
     let server = Running::start(&mut server, &folder)?;
     server.listens(backend)?;
+    Ok((server, backend, programs))
+}
+
+/// pgbench with a kept connection per client, and with a new connection for each transaction.
+pub(super) fn postgresql(program: &Path) -> Result<String> {
+    let (server, backend, programs) = start_postgresql("postgresql", |_| Ok(Vec::new()))?;
     let (_weir, address) = tcp(program, "postgresql-weir", &[backend])?;
 
     let port = address.port().to_string();
@@ -117,7 +141,7 @@ pub(super) fn postgresql(program: &Path) -> Result<String> {
     Ok(format!("{transactions} transactions, 0 failed"))
 }
 
-fn number_after(text: &str, label: &str) -> Result<u64> {
+pub(super) fn number_after(text: &str, label: &str) -> Result<u64> {
     let (_, rest) = text.split_once(label).with_context(|| format!("no `{label}` in: {text}"))?;
     let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().with_context(|| format!("no number after `{label}`"))

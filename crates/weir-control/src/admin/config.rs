@@ -13,6 +13,7 @@ use weir_model::{
     secret,
     snapshot::Snapshot,
     time::Millis,
+    tls::Origination,
 };
 
 use crate::explain::duration;
@@ -92,6 +93,10 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         "bind": binds,
         "protocol": listener.protocol.word(),
         "sni": listener.sni.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "accept_proxy_protocol": listener.accept_proxy.as_ref().map(|accepted| json!({
+            "trust": networks(&accepted.trust),
+            "mode": if accepted.required { "required" } else { "optional" },
+        })),
         "trusted_proxies": networks(&listener.trusted_proxies),
         "allow": networks(&listener.access.allow),
         "deny": networks(&listener.access.deny),
@@ -298,12 +303,26 @@ fn pool(pool: &Pool) -> Value {
             "max_requests": limit64(keepalive.max_requests),
             "max_age": time(keepalive.max_age),
         },
+        "tls": pool.tls.as_ref().map(|tls| origination(tls)),
+        "send_proxy_protocol": pool.send_proxy.as_ref().map(|sent| json!({
+            "version": sent.version.word(),
+            "tlvs": sent.tlvs.iter().map(|tlv| tlv.word()).collect::<Vec<_>>(),
+        })),
         "limits": {
             "connections": limit(limits.connections),
             "pending": limit(limits.pending),
             "requests": limit(limits.requests),
             "queue_timeout": time(limits.queue_timeout),
         },
+    })
+}
+
+fn origination(tls: &Origination) -> Value {
+    json!({
+        "verify": tls.verify,
+        "authorities": tls.authorities.as_ref().map_or_else(|| json!("system"), |own| json!(own.len())),
+        "sni": tls.server_name.as_deref(),
+        "cert": tls.identity.as_ref().map(|identity| identity.name.to_string()),
     })
 }
 
@@ -355,6 +374,7 @@ fn discover(source: &Source) -> Value {
 fn health(check: &HealthCheck) -> Value {
     let probe = match &check.probe {
         Probe::Tcp => ("tcp", json!({})),
+        Probe::Tls => ("tls", json!({})),
         Probe::Udp(udp) => (
             "udp",
             json!({
@@ -383,5 +403,6 @@ fn health(check: &HealthCheck) -> Value {
         "rise": check.rise,
         "port": check.port,
         "initial": if check.initially_up { "up" } else { "unknown" },
+        "plain": check.plain,
     })
 }

@@ -74,7 +74,6 @@ pub(crate) enum Purpose {
     /// To clients, by a listener.
     Server,
     /// To backends, by a pool.
-    #[expect(dead_code, reason = "pools show no certificate yet")]
     Client,
 }
 

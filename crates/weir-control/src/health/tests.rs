@@ -43,9 +43,9 @@ impl Script {
 }
 
 impl Prober for Script {
-    async fn probe(&self, check: &HealthCheck, address: &Address, host: &str) -> Result<String, String> {
+    async fn probe(&self, check: &HealthCheck, address: &Address, way: &Way) -> Result<String, String> {
         let address = address.ip().unwrap();
-        self.asked.lock().unwrap().push((address, host.to_owned()));
+        self.asked.lock().unwrap().push((address, way.endpoint.to_string()));
         self.times.lock().unwrap().entry(address.port()).or_default().push(clock().0);
         let running = self.running.fetch_add(1, Ordering::Relaxed) + 1;
         self.most.fetch_max(running, Ordering::Relaxed);

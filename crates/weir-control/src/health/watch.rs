@@ -30,7 +30,7 @@ pub(super) async fn watch<P: Prober>(
     position: usize,
     total: usize,
 ) {
-    match subject.endpoint.clone() {
+    match subject.way.endpoint.clone() {
         Endpoint::Address(address) => {
             let (_kept, addresses) = watch::channel(Addresses::from([Address::Ip(address)]));
             follow(&subject, &shared, addresses, position, total).await;
@@ -120,7 +120,7 @@ fn first_state<P>(
     shared: &Shared<P>,
     targets: &[Address],
 ) -> HealthState {
-    if let Endpoint::Name(..) = subject.endpoint {
+    if let Endpoint::Name(..) = subject.way.endpoint {
         use_addresses(subject, targets);
         if subject.status.view().checked() != Health::Up && check.initially_up {
             let reason = "its name resolves, and `initial` is `up`";
@@ -140,17 +140,12 @@ async fn ask<P: Prober>(
     shared: &Shared<P>,
     targets: &[Address],
 ) -> Event {
-    let host = match &subject.endpoint {
-        // A path is no host.
-        Endpoint::Unix(_) => "localhost".to_owned(),
-        endpoint => endpoint.to_string(),
-    };
     let mut passing = Vec::new();
     let mut passed = None;
     let mut failed = None;
     for target in targets {
         let asked = with_port(target, check.port);
-        match shared.prober.probe(check, &asked, &host).await {
+        match shared.prober.probe(check, &asked, &subject.way).await {
             Ok(sentence) => {
                 passing.push(target.clone());
                 passed = Some(sentence);
@@ -159,7 +154,7 @@ async fn ask<P: Prober>(
             Err(sentence) => failed = Some(sentence),
         }
     }
-    if let Endpoint::Name(..) = subject.endpoint {
+    if let Endpoint::Name(..) = subject.way.endpoint {
         use_addresses(subject, if passing.is_empty() { targets } else { &passing });
     }
     match (passed, failed) {

@@ -62,6 +62,9 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
         line!(out, "  acme {label} of {directory} for {email:?} by {}", challenge.word());
         line!(out, "    for {domains:?}, ca {:?}", authorities.as_ref().map(Vec::len));
     }
+    if let Some(accepted) = &listener.accept_proxy {
+        line!(out, "  PROXY headers of {:?} required {}", accepted.trust.as_slice(), accepted.required);
+    }
     line!(out, "  {:?}", listener.timeouts);
     line!(out, "  {:?}", listener.limits);
     if !listener.trusted_proxies.is_empty() {
@@ -247,6 +250,20 @@ fn pool(out: &mut String, pool: &Pool) {
     if pool.drain != Millis::secs(30) {
         line!(out, "  drain {}", time(pool.drain));
     }
+    if let Some(sent) = &pool.send_proxy {
+        let words: Vec<_> = sent.tlvs.iter().map(|tlv| tlv.word()).collect();
+        line!(out, "  PROXY header {} {}", sent.version.word(), words.join(" "));
+    }
+    if let Some(tls) = &pool.tls {
+        line!(
+            out,
+            "  tls verify {} authorities {:?} sni {:?} cert {:?}",
+            tls.verify,
+            tls.authorities.as_ref().map(Vec::len),
+            tls.server_name,
+            tls.identity.as_ref().map(|identity| &identity.names)
+        );
+    }
     line!(out, "  {:?}", pool.keepalive);
     line!(out, "  {:?}", pool.limits);
 }
@@ -266,6 +283,7 @@ fn balance(balance: &Balance) -> String {
 fn health(out: &mut String, check: &HealthCheck) {
     match &check.probe {
         Probe::Tcp => line!(out, "  health tcp"),
+        Probe::Tls => line!(out, "  health tls"),
         Probe::Udp(udp) => line!(
             out,
             "  health udp send {} expect {:?}",
@@ -293,6 +311,9 @@ fn health(out: &mut String, check: &HealthCheck) {
         check.port,
         if check.initially_up { "up" } else { "unknown" }
     );
+    if check.plain {
+        line!(out, "    plain");
+    }
     if check.interval_down != check.interval.min(Millis::secs(1)) {
         line!(out, "    every {} while down", time(check.interval_down));
     }

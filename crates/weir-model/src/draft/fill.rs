@@ -4,8 +4,8 @@
 
 use super::{
     BalanceDraft, ClientAuthDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft,
-    ListenerLimitsDraft, NormalizeDraft, OutlierDraft, PoolDraft, PoolLimitsDraft, RetryDraft, RouteDraft,
-    Setting, TcpDraft, TerminationDraft, Text, TimeoutsDraft,
+    ListenerLimitsDraft, NormalizeDraft, OriginationDraft, OutlierDraft, PoolDraft, PoolLimitsDraft,
+    RetryDraft, RouteDraft, Setting, TcpDraft, TerminationDraft, Text, TimeoutsDraft,
 };
 use crate::{listener::Protocol, problem::Located};
 
@@ -33,6 +33,7 @@ impl ListenerDraft {
             broken: _,
             binds: _,
             sni: _,
+            accept_proxy: _,
             routes: _,
             pool: _,
             protocol,
@@ -190,11 +191,14 @@ impl PoolDraft {
             stream_idle,
             drain,
             keepalive,
+            tls,
+            send_proxy,
             limits,
         } = self;
-        absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain);
+        absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain, send_proxy);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
+        map(tls, &from.tls, OriginationDraft::fill);
         limits.fill(&from.limits);
         if outlier.is_none() {
             *outlier = from.outlier.clone().map(|mut from| {
@@ -235,11 +239,12 @@ impl HealthDraft {
             rise,
             port,
             initially_up,
+            plain,
         } = self;
         if probes.is_empty() {
             probes.clone_from(&from.probes);
         }
-        absent!(from; interval, interval_down, timeout, fall, rise, port, initially_up);
+        absent!(from; interval, interval_down, timeout, fall, rise, port, initially_up, plain);
     }
 }
 

@@ -27,6 +27,8 @@ pub struct ListenerDraft {
     pub timeouts: TimeoutsDraft,
     /// What one client may ask of it.
     pub limits: ListenerLimitsDraft,
+    /// PROXY headers in front of connections.
+    pub accept_proxy: Setting<AcceptProxyDraft>,
     /// Networks, as written.
     pub trusted_proxies: Setting<Vec<Text>>,
     /// Networks, as written.
@@ -45,6 +47,15 @@ pub struct ListenerDraft {
     pub routes: Vec<RouteDraft>,
     /// The short form of one route without a match.
     pub pool: Option<Text>,
+}
+
+/// Unchecked settings of PROXY headers; see [`crate::listener::AcceptProxy`].
+#[derive(Clone, Debug, Default)]
+pub struct AcceptProxyDraft {
+    /// Networks, as written.
+    pub trust: Setting<Vec<Text>>,
+    /// True for `required`, false for `optional`.
+    pub required: Setting<bool>,
 }
 
 /// Time-outs of a listener; see [`crate::listener::Timeouts`].

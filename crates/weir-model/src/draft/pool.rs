@@ -1,8 +1,9 @@
 //! A pool as a file says it.
 
-use super::{DiscoverDraft, Setting, Text};
+use super::{DiscoverDraft, OriginationDraft, Setting, Text};
 use crate::{
     balance::Policy,
+    pool::{ProxyTlv, ProxyVersion},
     problem::{Located, Span},
     status::State,
     time::Millis,
@@ -45,6 +46,10 @@ pub struct PoolDraft {
     pub drain: Setting<Millis>,
     /// Reuse of connections.
     pub keepalive: Setting<KeepaliveDraft>,
+    /// TLS to the backends.
+    pub tls: Setting<OriginationDraft>,
+    /// The PROXY header; inner none is `none`, which keeps a default away.
+    pub send_proxy: Setting<Option<SendProxyDraft>>,
     /// What the pool as a whole may carry.
     pub limits: PoolLimitsDraft,
 }
@@ -143,6 +148,8 @@ pub struct HealthDraft {
     pub port: Setting<u32>,
     /// True for `up`, false for `unknown`.
     pub initially_up: Setting<bool>,
+    /// See [`crate::health::HealthCheck::plain`].
+    pub plain: Setting<bool>,
 }
 
 /// What is asked of a backend.
@@ -152,6 +159,8 @@ pub enum ProbeDraft {
     Tcp,
     /// It answers a request as expected.
     Http(Box<HttpProbeDraft>),
+    /// It finishes a TLS handshake.
+    Tls,
     /// It answers a datagram.
     Udp(UdpProbeDraft),
 }
@@ -165,6 +174,15 @@ pub struct UdpProbeDraft {
     pub send: Option<Text>,
     /// What the answer has to hold, with escapes as written.
     pub expect: Option<Text>,
+}
+
+/// An unchecked PROXY header; see [`crate::pool::SendProxy`].
+#[derive(Clone, Debug)]
+pub struct SendProxyDraft {
+    /// Its form.
+    pub version: ProxyVersion,
+    /// What it says beyond addresses.
+    pub tlvs: Vec<Located<ProxyTlv>>,
 }
 
 /// Unchecked outlier detection; see [`crate::health::Outlier`]. The outer option is absence, the inner one `none`.

@@ -104,6 +104,7 @@ mod tests {
             fall,
             rise,
             port: None,
+            plain: false,
             initially_up: false,
         }
     }

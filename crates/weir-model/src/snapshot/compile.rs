@@ -15,6 +15,7 @@ mod header;
 mod listener;
 mod log;
 mod name;
+mod origination;
 mod outlier;
 mod overlap;
 mod pool;

@@ -159,6 +159,8 @@ pub fn adopt(running: &Snapshot, new: &mut Snapshot) -> Diff {
             && before.backends.iter().zip(&pool.backends).all(|(a, b)| Arc::ptr_eq(&a.status, &b.status));
         if same_status && compare::pool(before, pool).is_empty() {
             *pool = before.clone();
+        } else if let Some(pool) = Arc::get_mut(pool) {
+            pool.keep_prepared(before);
         }
     }
     for listener in &mut new.listeners {

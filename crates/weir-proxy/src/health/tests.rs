@@ -35,12 +35,17 @@ fn check(probe: Probe) -> HealthCheck {
         rise: 2,
         port: None,
         initially_up: false,
+        plain: false,
     }
+}
+
+fn way() -> Way {
+    Way { endpoint: Endpoint::Name("backend.test".into(), 8080), tls: None, send_proxy: None }
 }
 
 fn run(check: &HealthCheck, address: std::net::SocketAddr) -> Result<String, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(probe(check, &address.into(), "backend.test:8080"))
+    runtime.block_on(probe(check, &address.into(), &way()))
 }
 
 /// Answers one request with these bytes, in two writes, and returns what it was asked.
@@ -152,7 +157,7 @@ fn a_probe_may_be_spawned() {
     fn may_move<T: Send>(_: T) {}
     let check = check(Probe::Http(http()));
     let address = Address::Ip("127.0.0.1:1".parse().unwrap());
-    may_move(probe(&check, &address, "a"));
+    may_move(probe(&check, &address, &way()));
 }
 
 /// What a UDP probe finds at a port that answers every datagram with these bytes, or not at all.

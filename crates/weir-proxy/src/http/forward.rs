@@ -18,7 +18,8 @@ use crate::{
     clock,
     error::{Cause, ProxyError, Side},
     telemetry::Outcome,
-    upstream::{Upstream, connect},
+    tls::Carries,
+    upstream::{Errand, Upstream, connect},
 };
 
 /// A connection to a backend with a request on it.
@@ -245,14 +246,21 @@ impl Exchange<'_> {
         let (conn, until) = (self.conn, self.until);
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;
-        let kept = if fresh { None } else { pool.idle.take(&pool.pool, backend, certain) };
+        let kept = match &pool.pool.send_proxy {
+            _ if fresh => None,
+            None => pool.idle.take(&pool.pool, backend, certain),
+            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, conn.mark()),
+        };
         let reused = kept.is_some();
         let upstream = match kept {
             Some(upstream) => upstream,
             None => {
                 let backend = &pool.pool.backends[backend];
-                let connected = connect(&conn.worker, &conn.timer, &pool.pool, backend, until);
-                Box::pin(connected).await.map_err(|error| self.unsent(error))?
+                let unique_id = self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id());
+                let errand = Errand { conn, carries: Carries::Requests, unique_id };
+                Box::pin(connect(&errand, &pool.pool, backend, until))
+                    .await
+                    .map_err(|error| self.unsent(error))?
             }
         };
         if let Some(attempt) = self.attempt() {

@@ -92,6 +92,11 @@ impl Kept {
         }
     }
 
+    /// What the request is called; empty if nobody asks.
+    pub(super) fn request_id(&self) -> &[u8] {
+        &self.request_id
+    }
+
     /// Notes an attempt, for which a backend was looked for since `begun`.
     pub(super) fn attempt(&mut self, backend: usize, begun: u64) {
         if self.attempts.len() < MOST_ATTEMPTS {

@@ -40,17 +40,37 @@ const WARM: Millis = Millis(100);
 
 /// Serves one connection to its end. Between requests it holds no buffer, and soon no exchange either: what is left
 /// then is this future.
-pub(crate) async fn serve(conn: Conn) {
-    let mut served = 0u64;
+pub(crate) async fn serve(conn: Conn, mut served: u64) {
     while wait_for_request(&conn, served, conn.idle_timeout()).await == Wait::Readable {
-        let after = Box::pin(exchanges(&conn, &mut served)).await;
-        match after {
-            After::Keep => {}
-            After::Close if conn.stream.finish() => return,
-            After::Close => return Box::pin(conn.finish(LINGER)).await,
-            After::Linger => return Box::pin(conn.linger(LINGER)).await,
-            After::Reset => return conn.stream.abort(),
+        let input = conn.worker.spare.buffer();
+        let after = Box::pin(exchanges(&conn, &mut served, input)).await;
+        if after == After::Keep {
+            continue;
         }
+        // Mostly there is nothing to wait for.
+        if after != After::Close || !conn.stream.finish() {
+            Box::pin(end(&conn, after)).await;
+        }
+        return;
+    }
+}
+
+/// Serves what has been read of a connection before it was known to be HTTP; true if it goes on.
+pub(crate) async fn begin(conn: &Conn, served: &mut u64, early: Buffer) -> bool {
+    let after = exchanges(conn, served, early).await;
+    if after != After::Keep && (after != After::Close || !conn.stream.finish()) {
+        end(conn, after).await;
+    }
+    after == After::Keep
+}
+
+/// Ends a connection as its last exchange has left it.
+async fn end(conn: &Conn, after: After) {
+    match after {
+        After::Keep => {}
+        After::Close => conn.finish(LINGER).await,
+        After::Linger => conn.linger(LINGER).await,
+        After::Reset => conn.stream.abort(),
     }
 }
 
@@ -77,9 +97,8 @@ async fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> Wait {
     .await
 }
 
-/// Serves exchanges until nothing more has come for a while.
-async fn exchanges(conn: &Conn, served: &mut u64) -> After {
-    let mut input = conn.worker.spare.buffer();
+/// Serves exchanges until nothing more has come for a while. The first of them may have come already.
+async fn exchanges(conn: &Conn, served: &mut u64, mut input: Buffer) -> After {
     loop {
         let after = exchange(conn, &mut input).await;
         *served += 1;
@@ -182,7 +201,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_small() {
-        let size = size_of_output(serve);
+        let size = size_of_output(|conn: Conn| serve(conn, 0));
         println!("idle connection: {size} bytes");
         assert!(size <= 512, "{size} bytes");
     }

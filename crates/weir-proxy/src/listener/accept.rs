@@ -183,7 +183,7 @@ fn serve(worker: &Rc<Worker>, key: &BindKey, group: &mut Rc<Group>, stream: Stre
         return drop(tokio::task::spawn_local(opening::serve(conn, group.clone())));
     }
     match conn.protocol() {
-        Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn))),
+        Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn, 0))),
         Protocol::Tcp | Protocol::Tls => {
             drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer())));
         }

@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    net::IpAddr,
     rc::Rc,
 };
 
@@ -77,6 +78,19 @@ impl Group {
         owners.listeners.iter().map(|listener| listener.timeouts.handshake).max().unwrap_or(Millis::NONE)
     }
 
+    /// Whether connections from there begin with a PROXY header; none if no connection does. It is the same for all of its
+    /// listeners.
+    pub(crate) fn sender(&self, address: IpAddr) -> Option<Sender> {
+        let owners = self.owners.borrow();
+        let accepted = owners.listeners[0].accept_proxy.as_ref()?;
+        Some(Sender { trusted: accepted.trust.contains(address), required: accepted.required })
+    }
+
+    /// True if clients begin with TLS. Either all of its listeners speak it, or there is only one.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        self.owners.borrow().listeners[0].speaks_tls()
+    }
+
     /// A limit that keeps every one of its listeners from taking another connection, if there is one.
     pub(crate) fn limit_reached(&self) -> Option<u32> {
         let owners = self.owners.borrow();
@@ -122,6 +136,15 @@ impl Group {
         self.shared.set(owners.listeners.len() > 1);
         self.opens.set(owners.listeners.iter().any(|listener| listener.opens()));
     }
+}
+
+/// What is asked of whoever connects, where connections begin with PROXY headers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sender {
+    /// Its header is believed.
+    pub(crate) trusted: bool,
+    /// It has to send one.
+    pub(crate) required: bool,
 }
 
 /// The limit that keeps a listener from taking another connection, if it does.

@@ -4,7 +4,7 @@
 //! kernel would do for a socket with TLS: RFC 8446 section 5.2 and, for TLS 1.2, RFC 5246 section 6.2.3.3 with the nonces of
 //! RFC 5288 (AES-GCM) and RFC 7905 (ChaCha20-Poly1305). Nothing is allocated, and every byte is touched once.
 
-use std::io::IoSlice;
+use std::{error::Error, fmt, io::IoSlice};
 
 use aws_lc_rs::aead::{
     AES_128_GCM, AES_256_GCM, Aad, Algorithm, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey,
@@ -33,6 +33,9 @@ const EXPLICIT: usize = 8;
 /// Records after which a key of AES-GCM is worn out (RFC 8446 section 5.5), with a margin.
 const MOST_RECORDS: u64 = (1 << 24) - (1 << 10);
 
+/// The other end has ended it.
+const GIVEN_UP: &str = "the other end gave up the TLS session";
+
 /// Why a session cannot go on, and what the other end is told about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Broken {
@@ -46,6 +49,16 @@ impl Broken {
         Self { alert, because }
     }
 
+    /// The other end has said this alert.
+    pub(super) const fn told(alert: AlertDescription) -> Self {
+        Self::new(alert, GIVEN_UP)
+    }
+
+    /// The alert that the other end has said, if that is why.
+    pub(super) fn said(self) -> Option<AlertDescription> {
+        (self.because == GIVEN_UP).then_some(self.alert)
+    }
+
     const UNREADABLE: Self =
         Self::new(AlertDescription::BadRecordMac, "a TLS record was not sealed with the keys of its session");
     const TOO_LARGE: Self = Self::new(AlertDescription::RecordOverflow, "a TLS record is too large");
@@ -55,6 +68,14 @@ impl Broken {
     pub(super) const INTERNAL: Self =
         Self::new(AlertDescription::InternalError, "a TLS record could not be sealed");
 }
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({:?})", self.because, self.alert)
+    }
+}
+
+impl Error for Broken {}
 
 /// How records are sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

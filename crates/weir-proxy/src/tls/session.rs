@@ -376,5 +376,10 @@ impl Inner {
 }
 
 fn as_io(broken: Broken) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("{} ({:?})", broken.because, broken.alert))
+    io::Error::new(io::ErrorKind::InvalidData, broken)
+}
+
+/// The alert by which the other end has ended a session, if that is what an error of reading or writing is about.
+pub(super) fn said(error: &io::Error) -> Option<AlertDescription> {
+    error.get_ref()?.downcast_ref::<Broken>().copied()?.said()
 }

@@ -1,37 +1,93 @@
 //! Connecting to a backend.
 
+use std::{cell::Cell, rc::Rc};
+
 use weir_model::{
     listener::Address,
-    pool::{Backend, Endpoint, Pool},
+    pool::{Backend, Endpoint, Pool, ProxyTlv, SendProxy},
     time::Moment,
 };
 
 use super::Upstream;
 use crate::{
     clock,
+    conn::Conn,
     error::{Cause, ProxyError},
     io::Stream,
-    timer::Timer,
+    proxy_header::{self, Told},
+    tls::{self, Carries},
     worker::Worker,
 };
 
+/// For whom a connection is made, and what for.
+pub(crate) struct Errand<'c> {
+    pub(crate) conn: &'c Conn,
+    pub(crate) carries: Carries,
+    /// What the request is called that it is made for; empty if it has no name.
+    pub(crate) unique_id: &'c [u8],
+}
+
 /// Connects to a backend of `pool` within its connect_timeout and not beyond `until`.
 pub(crate) async fn connect(
-    worker: &Worker,
-    timer: &Timer,
+    errand: &Errand<'_>,
     pool: &Pool,
     backend: &Backend,
     until: Moment,
 ) -> Result<Upstream, ProxyError> {
+    let conn = errand.conn;
+    let worker = &conn.worker;
     let address = address(worker, backend)?;
     backend.status.shards.of(worker.index).connects.add(1);
     let length = pool.connect_timeout.min(until.since(clock::now()));
-    let connected = timer.limit(length, Stream::connect(&address)).await;
-    let stream = connected
-        .map_err(|_| ProxyError::new(Cause::BackendConnectTimeout))?
-        .map_err(|error| ProxyError::from_connect(&error))?;
+    let connected = Cell::new(false);
+    let connecting = async {
+        let mut stream = Stream::connect(&address).await.map_err(|error| ProxyError::from_connect(&error))?;
+        connected.set(true);
+        if let Some(sent) = &pool.send_proxy {
+            Box::pin(introduce(errand, sent, &stream)).await?;
+        }
+        if let Some(origination) = &pool.tls {
+            // Nothing is published that was not prepared.
+            let unprepared = ProxyError::with(Cause::BackendTlsHandshake, "it was not prepared");
+            let client = tls::client(origination).ok_or(unprepared)?;
+            let to = (&backend.endpoint, &address);
+            Box::pin(client.secure(&mut stream, to, errand.carries)).await?;
+        }
+        Ok::<_, ProxyError>(stream)
+    };
+    let stream = conn.timer.limit(length, connecting).await.map_err(|_| {
+        let detail = if connected.get() && pool.tls.is_some() { "in the TLS handshake" } else { "" };
+        ProxyError::with(Cause::BackendConnectTimeout, detail)
+    })??;
     let now = clock::now();
-    Ok(Upstream { stream, opened: now, idle_since: Moment(0), requests: 0 })
+    let owner = pool.send_proxy.as_ref().map(|_| Rc::downgrade(conn.mark()));
+    Ok(Upstream { stream, opened: now, idle_since: Moment(0), requests: 0, owner })
+}
+
+/// Says who the connection is for.
+async fn introduce(errand: &Errand<'_>, sent: &SendProxy, stream: &Stream) -> Result<(), ProxyError> {
+    let conn = errand.conn;
+    let unique_id = sent.tells(ProxyTlv::UniqueId).then(|| match errand.unique_id {
+        b"" => conn.identity(),
+        request => conn.given_identity().unwrap_or(request),
+    });
+    // What we have seen ourselves counts before what we were told.
+    let passed = conn.proxied.as_ref().map(|proxied| &proxied.passed);
+    let facts = conn.stream.facts();
+    let hello = conn.hello.as_ref().and_then(|hello| hello.server_name.as_deref());
+    let authority = facts.and_then(|facts| facts.server_name.as_deref()).or(hello);
+    let flow = conn.flow();
+    let told = Told {
+        ends: flow.destination.map(|destination| (flow.source, destination)),
+        alpn: facts
+            .and_then(|facts| facts.alpn.as_deref())
+            .or(passed.and_then(|passed| passed.alpn.as_deref())),
+        authority: authority.map(str::as_bytes).or(passed.and_then(|passed| passed.authority.as_deref())),
+        unique_id,
+    };
+    let mut header = Vec::new();
+    proxy_header::write(sent, &told, &mut header);
+    stream.write_all(&header).await.map_err(|error| ProxyError::from_connect(&error))
 }
 
 /// Where to connect: one of the addresses that a host name stands for, drawn anew each time.

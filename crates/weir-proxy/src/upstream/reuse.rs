@@ -1,11 +1,14 @@
 //! Connections to backends that wait for their next request: a stack per backend and worker, the warmest on top.
 
-use std::cell::{Cell, RefCell};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+};
 
 use weir_model::pool::Pool;
 
 use super::Upstream;
-use crate::clock;
+use crate::{clock, conn::Mark};
 
 /// What one worker keeps for one pool.
 #[derive(Debug)]
@@ -57,6 +60,26 @@ impl Idle {
         None
     }
 
+    /// The same where backends were told whose connections are: only one of this client connection will do.
+    #[cold]
+    pub(crate) fn take_own(
+        &self,
+        pool: &Pool,
+        backend: usize,
+        certain: bool,
+        owner: &Rc<Mark>,
+    ) -> Option<Upstream> {
+        let mut by_backend = self.by_backend.borrow_mut();
+        let kept = &mut by_backend[backend];
+        while let Some(place) = kept.iter().rposition(|upstream| upstream.belongs_to(owner)) {
+            let upstream = kept.remove(place);
+            if is_usable(pool, &upstream) && upstream.stream.is_silent(certain) {
+                return Some(upstream);
+            }
+        }
+        None
+    }
+
     /// Keeps a connection for its next request.
     pub(crate) fn give(&self, pool: &Pool, backend: usize, mut upstream: Upstream) {
         upstream.idle_since = clock::now();
@@ -71,7 +94,12 @@ impl Idle {
     pub(crate) fn sweep(&self, pool: &Pool) {
         for (kept, backend) in self.by_backend.borrow_mut().iter_mut().zip(&pool.backends) {
             let stays = backend.is_eligible();
-            kept.retain(|upstream| stays && is_usable(pool, upstream) && upstream.stream.is_silent(false));
+            kept.retain(|upstream| {
+                stays
+                    && is_usable(pool, upstream)
+                    && !upstream.is_orphaned()
+                    && upstream.stream.is_silent(false)
+            });
         }
     }
 }

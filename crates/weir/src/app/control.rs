@@ -21,7 +21,11 @@ use weir_control::{
     reload::Reloader,
     upgrade::Upgrader,
 };
-use weir_model::{health::HealthCheck, listener::Address, snapshot::SnapshotCell};
+use weir_model::{
+    health::{HealthCheck, Way},
+    listener::Address,
+    snapshot::SnapshotCell,
+};
 use weir_proxy::{
     clock,
     error::Cause,
@@ -40,9 +44,9 @@ impl Prober for Probes {
         &self,
         check: &HealthCheck,
         address: &Address,
-        host: &str,
+        way: &Way,
     ) -> impl Future<Output = Result<String, String>> + Send {
-        weir_proxy::health::probe(check, address, host)
+        weir_proxy::health::probe(check, address, way)
     }
 }
 

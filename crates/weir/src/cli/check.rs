@@ -12,6 +12,7 @@ use weir_control::{
     reload::plan,
 };
 use weir_model::{snapshot::diff::Diff, status::Registry};
+use weir_proxy::tls;
 
 use super::ConfigArgs;
 use crate::terminal;
@@ -34,6 +35,10 @@ pub(super) fn check(args: &CheckArgs) -> ExitCode {
     let path = args.config.path();
     match (compile(path), args.diff.as_deref().map(compile).transpose()) {
         (Ok(new), Ok(None)) => {
+            if let Err(why) = tls::prepare(&new.snapshot, &tls::Common::default()) {
+                eprintln!("error: {why}");
+                return ExitCode::FAILURE;
+            }
             eprint!("{}", new.report.render(terminal::style()));
             report(path, &new);
             ExitCode::SUCCESS

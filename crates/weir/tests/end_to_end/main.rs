@@ -6,6 +6,7 @@
 mod support;
 
 mod abort;
+mod accept_proxy;
 mod balance;
 mod certificates;
 mod crowd;
@@ -28,6 +29,7 @@ mod reload;
 mod retry;
 mod reuse;
 mod routes;
+mod send_proxy;
 mod sharing;
 mod shutdown;
 mod start;
@@ -36,5 +38,6 @@ mod tcp;
 mod termination;
 mod tiers;
 mod timeouts;
+mod tls_backend;
 mod unix;
 mod upgrade;

@@ -1,5 +1,7 @@
 //! Listeners that share an address: the name in the ClientHello says whose a connection is.
 
+mod mixed;
+
 use std::net::SocketAddr;
 
 use weir_testkit::{ClientHello, End, FakeBackend, RawClient, fatal_alert, wait_until};

@@ -4,7 +4,9 @@ use std::{collections::BTreeSet, io::Write as _, net::SocketAddr, sync::atomic::
 
 use serde_json::Value;
 use weir_proxy::error::Cause;
-use weir_testkit::{Answer, BlackHole, ClientHello, FakeBackend, RawClient, Refusing};
+use weir_testkit::{
+    Answer, Authority, BlackHole, ClientHello, FakeBackend, Folder, RawClient, Refusing, TlsServer,
+};
 
 use crate::support::Logged;
 
@@ -215,6 +217,31 @@ fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
     told(&weir.objects(), all);
 }
 
+/// Backends that no TLS can be agreed on with.
+fn encrypted_backends(all: &mut BTreeSet<&'static str>) {
+    let stranger = TlsServer::new(&Authority::new("Nobody").server(&["127.0.0.1"]));
+    let (folder, root) = (Folder::new("logging-tls"), Authority::new("Backends"));
+    let ca = root.write(&folder, "ca.pem");
+    let plain = FakeBackend::custom(|mut connection| {
+        connection.read_exact(1);
+        connection.send("HTTP/1.1 400 Bad Request\r\n\r\n");
+        connection.read_to_end();
+    });
+    for backend in [FakeBackend::tls(&stranger, Answer::ok("never")), plain] {
+        let text = format!(
+            "workers: 1\nlisteners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }} }}\n\
+             pools: {{ app: {{ backends: ['{}'], connect_timeout: 10s, tls: {{ ca: {} }} }} }}\n",
+            backend.address(),
+            ca.display()
+        );
+        let weir = Logged::from_text(&text, "format: json");
+        let mut client = RawClient::connect(weir.address());
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        assert_eq!(client.final_response("GET").status(), 502);
+        told(&weir.objects(), all);
+    }
+}
+
 /// Connections that do not come to their protocol.
 fn openings(all: &mut BTreeSet<&'static str>) {
     let backend = FakeBackend::echo();
@@ -225,6 +252,22 @@ fn openings(all: &mut BTreeSet<&'static str>) {
     }
     let objects = weir.objects();
     assert_eq!(objects.len(), 3, "{objects:#?}");
+    told(&objects, all);
+
+    let weir = Logged::start(
+        "tcp",
+        &[backend.address()],
+        "json",
+        "",
+        "    accept_proxy_protocol: { trust: 127.0.0.1 }\n",
+    );
+    RawClient::connect(weir.address()).send("hello, world").read_to_end();
+    RawClient::connect(weir.address())
+        .send("PROXY TCP4 192.0.2.7 192.0.2.1 5 6\r\nhello")
+        .finish()
+        .read_to_end();
+    let objects = weir.objects();
+    assert_eq!(objects[1]["client_address"], "192.0.2.7");
     told(&objects, all);
 
     // An address that is shared needs a port of its own.
@@ -258,6 +301,7 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     let mut all = BTreeSet::new();
     refused_requests(&mut all);
     failing_backends(&mut all);
+    encrypted_backends(&mut all);
     full_pools(&mut all);
     rules_of_the_file(&mut all);
     routes_and_clients(&mut all);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 use crate::{
     peers::folder,
@@ -28,7 +28,10 @@ impl Papers {
         let mut ca = CertificateParams::new(Vec::new())?;
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let (ca_key, key) = (KeyPair::generate()?, KeyPair::generate()?);
-        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+        // Two of the same name would be taken for each other.
+        ca.distinguished_name.push(DnType::CommonName, format!("weir {name}"));
+        let mut own = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+        own.distinguished_name.push(DnType::CommonName, "weir authority");
         let papers = Self {
             ca: folder.join("ca.pem"),
             certificate: folder.join("own.pem"),

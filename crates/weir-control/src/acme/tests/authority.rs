@@ -10,7 +10,9 @@ use std::{
 };
 
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine as _};
-use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair,
+};
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -55,7 +57,8 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let key = KeyPair::generate().unwrap();
-        let own = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        let own =
+            CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
         let config = ServerConfig::builder_with_provider(aws_lc_rs::default_provider().into())
             .with_safe_default_protocol_versions()
             .unwrap()
@@ -168,7 +171,8 @@ async fn request(stream: &mut TlsStream<TcpStream>) -> Option<(String, Vec<u8>)>
     loop {
         if let Some(end) = read.windows(4).position(|part| part == b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&read[..end]).to_ascii_lowercase();
-            let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+            let length =
+                head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
             if read.len() >= end + 4 + length.unwrap_or(0) {
                 let line = String::from_utf8_lossy(&read[..end]).lines().next()?.to_owned();
                 return Some((line, read.split_off(end + 4)));
@@ -218,7 +222,9 @@ async fn it_is_renewed_when_the_authority_wants_it() {
         let orders = authority.orders.lock().unwrap();
         assert!(orders[0]["replaces"].is_null(), "{orders:?}");
         let replaced = orders[1]["replaces"].as_str().expect("it says what it replaces");
-        assert!(replaced.split_once('.').is_some_and(|(issuer, serial)| !issuer.is_empty() && !serial.is_empty()));
+        assert!(
+            replaced.split_once('.').is_some_and(|(issuer, serial)| !issuer.is_empty() && !serial.is_empty())
+        );
     }
     // What it wants by then is after the year 2080: the next one is due when the certificate ends, or nearly so.
     until("patience", || acme.status.next_attempt.load(Ordering::Relaxed) > 3_786_912_000).await;

@@ -15,14 +15,15 @@ pub(super) const LARGEST: u64 = 4 << 20;
 
 const PART: Part = Part::Authorities;
 
-/// Reads certificates of authorities, each as DER. `now` is the time in seconds since 1970.
-pub(crate) fn authorities(path: &Path, now: u64) -> Read<Vec<Arc<[u8]>>> {
+/// Reads certificates of authorities, each as DER; or, with `or_itself`, those that are trusted as they are. `now` is the time
+/// in seconds since 1970.
+pub(crate) fn authorities(path: &Path, or_itself: bool, now: u64) -> Read<Vec<Arc<[u8]>>> {
     let mut faults = Vec::new();
-    let value = read(path, now, &mut faults);
+    let value = read(path, or_itself, now, &mut faults);
     Read::of(value, faults)
 }
 
-fn read(path: &Path, now: u64, faults: &mut Vec<Fault>) -> Option<Vec<Arc<[u8]>>> {
+fn read(path: &Path, or_itself: bool, now: u64, faults: &mut Vec<Fault>) -> Option<Vec<Arc<[u8]>>> {
     let name = path.display().to_string();
     let sections = sections(path, PART, faults)?;
     let mut seen = BTreeSet::new();
@@ -41,7 +42,7 @@ fn read(path: &Path, now: u64, faults: &mut Vec<Fault>) -> Option<Vec<Arc<[u8]>>
                 cause,
                 "it has to be X.509 version 3, without extensions nobody knows",
             ));
-        } else if !certificate.is_ca() {
+        } else if !certificate.is_ca() && !or_itself {
             let cause =
                 format!("the certificate `{}` in `{name}` is not that of an authority", called(&certificate));
             faults.push(Fault::warning(PART, cause, "name the certificate of whoever signed it"));

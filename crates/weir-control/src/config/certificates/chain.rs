@@ -14,7 +14,7 @@ pub(super) struct File<'f> {
 
 /// A chain that was read.
 pub(super) struct Chain {
-    /// The file that it came from.
+    /// The file that it is in.
     pub(super) file: String,
     /// Each as DER, its own certificate first.
     pub(super) ders: Vec<Vec<u8>>,

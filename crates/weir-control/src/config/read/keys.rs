@@ -12,11 +12,11 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{
-    ACME, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+    ACCEPT_PROXY, ACME, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
 };
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, STICKY,
-    TCP_PROBE, UDP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, POOL_TLS,
+    SEND_PROXY, STICKY, TCP_PROBE, TLS_PROBE, UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -111,9 +111,10 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 42] = [
+static ALL: [&Keys; 46] = [
     &TOP,
     &LISTENER,
+    &ACCEPT_PROXY,
     &TLS,
     &ACME,
     &CERTIFICATE,
@@ -135,12 +136,15 @@ static ALL: [&Keys; 42] = [
     &EDITS,
     &POOL,
     &STICKY,
+    &SEND_PROXY,
+    &POOL_TLS,
     &BACKEND,
     &DISCOVER,
     &DOCKER,
     &HEALTH,
     &HTTP_PROBE,
     &TCP_PROBE,
+    &TLS_PROBE,
     &UDP_PROBE,
     &OUTLIER,
     &KEEPALIVE,

@@ -2,8 +2,8 @@
 
 use weir_model::{
     draft::{
-        Draft, ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft, TcpDraft, Text,
-        TimeoutsDraft,
+        AcceptProxyDraft, Draft, ErrorPageDraft, ListenerDraft, ListenerLimitsDraft, NormalizeDraft,
+        TcpDraft, Text, TimeoutsDraft,
     },
     listener::{DotSegments, DoubleSlash, EncodedSlash, ErrorPage, Protocol},
 };
@@ -31,6 +31,7 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
     let binds = fields.texts(reader, "bind");
     draft.binds = binds.into_iter().map(|bind| reader.address(bind)).collect();
     draft.sni = fields.texts(reader, "sni");
+    draft.accept_proxy = fields.setting(reader, "accept_proxy_protocol", accept_proxy);
     settings(reader, &fields, &mut draft);
     draft.pool = fields.text(reader, "pool");
     if let Some(routes) = fields.node("routes") {
@@ -61,6 +62,16 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Lis
     draft.errors = fields.setting(reader, "errors", errors);
     draft.timeouts = timeouts(reader, fields);
     draft.limits = limits(reader, fields);
+}
+
+fn accept_proxy(reader: &mut Reader, node: &Node) -> Option<AcceptProxyDraft> {
+    let fields = reader.fields(node, &keys::ACCEPT_PROXY)?;
+    Some(AcceptProxyDraft {
+        trust: fields.setting(reader, "trust", networks),
+        required: fields.setting(reader, "mode", |reader, node| {
+            reader.word(node, &[("required", true), ("optional", false)], &[])
+        }),
+    })
 }
 
 /// One network or several; an empty list is for compile to judge.

@@ -4,13 +4,14 @@ use weir_model::{
     balance::Policy,
     draft::{
         BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft,
-        PoolDraft, PoolLimitsDraft, ProbeDraft, SameSite, StickyDraft, Text, UdpProbeDraft,
+        PoolDraft, PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, Text, UdpProbeDraft,
     },
+    pool::{ProxyTlv, ProxyVersion},
     problem::Located,
     status::State,
 };
 
-use super::{Reader, discover, fields::Fields, keys, route};
+use super::{Reader, discover, fields::Fields, keys, route, tls};
 use crate::config::yaml::{Node, Value};
 
 const POLICIES: [(&str, Policy); 9] = [
@@ -78,7 +79,35 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
     draft.stream_idle = fields.setting(reader, "stream_idle", Reader::timeout);
     draft.drain = fields.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
     draft.keepalive = fields.setting(reader, "keepalive", keepalive);
+    draft.tls = fields.setting(reader, "tls", tls::origination);
+    draft.send_proxy = fields.setting(reader, "send_proxy_protocol", send_proxy);
     draft.limits = limits(reader, fields);
+}
+
+fn send_proxy(reader: &mut Reader, node: &Node) -> Option<Option<SendProxyDraft>> {
+    let versions = [ProxyVersion::V1, ProxyVersion::V2].map(|version| (version.word(), version));
+    let Value::Map(_) = node.value else {
+        let words = versions.map(|(word, version)| (word, Some(version)));
+        let version = reader.word(node, &[words[0], words[1], ("none", None)], &[])?;
+        return Some(version.map(|version| SendProxyDraft { version, tlvs: Vec::new() }));
+    };
+    let fields = reader.fields(node, &keys::SEND_PROXY)?;
+    let Some(version) = fields.node("version") else {
+        if !fields.strange {
+            let cause = "the long form of `send_proxy_protocol` names no version";
+            reader.error(node.span, cause, "add `version: v2`");
+        }
+        return None;
+    };
+    let version = reader.word(version, &versions, &[])?;
+    let tlvs = match fields.node("tlvs") {
+        None => &[][..],
+        Some(Node { value: Value::List(items), .. }) => items,
+        Some(node) => std::slice::from_ref(node),
+    };
+    let words = ProxyTlv::ALL.map(|tlv| (tlv.word(), tlv));
+    let tlvs = tlvs.iter().filter_map(|node| Some(Located::new(reader.word(node, &words, &[])?, node.span)));
+    Some(Some(SendProxyDraft { version, tlvs: tlvs.collect() }))
 }
 
 fn balance(reader: &mut Reader, node: &Node) -> Option<BalanceDraft> {
@@ -157,6 +186,12 @@ fn health(reader: &mut Reader, fields: &Fields<'_>) -> HealthDraft {
         }
         probes.push(Located::new(ProbeDraft::Tcp, entry.key.span));
     }
+    if let Some(entry) = fields.entry("tls") {
+        if !matches!(entry.value.value, Value::Empty) {
+            reader.fields(&entry.value, &keys::TLS_PROBE);
+        }
+        probes.push(Located::new(ProbeDraft::Tls, entry.key.span));
+    }
     if let Some(entry) = fields.entry("udp") {
         let span = entry.key.span;
         let mut probe = UdpProbeDraft { span, ..UdpProbeDraft::default() };
@@ -177,6 +212,7 @@ fn health(reader: &mut Reader, fields: &Fields<'_>) -> HealthDraft {
         initially_up: fields.setting(reader, "initial", |reader, node| {
             reader.word(node, &[("unknown", false), ("up", true)], &[])
         }),
+        plain: fields.setting(reader, "plain", Reader::flag),
         ..HealthDraft::default()
     }
 }

@@ -5,8 +5,8 @@ use std::{path::PathBuf, sync::Arc};
 use weir_model::{
     acme::{Challenge, label},
     draft::{
-        AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft,
-        Text,
+        AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, OriginationDraft,
+        TerminationDraft, Text,
     },
     problem::{Located, Problem, Severity, Span},
     tls::Version,
@@ -74,7 +74,7 @@ fn acme(reader: &mut Reader, node: &Node) -> Option<AcmeDraft> {
                 [Challenge::Http01, Challenge::TlsAlpn01].map(|challenge| (challenge.word(), challenge));
             reader.word(node, &words, &[])
         }),
-        ca: authorities(reader, &fields, "ca"),
+        ca: authorities(reader, &fields, true),
         broken: false,
     };
     Some(AcmeDraft { broken: reader.problems.len() > before || fields.strange, ..draft })
@@ -104,7 +104,6 @@ fn issued(reader: &mut Reader, draft: &mut TerminationDraft) {
         }
         read = found.value.map(Arc::new);
     }
-    reader.paths.push(path);
     let others = draft.certificates.as_ref().is_some_and(|others| !others.value.is_empty());
     let read = read.or_else(|| placeholder(&label, &names, !others));
     let own = read.map(|read| CertificateDraft { span: *span, files, read });
@@ -115,10 +114,34 @@ fn issued(reader: &mut Reader, draft: &mut TerminationDraft) {
 fn client_auth(reader: &mut Reader, node: &Node) -> Option<ClientAuthDraft> {
     let fields = reader.fields(node, &keys::CLIENT_AUTH)?;
     Some(ClientAuthDraft {
-        ca: authorities(reader, &fields, "ca"),
+        ca: authorities(reader, &fields, false),
         required: fields.setting(reader, "mode", |reader, node| {
             reader.word(node, &[("require", true), ("optional", false)], &[])
         }),
+    })
+}
+
+/// The TLS of a pool.
+pub(super) fn origination(reader: &mut Reader, node: &Node) -> Option<OriginationDraft> {
+    if let Value::Scalar { text, .. } = &node.value
+        && text == "none"
+    {
+        return Some(OriginationDraft { off: true, ..OriginationDraft::default() });
+    }
+    let fields = reader.fields(node, &keys::POOL_TLS)?;
+    if let (Some(key), None, false) = (fields.entry("key"), fields.node("cert"), fields.strange) {
+        let cause = "there is a `key` and no `cert` that it belongs to";
+        reader.error(key.key.span, cause, "add `cert`, the file of the certificate that backends are shown");
+    }
+    let place = |key: &str| fields.entry(key).map_or(node.span, |entry| entry.key.span);
+    let authorities = authorities(reader, &fields, true);
+    let identity = certificate(reader, &fields, Purpose::Client);
+    Some(OriginationDraft {
+        off: false,
+        verify: fields.setting(reader, "verify", Reader::flag),
+        authorities: authorities.map(|read| Located::new(read, place("ca"))),
+        server_name: fields.text(reader, "sni"),
+        identity: identity.map(|read| Located::new(read, place("cert"))),
     })
 }
 
@@ -141,7 +164,7 @@ pub(super) fn certificate(
         ocsp: ocsp.as_ref().and_then(|ocsp| reader.file(ocsp)),
     };
     let read = certificates::certificate(&files, purpose, reader.place.surroundings.now);
-    if read.value.is_none() {
+    if read.value.is_none() || purpose == Purpose::Client {
         reader.paths.extend(files.paths().cloned());
     }
     let place = |part: Part| match part {
@@ -153,12 +176,17 @@ pub(super) fn certificate(
     Some(CertificateDraft { span: cert.span, files, read: Arc::new(read.value?) })
 }
 
-/// The authorities that a key of a map names; none if it is absent, or if they cannot be used.
-pub(super) fn authorities(reader: &mut Reader, fields: &Fields<'_>, key: &str) -> Option<AuthoritiesDraft> {
-    let name = fields.text(reader, key)?;
+/// The authorities that `ca` of a map names, or certificates that count by themselves if they may; none if it is absent, or if
+/// they cannot be used.
+pub(super) fn authorities(
+    reader: &mut Reader,
+    fields: &Fields<'_>,
+    or_itself: bool,
+) -> Option<AuthoritiesDraft> {
+    let name = fields.text(reader, "ca")?;
     let file = reader.file(&name)?;
-    let read = certificates::authorities(&file, reader.place.surroundings.now);
-    if read.value.is_none() {
+    let read = certificates::authorities(&file, or_itself, reader.place.surroundings.now);
+    if read.value.is_none() || or_itself {
         reader.paths.push(file.clone());
     }
     reader.faults(&read.faults, |_| name.span);

@@ -123,6 +123,7 @@ fn it_refuses_every_file_whose_form_is_wrong() {
 /// The least that a map has to say.
 fn sample(keys: &Keys) -> Value {
     match keys.id {
+        "ACCEPT_PROXY" => json!({ "trust": "10.0.0.0/8" }),
         "LISTENER" => json!({ "bind": "127.0.0.1:80", "protocol": "http", "pool": "app" }),
         "POOL" => json!({ "backends": ["10.0.0.1:80", "10.0.0.2:80"] }),
         "ROUTE" => json!({ "match": { "path": "/x/*" }, "pool": "app" }),
@@ -137,6 +138,7 @@ fn sample(keys: &Keys) -> Value {
         "HTTP_PROBE" => json!({ "path": "/" }),
         "STICKY" => json!({ "cookie": "WEIR" }),
         "BALANCE" => json!({ "policy": "random" }),
+        "SEND_PROXY" => json!({ "version": "v2" }),
         "TLS" => json!({ "certificates": [sample_of("CERTIFICATE")] }),
         "ACME" => {
             json!({ "directory": "https://acme.example/dir", "domains": "a.example", "storage": "storage" })
@@ -185,7 +187,7 @@ fn documents(keys: &Keys, inner: &Value) -> Vec<Value> {
             if outer.one_of.contains(&key.name) {
                 outer.one_of.iter().for_each(|other| drop(around.as_object_mut().unwrap().remove(*other)));
             }
-            if outer.id == "HEALTH" && key.name == "http" {
+            if outer.id == "HEALTH" && ["http", "tls", "udp"].contains(&key.name) {
                 around.as_object_mut().unwrap().remove("tcp");
             }
             merge(&mut around, &json!({ key.name: value }));

@@ -43,15 +43,16 @@ pub fn anew<'d>(
     let loops = overlap::Loops::of(&running.listeners);
     let zone = running.process.zone.as_ref();
     for draft in drafts {
-        let Some((index, _)) = running.pool(&draft.name.value) else { continue };
+        let Some((index, before)) = running.pool(&draft.name.value) else { continue };
         let mut problems = Vec::new();
-        let pool = pool::pool(draft, (zone, &loops, index), registry, &mut problems);
+        let mut pool = pool::pool(draft, (zone, &loops, index), registry, &mut problems);
         if problems.iter().any(|problem| problem.severity == Severity::Error) {
             return Err(problems);
         }
         let discover = draft.discover.as_ref().map(|discover| discover.span);
         problems.retain(|problem| Some(problem.span) == discover);
         registry.keep_only_of(&pool);
+        pool.keep_prepared(before);
         pools[index] = Arc::new(pool);
         changed.push(Anew { index, left_out: problems });
     }

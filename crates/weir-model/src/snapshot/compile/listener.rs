@@ -14,7 +14,8 @@ use super::{
 use crate::{
     draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
-        Access, ErrorPage, Listener, ListenerLimits, Networks, Normalize, Protocol, TcpOptions, Timeouts,
+        AcceptProxy, Access, ErrorPage, Listener, ListenerLimits, Networks, Normalize, Protocol, TcpOptions,
+        Timeouts,
     },
     problem::{Located, Problem, Span},
     route::RouteTable,
@@ -57,9 +58,12 @@ pub(super) fn listener(
     }
     let tls = tls::termination(draft, written, problems).map(Arc::new);
     let has_tls = tls.is_some() || matches!(protocol, Protocol::Https | Protocol::Tls);
-    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| !has_tls) {
-        let cause =
-            format!("`timeouts.handshake` has no meaning for `protocol: {}` without TLS", protocol.word());
+    let opens = has_tls || draft.accept_proxy.is_some();
+    if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| !opens) {
+        let cause = format!(
+            "`timeouts.handshake` has no meaning for `protocol: {}` without TLS and PROXY headers",
+            protocol.word()
+        );
         problems.push(Problem::error(given.span, cause, "remove it: nothing comes before the protocol here"));
     }
     if let Some(first) = draft.sni.first().filter(|_| !has_tls) {
@@ -79,6 +83,7 @@ pub(super) fn listener(
         acme: acme.map(Arc::new),
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
+        accept_proxy: accept_proxy(draft, problems),
         trusted_proxies: address::networks(trusted, problems),
         access: access(draft, problems),
         max_connections: context.room.of_listener(&draft.max_connections, problems),
@@ -90,6 +95,25 @@ pub(super) fn listener(
         ),
         status: registry.listener(&draft.name.value),
     }
+}
+
+fn accept_proxy(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> Option<AcceptProxy> {
+    let given = draft.accept_proxy.as_ref()?;
+    let trust = given.value.trust.as_ref();
+    if trust.is_none_or(|trust| trust.value.is_empty()) && !draft.broken {
+        let span = trust.map_or(given.span, |trust| trust.span);
+        let cause = "`accept_proxy_protocol` trusts nobody";
+        let remedy = "name those whose headers are believed: `trust: [10.0.0.0/8]`";
+        problems.push(Problem::error(span, cause, remedy));
+    }
+    let texts = || trust.iter().flat_map(|trust| &trust.value);
+    if let Some(all) = texts().find(|text| text.value.ends_with("/0")) {
+        let cause = format!("`{}` is everybody: any client can say that it is any other", all.value);
+        let remedy = "name the networks of the load balancers in front of this one";
+        problems.push(Problem::warning(all.span, cause, remedy));
+    }
+    let trust = address::networks(texts(), problems);
+    Some(AcceptProxy { trust, required: value(&given.value.required, true) })
 }
 
 fn timeouts(draft: &ListenerDraft, protocol: Protocol) -> Timeouts {

@@ -2,6 +2,7 @@
 
 mod backends;
 mod members;
+mod send_proxy;
 mod servers;
 mod sticky;
 
@@ -10,7 +11,9 @@ use std::{ops::RangeInclusive, sync::Arc};
 pub use backends::judge;
 pub(super) use backends::zone;
 
-use super::{balance, condition, discover, header, kept, outlier, overlap::Loops, udp, value, within};
+use super::{
+    balance, condition, discover, header, kept, origination, outlier, overlap::Loops, udp, value, within,
+};
 use crate::{
     balance::Policy,
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
@@ -48,6 +51,8 @@ pub(super) fn pool(
         balance,
         servers,
         zones: members::zones(draft, own_zone, &backends, problems),
+        tls: origination::origination(draft, problems),
+        send_proxy: send_proxy::send_proxy(draft, problems),
         sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
         discover: draft.discover.as_ref().and_then(|discover| {
@@ -65,7 +70,6 @@ pub(super) fn pool(
             .keepalive
             .as_ref()
             .map_or_else(Keepalive::default, |keepalive| reuse(&keepalive.value)),
-        tls: None,
         limits: limits(&draft.limits),
         status: registry.pool(&draft.name.value),
     }
@@ -94,6 +98,7 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
     }
     let probe = match draft.probes.first().map(|probe| &probe.value) {
         Some(ProbeDraft::Tcp) => Probe::Tcp,
+        Some(ProbeDraft::Tls) => Probe::Tls,
         Some(ProbeDraft::Udp(udp)) => Probe::Udp(udp::probe(udp, broken, problems)),
         Some(ProbeDraft::Http(http)) => Probe::Http(http_probe(http, broken, problems)),
         None => {
@@ -108,6 +113,7 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
             return None;
         }
     };
+    problems.extend(plain(draft, &probe));
     let times = 1..=1000;
     let interval = value(&draft.interval, Millis::secs(5));
     Some(HealthCheck {
@@ -119,7 +125,19 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
         rise: within(&draft.rise, times, "`rise`", problems).unwrap_or(2),
         port: within(&draft.port, PORTS, "the port", problems).and_then(|port| u16::try_from(port).ok()),
         initially_up: value(&draft.initially_up, false),
+        plain: value(&draft.plain, false),
     })
+}
+
+/// A check that has nothing to be without.
+fn plain(draft: &HealthDraft, probe: &Probe) -> Option<Problem> {
+    let plain = draft.plain.as_ref().filter(|plain| plain.value)?;
+    let what = match probe {
+        Probe::Tls => "a check that asks for TLS cannot go without it",
+        Probe::Udp(_) => "`plain` has no meaning for a UDP check, which knows neither TLS nor PROXY headers",
+        Probe::Tcp | Probe::Http(_) => return None,
+    };
+    Some(Problem::error(plain.span, what, "remove `plain`"))
 }
 
 fn http_probe(draft: &HttpProbeDraft, broken: bool, problems: &mut Vec<Problem>) -> HttpProbe {

@@ -82,7 +82,7 @@ fn conflict(claim: &Claim<'_>, other: &Claim<'_>) -> Vec<Problem> {
     if draft.broken || other_draft.broken {
         return Vec::new();
     }
-    if !own.opens() || !first.opens() {
+    if !own.speaks_tls() || !first.speaks_tls() {
         return refuse(
             "",
             "give each its own address or port; only listeners with TLS can share one, by `sni`",
@@ -90,6 +90,10 @@ fn conflict(claim: &Claim<'_>, other: &Claim<'_>) -> Vec<Problem> {
     }
     if own.tcp != first.tcp {
         return refuse(", whose `tcp` is another", "give both the same options: they have the same sockets");
+    }
+    if own.accept_proxy != first.accept_proxy {
+        let why = ", whose `accept_proxy_protocol` is another";
+        return refuse(why, "give both the same: the header comes before the name that tells them apart");
     }
     if draft.sni.is_empty() && other_draft.sni.is_empty() {
         let why = ", and neither says whose connections it takes";

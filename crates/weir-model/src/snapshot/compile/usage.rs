@@ -8,7 +8,7 @@ use std::{
 use super::{balance, overlap::pools_of};
 use crate::{
     draft::{Draft, PoolDraft, Text},
-    listener::Listener,
+    listener::{Listener, Protocol},
     pool::{Backend, Endpoint, Pool, PoolIndex},
     problem::{Problem, Severity, Span},
 };
@@ -26,6 +26,8 @@ pub(super) fn pools(
         listeners.flat_map(|listener| pools_of(listener)).collect()
     };
     let (http, tcp) = (used_by(true), used_by(false));
+    let of_tls = listeners.iter().filter(|listener| listener.protocol == Protocol::Tls);
+    let passed_through: BTreeSet<PoolIndex> = of_tls.flat_map(|listener| pools_of(listener)).collect();
     // A listener that could not be read may use any pool, and one with a misspelt name meant one of them.
     let certain = !draft.listeners_incomplete
         && draft.listeners.iter().all(|listener| !listener.broken)
@@ -43,8 +45,21 @@ pub(super) fn pools(
             _ => {}
         }
         refuse_datagram_keys(name, pool, (index, listeners), problems);
+        if passed_through.contains(&index) {
+            problems.extend(encrypted_twice(name, pool));
+        }
         refuse_port_of_sockets(pool, &pools[index], problems);
     }
+}
+
+/// TLS around what is TLS already. Somebody may want just that.
+fn encrypted_twice(name: &str, pool: &PoolDraft) -> Option<Problem> {
+    let tls = pool.tls.as_ref().filter(|tls| !tls.value.off)?;
+    let cause = format!(
+        "a listener with `protocol: tls` passes encrypted connections to the pool `{name}`, whose `tls` encrypts them once more"
+    );
+    let remedy = "remove `tls` here, or end the TLS of clients with `protocol: tcp` or `https`";
+    Some(Problem::warning(tls.span, cause, remedy))
 }
 
 /// A port to check, where no backend has ports.

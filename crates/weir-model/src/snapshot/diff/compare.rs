@@ -33,6 +33,7 @@ pub(super) fn listener(
         acme => "tls.acme",
         timeouts => "timeouts",
         limits => "limits",
+        accept_proxy => "accept_proxy_protocol",
         trusted_proxies => "trusted_proxies",
         access => "allow or deny",
         normalize => "normalize",
@@ -105,6 +106,7 @@ pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
         drain => "drain",
         keepalive => "keepalive",
         tls => "tls",
+        send_proxy => "send_proxy_protocol",
         limits => "limits",
     } besides { name, backends, servers, occupancy, hash_table, status });
     let same = old.backends.len() == new.backends.len()

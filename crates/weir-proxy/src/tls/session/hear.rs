@@ -83,8 +83,7 @@ impl Inner {
             // Warnings are no longer known to TLS 1.3.
             (_, 1) if self.version == Version::Tls12 => {}
             (alert, _) => {
-                let broken = Broken::new(alert, "the other end gave up the TLS session");
-                self.end = Some(End::Broken(broken));
+                self.end = Some(End::Broken(Broken::told(alert)));
                 // It is not told what it has said itself.
                 self.said_end = true;
             }

@@ -18,6 +18,8 @@ keys! {
             "Names that clients ask for when they begin TLS: `a.example`, or `*.a.example` for one or more labels in front. Listeners \
              can share an address if their names differ; the most specific one wins, and one without `sni` takes the rest. https, tcp with `tls`, and tls only.";
         "tls" = Map(&TLS), Nothing, "The TLS that ends here. https and tcp only.";
+        "accept_proxy_protocol" = Map(&ACCEPT_PROXY), Nothing,
+            "Connections begin with a PROXY header, of version 1 or 2, which says who the client is.";
         "trusted_proxies" = Some(&Text), Is("[]"),
             "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
         "allow" = Some(&Text), Nothing,
@@ -37,7 +39,7 @@ keys! {
         "routes" = List(&Map(&ROUTE)), Is("[]"), "What becomes of requests and connections; the first match wins.";
         "pool" = Text, Nothing, "The pool that takes what no route has taken.";
     } later [
-        "http3", "accept_proxy_protocol", "kernel", "rate_limit", "forwarding", "interface", "xdp",
+        "http3", "kernel", "rate_limit", "forwarding", "interface", "xdp",
         "tracking", "fragments", "clamp_mss", "manage_address", "protect", "nat_source",
     ];
     TLS = "the `tls` of a listener" {
@@ -74,9 +76,14 @@ keys! {
         "mode" = Words(&["require", "optional"]), Is("require"),
             "`require` refuses clients without a certificate, `optional` serves them too. One that is not valid is refused by both.";
     };
+    ACCEPT_PROXY = "the `accept_proxy_protocol` of a listener" {
+        "trust" = Some(&Text), Required, "Networks whose headers are believed. Others cannot send one.";
+        "mode" = Words(&["required", "optional"]), Is("required"),
+            "`required` refuses connections without a header and those of others, `optional` serves them as they come.";
+    };
     TIMEOUTS = "the `timeouts` of a listener" {
         "header" = Timeout, Is("10s"), "For a whole request head. http only.";
-        "handshake" = Timeout, Nothing, "For what comes before the protocol, which is TLS; `10s` unless given. https, tcp with `tls`, and tls only.";
+        "handshake" = Timeout, Nothing, "For what comes before the protocol: a PROXY header, TLS; `10s` unless given. Only with one of them.";
         "idle" = Timeout, Is("60s"),
             "http: between two requests of a connection. tcp, tls: without a byte either way, and the default is `10m`.";
         "body_idle" = Timeout, Is("30s"),

@@ -4,7 +4,7 @@ use super::{
     Default::{Is, Nothing, Required},
     Form::{
         AnyOf, Delay, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Percent,
-        Period, Share, ShareOrNone, Text, Timeout, Words,
+        Period, Share, ShareOrNone, Some, Text, Timeout, Words,
     },
     Keys, keys,
 };
@@ -55,10 +55,32 @@ keys! {
              file; what is left is closed then.";
         "keepalive" = Map(&KEEPALIVE), Nothing, "How connections to backends are used again. http only.";
         "limits" = Map(&POOL_LIMITS), Nothing, "What the pool as a whole may carry at once.";
-    } later [
-        "protocol", "tls",
-        "send_proxy_protocol",
-    ];
+        "send_proxy_protocol" = AnyOf(&[Words(&["v1", "v2", "none"]), Map(&SEND_PROXY)]), Nothing,
+            "Connections to backends begin with a PROXY header that says who the client is; nothing is sent unless given. For http, \
+             a connection then carries requests of one client only. `none` keeps a default away.";
+        "tls" = AnyOf(&[Map(&POOL_TLS), Words(&["none"])]), Nothing,
+            "TLS is spoken to the backends, and to checks of them; not unless given. `{}` takes all defaults, `none` keeps a default \
+             away.";
+    } later ["protocol"];
+    POOL_TLS = "the `tls` of a pool" {
+        "verify" = Flag, Is("true"),
+            "Whether certificates of backends have to be valid: in time, for the name of `sni`, and signed by somebody of `ca`.";
+        "ca" = Text, Nothing,
+            "A file with the certificates of those who may have signed them, or with the certificates themselves, as PEM; those \
+             that the system trusts unless given.";
+        "sni" = Text, Nothing,
+            "The host name that is asked for and that certificates have to be for; that of the backend's address unless given. A \
+             backend whose address is a number is asked for no name, and its certificate has to be for that address.";
+        "cert" = Text, Nothing, "A file with the certificate that backends are shown, followed by those that signed it, as PEM.";
+        "key" = Text, Nothing,
+            "A file with its private key, as PEM and not encrypted; without this key, it is in the file of the certificate.";
+    };
+    SEND_PROXY = "the long form of `send_proxy_protocol`" {
+        "version" = Words(&["v1", "v2"]), Required, "`v1` is a line of text, `v2` is binary.";
+        "tlvs" = Some(&Words(&["alpn", "authority", "unique_id", "crc32c"])), Is("[]"),
+            "What else is said, as far as it is known: the protocol that the client has agreed on by ALPN, the name that it asked for, \
+             what the connection is called in logs, a checksum. Only for `v2`.";
+    };
     DISCOVER = "the `discover` of a pool" {
         "dns" = Text, Nothing,
             "`NAME:PORT`: each address of the name is a backend. Not the same as the name under `backends`, which is one \
@@ -130,6 +152,9 @@ keys! {
     HEALTH = "a health check" {
         "http" = AnyOf(&[Text, Map(&HTTP_PROBE)]), Nothing, "It answers a request: a path, or a map.";
         "tcp" = AnyOf(&[Map(&TCP_PROBE), Empty]), Nothing, "It accepts a connection: `tcp: {}`.";
+        "tls" = AnyOf(&[Map(&TLS_PROBE), Empty]), Nothing,
+            "It finishes a TLS handshake: `tls: {}`. Its certificate is verified as the pool's `tls` says, and not at all in a pool \
+             without.";
         "udp" = Map(&UDP_PROBE), Nothing, "It answers a datagram: `udp: { send: ping, expect: pong }`.";
         "interval" = Period, Is("5s"), "Between two checks of one backend.";
         "interval_down" = Period, Is("1s"), "The same while it is down; `interval` if that is shorter and this is not given.";
@@ -139,7 +164,9 @@ keys! {
         "port" = Number(1, 65_535), Nothing, "Asked instead of the backend's own port.";
         "initial" = Words(&["unknown", "up"]), Is("unknown"),
             "What a backend counts as before its first check: `unknown` takes no traffic yet, and the first check decides.";
-    } later ["tls", "grpc", "via"];
+        "plain" = Flag, Is("false"),
+            "The check goes without the `tls` and the `send_proxy_protocol` of the pool, for a `port` that is there for checks alone.";
+    } later ["grpc", "via"];
     HTTP_PROBE = "the `http` of a health check" {
         "path" = Text, Required, "What is asked for, with a query if there is one.";
         "host" = Text, Nothing, "The Host that is sent; the backend's own address unless given.";
@@ -149,6 +176,7 @@ keys! {
         "body" = Text, Nothing, "A text that the answer has to hold.";
     };
     TCP_PROBE = "the `tcp` of a health check" {};
+    TLS_PROBE = "the `tls` of a health check" {};
     UDP_PROBE = "the `udp` of a health check" {
         "send" = Text, Required,
             "The datagram, with `\\xHH`, `\\r`, `\\n`, `\\t`, `\\0` and `\\\\` for bytes that are hard to write.";

@@ -126,6 +126,8 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
         "stream_idle",
         "drain",
         "keepalive",
+        "tls",
+        "send_proxy_protocol",
         "limits",
     ],
     later: &[],
