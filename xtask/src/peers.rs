@@ -20,6 +20,7 @@ mod reload;
 mod rolling;
 mod shutdown;
 mod site;
+mod termination;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
@@ -34,9 +35,10 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 29] = [
+const TESTS: [(&str, Test); 31] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
+    ("curl_tls", termination::curl_tls),
     ("wrk_nginx", clients::wrk_nginx),
     ("postgresql", databases::postgresql),
     ("redis", databases::redis),
@@ -44,6 +46,7 @@ const TESTS: [(&str, Test); 29] = [
     ("postgresql_tls", encrypted::postgresql_tls),
     ("redis_tls", encrypted::redis_tls),
     ("haproxy_reads_headers", encrypted::haproxy_reads),
+    ("haproxy_writes_headers", encrypted::haproxy_writes),
     ("backend_killed", kill::http),
     ("backend_killed_tcp", kill::tcp),
     ("backend_bad_from_the_start", outlier::from_the_start),

@@ -228,12 +228,15 @@ impl Set {
         };
         let mut told = Told::default();
         let drafts = self.credentials.certificates.iter().zip(&mut self.certificates);
+        let purpose = match self.credentials.owner {
+            Owner::Listener(_) => Purpose::Server,
+            Owner::Pool(_) => Purpose::Client,
+        };
         for ((draft, watched), slot) in drafts.zip(&mut renewed.certificates) {
             if draft.read.is_placeholder() && !draft.files.certificate.exists() {
                 // It has not been issued yet.
                 continue;
             }
-            let purpose = Purpose::Server;
             let read = || certificates::certificate(&draft.files, purpose, wall);
             let outcome = watched.changed(now, read, |new| *new == *draft.read);
             if let Some(new) = told.of(outcome, &draft.read.name) {
@@ -246,7 +249,7 @@ impl Set {
             let name = draft.file.display().to_string();
             let outcome = watched.changed(
                 now,
-                || certificates::authorities(&draft.file, false, wall),
+                || certificates::authorities(&draft.file, purpose == Purpose::Client, wall),
                 |new| *new == draft.read,
             );
             if let Some(new) = told.of(outcome, &name) {
@@ -293,7 +296,7 @@ impl Told {
             }
             Outcome::Refused(why) => {
                 self.refused = true;
-                self.warned.push(format!("goes on with what it had before {name} changed: {why}"));
+                self.warned.push(format!("goes on with what it had read of {name}: {why}"));
                 None
             }
         }

@@ -188,6 +188,8 @@ pub struct PoolStatus {
     pub retries: Sharded<RetryCounters>,
     /// How its backends are discovered, if they are.
     pub discovery: DiscoveryStatus,
+    /// What has become of files of its TLS that changed.
+    pub renewal: RenewalStatus,
     /// Held while it is decided whether the pool can do without a backend.
     pub ejecting: Mutex<()>,
     /// Until when nobody says again that the pool cannot do without a backend that fails.

@@ -50,13 +50,18 @@ pub async fn probe(check: &HealthCheck, address: &Address, way: &Way) -> Result<
             Probe::Tcp | Probe::Udp(_) => Ok("accepts connections".to_owned()),
             Probe::Tls => {
                 secure(&mut stream, address, way, Carries::Bytes).await?;
+                stream.finish();
                 Ok("finished a TLS handshake".to_owned())
             }
             Probe::Http(question) => {
                 if way.tls.is_some() {
                     secure(&mut stream, address, way, Carries::Requests).await?;
                 }
-                http::ask(&mut stream, question, &host(&way.endpoint)).await
+                let outcome = http::ask(&mut stream, question, &host(&way.endpoint)).await;
+                if way.tls.is_some() {
+                    stream.finish();
+                }
+                outcome
             }
         }
     };

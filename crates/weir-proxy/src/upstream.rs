@@ -34,6 +34,14 @@ impl Upstream {
         self.owner.as_ref().is_some_and(|own| own.as_ptr() == Rc::as_ptr(owner))
     }
 
+    /// It is not used any more, and nothing is left to be said on it: where TLS is spoken, the backend is told so.
+    fn part(&self) {
+        if self.stream.facts().is_some() {
+            // A backend that takes nothing now is not waited for.
+            let _ = self.stream.finish();
+        }
+    }
+
     /// True if the client connection that it is for has ended.
     fn is_orphaned(&self) -> bool {
         self.owner.as_ref().is_some_and(|owner| owner.strong_count() == 0)

@@ -218,23 +218,28 @@ pub(super) fn redis_tls(program: &Path) -> Result<String> {
     Ok(format!("{requests} requests in three positions, 0 failed"))
 }
 
+/// HAProxy in the foreground with these sections.
+fn haproxy(name: &str, sections: &str) -> Result<Running> {
+    let folder = folder(name)?;
+    let file = folder.join("haproxy.cfg");
+    let defaults =
+        "defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 1s\n";
+    fs::write(&file, format!("{defaults}{sections}"))?;
+    Running::start(Command::new("haproxy").args(["-db", "-f"]).arg(&file), &folder)
+}
+
 /// HAProxy reads what weir says of clients: addresses, and the facts of version 2 under a checksum that it verifies.
 pub(super) fn haproxy_reads(program: &Path) -> Result<String> {
     let made = Certificates::new("proxy-haproxy-certificates")?;
     made.issue("weir", "DNS:localhost")?;
     let backend = free_address()?;
-    let folder = folder("proxy-haproxy")?;
-    let file = folder.join("haproxy.cfg");
-    fs::write(
-        &file,
-        format!(
-            "defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 1s\n\
-             frontend f\n  bind {backend} accept-proxy\n  http-request return status 200 content-type text/plain \
+    let haproxy = haproxy(
+        "proxy-haproxy",
+        &format!(
+            "frontend f\n  bind {backend} accept-proxy\n  http-request return status 200 content-type text/plain \
              lf-string \"%[src]:%[src_port] %[dst]:%[dst_port] %[fc_pp_authority] %[fc_pp_unique_id,length]\"\n"
         ),
     )?;
-    let mut haproxy = Command::new("haproxy");
-    let haproxy = Running::start(haproxy.args(["-db", "-f"]).arg(&file), &folder)?;
     haproxy.listens(backend)?;
     let (first, second) = (free_address()?, free_address()?);
     let configuration = format!(
@@ -248,7 +253,9 @@ pub(super) fn haproxy_reads(program: &Path) -> Result<String> {
     );
     let running = weir(program, "proxy-haproxy-weir", &configuration)?;
     let print = ["-w", " %{local_ip}:%{local_port}\n"];
-    let told = |arguments: &[&str]| running.ready(|| curl(&[&["-f"], &print[..], arguments].concat(), None));
+    let told = |arguments: &[&str]| {
+        running.ready(|| curl(&[&["-f", "--fail-early"], &print[..], arguments].concat(), None))
+    };
     let said = told(&[&format!("http://{first}/[1-20]")])?;
     for line in said.lines() {
         let own = line.split(' ').next_back().unwrap_or_default();
@@ -263,4 +270,50 @@ pub(super) fn haproxy_reads(program: &Path) -> Result<String> {
     let count = said.lines().count() + said_more.lines().count();
     ensure!(count == 40, "{count} of 40 answers came");
     Ok(format!("{count} clients were made known"))
+}
+
+/// HAProxy and curl say who their clients are, in both versions; who is not trusted, or says nothing, is not served.
+pub(super) fn haproxy_writes(program: &Path) -> Result<String> {
+    let (weir_at, untrusting, first, second) =
+        (free_address()?, free_address()?, free_address()?, free_address()?);
+    let haproxy = haproxy(
+        "haproxy-writes",
+        &format!(
+            "listen first\n  bind {first}\n  server s {weir_at} send-proxy check-send-proxy check inter 200ms\n\
+             listen second\n  bind {second}\n  server s {weir_at} send-proxy-v2 proxy-v2-options crc32c,unique-id\n"
+        ),
+    )?;
+    let configuration = format!(
+        "listeners:\n  front:\n    bind: {weir_at}\n    protocol: http\n    accept_proxy_protocol: {{ trust: [127.0.0.0/8] }}\n    \
+         routes: [{{ respond: {{ status: 200, body: \"$client_address\" }} }}]\n  \
+         strict:\n    bind: {untrusting}\n    protocol: http\n    accept_proxy_protocol: {{ trust: [192.0.2.0/24] }}\n    \
+         routes: [{{ respond: {{ status: 200, body: never }} }}]\n"
+    );
+    let running = weir(program, "haproxy-writes-weir", &configuration)?;
+    let mut count = 0;
+    for front in [first, second] {
+        let url = format!("http://{front}/");
+        // The client of each request has an address of its own.
+        for last in 2..12 {
+            let own = format!("127.0.0.{last}");
+            let said = haproxy.ready(|| curl(&["-f", "--interface", &own, &url], None))?;
+            ensure!(said == own, "weir was told {said}, and not {own}");
+            count += 1;
+        }
+    }
+    let with_header = curl(&["-f", "--haproxy-protocol", &format!("http://{weir_at}/")], None)?;
+    ensure!(with_header == "127.0.0.1", "curl is {with_header}");
+    for refused in [&[][..], &["--haproxy-protocol"]] {
+        let url = format!("http://{untrusting}/");
+        ensure!(
+            curl(&[refused, &[&url]].concat(), None).is_err(),
+            "{refused:?} is served by who trusts nobody here"
+        );
+    }
+    ensure!(
+        curl(&[&format!("http://{weir_at}/")], None).is_err(),
+        "who says nothing is served: {}",
+        running.last_words()
+    );
+    Ok(format!("{} clients were made known, 3 were refused", count + 1))
 }

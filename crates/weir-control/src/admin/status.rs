@@ -115,6 +115,8 @@ struct PoolView {
     tier_reason: Option<String>,
     /// Requests and connections that wait for a backend.
     pending: u32,
+    /// Why files of its TLS are not used as they are now, a sentence each.
+    tls_problems: Vec<String>,
     /// Null for a pool whose backends all stand in the file.
     discovery: Option<DiscoveryView>,
     backends: Vec<BackendView>,
@@ -276,6 +278,7 @@ fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
         panic: standing.tier == Tier::Panic,
         tier_reason: standing.sentence(pool.panic),
         pending: pool.status.pending.load(Ordering::Relaxed),
+        tls_problems: pool.status.renewal.problems().to_vec(),
         discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.stamp)),
         most_ejected: pool.most_ejected(),
         backends: pool.backends.iter().map(|backend| backend_view(pool, backend, now, admin.stamp)).collect(),

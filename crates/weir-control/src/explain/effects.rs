@@ -40,6 +40,8 @@ pub(super) fn of_request(
         Action::Pool(_) | Action::Split(_) => {
             effects.extend(nobody(snapshot, told, "the client is answered 503"));
             forwarded(&mut effects, route, request);
+            let pool = told.pool.as_deref().and_then(|name| snapshot.pool(name));
+            effects.extend(pool.and_then(|(_, pool)| said_first(pool)));
         }
     }
     edits(&mut effects, "response", &route.response_headers);
@@ -65,6 +67,7 @@ pub(super) fn of_request(
 pub(super) fn of_connection(snapshot: &Snapshot, listener: &Listener, told: &Explanation) -> Vec<String> {
     let mut effects: Vec<_> = nobody(snapshot, told, "the connection is reset").into_iter().collect();
     if let Some((_, pool)) = told.pool.as_deref().and_then(|name| snapshot.pool(name)) {
+        effects.extend(said_first(pool));
         effects.push("a backend that cannot be connected is passed over for another one".into());
         let times = [("connect_timeout", pool.connect_timeout), ("idle", listener.timeouts.idle)];
         effects.push(format!("time-outs: {}", listed(&times)));
@@ -121,6 +124,18 @@ fn forwarded(effects: &mut Vec<String>, route: &Route, request: &impl Rehearsed)
         }
     }
     edits(effects, "request", &route.request_headers);
+}
+
+/// What connections to a pool begin with.
+fn said_first(pool: &Pool) -> Option<String> {
+    let header = pool.send_proxy.as_ref().map(|sent| format!("a PROXY header {}", sent.version.word()));
+    let tls = pool.tls.as_ref().map(|tls| match (&tls.server_name, tls.verify) {
+        (Some(name), true) => format!("TLS, verified for {name}"),
+        (None, true) => "TLS, verified for the name of the backend".to_owned(),
+        (_, false) => "TLS, which is not verified".to_owned(),
+    });
+    let said: Vec<_> = header.into_iter().chain(tls).collect();
+    (!said.is_empty()).then(|| format!("the connection to the backend begins with {}", said.join(", then ")))
 }
 
 fn edits(effects: &mut Vec<String>, message: &str, edits: &HeaderEdits) {

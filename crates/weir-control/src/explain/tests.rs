@@ -298,3 +298,22 @@ fn people_read_it_without_control_characters() {
     assert!(text.contains("pick        10.0.0.1:80\n") && !text.contains('\u{202e}'), "{text}");
     assert!(text.contains("two (10.0.0.2:80)") && text.contains("taken to be healthy"), "{text}");
 }
+
+#[test]
+fn what_a_connection_to_a_backend_begins_with_is_told() {
+    let said = |keys: &str| {
+        let pool = "app: { balance: least_conn,";
+        let text = FILE.replace(pool, &format!("{pool} {keys}"));
+        let compiled = config::compile(config::from_text("weir.yaml", &text), 1, &mut Registry::new(1));
+        told_in(&compiled.unwrap().snapshot, "http://app.test:8080/", 0).effects.join("\n")
+    };
+    let begins = "the connection to the backend begins with";
+    assert!(!said("").contains(begins));
+    let told = said("tls: { verify: false }, send_proxy_protocol: v2,");
+    let expected = format!("{begins} a PROXY header v2, then TLS, which is not verified");
+    assert!(told.contains(&expected), "{told}");
+    let told = said("tls: { sni: app.internal },");
+    assert!(told.contains(&format!("{begins} TLS, verified for app.internal")), "{told}");
+    let told = said("tls: {},");
+    assert!(told.contains(&format!("{begins} TLS, verified for the name of the backend")), "{told}");
+}

@@ -16,7 +16,7 @@ pub fn sentence(certificate: &Certificate, now: u64) -> Option<String> {
     let end = date(*not_after);
     let left = not_after.saturating_sub(now);
     if *not_after < now {
-        return Some(format!("{name} has expired on {end}: clients refuse it; have it issued anew"));
+        return Some(format!("{name} has expired on {end}: nobody takes it; have it issued anew"));
     }
     let days = match left / DAY {
         0 => "in less than a day".to_owned(),
@@ -37,6 +37,11 @@ pub fn warnings(snapshot: &Snapshot, now: u64) -> Vec<String> {
         let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
         let told = certificates.filter_map(|certificate| sentence(certificate, now));
         lines.extend(told.map(|text| format!("certificate: listener={} {text}", listener.name)));
+    }
+    for pool in &snapshot.pools {
+        let certificate = pool.tls.as_ref().and_then(|tls| tls.identity.as_ref());
+        let told = certificate.and_then(|certificate| sentence(certificate, now));
+        lines.extend(told.map(|text| format!("certificate: pool={} {text}", pool.name)));
     }
     lines
 }

@@ -182,6 +182,45 @@ fn authorities_of_clients_change_as_well() {
 }
 
 #[test]
+fn pools_show_and_believe_what_is_new_also_after_a_discovery() {
+    let (folder, root) = (Folder::new("renewal"), Authority::new("Root"));
+    root.client("old.test").write(&folder, "me");
+    root.write(&folder, "ca.pem");
+    let text = "listeners: { web: { bind: \"127.0.0.1:0\", protocol: http, pool: app } }\n\
+                pools: { app: { discover: { dns: \"app.test:443\" }, tls: { ca: ca.pem, cert: me.pem, key: me.key } } }\n";
+    let mut registry = Registry::new(1);
+    let loaded = config::from_text(&folder.join("weir.yaml").to_string_lossy(), text);
+    let compiled = config::compile(loaded, 1, &mut registry);
+    let Compiled { snapshot, credentials, mut discovering, .. } =
+        compiled.unwrap_or_else(|refusal| panic!("{}", refusal.render(config::Style::Plain)));
+    let mut renewals = Renewals::default();
+    renewals.follow(credentials);
+    let mut running = Running { snapshot, renewals, now: Moment(1000) };
+    assert!(running.wait().is_empty());
+    let before = running.snapshot.pools[0].clone();
+
+    let new = root.client("new.test");
+    new.write(&folder, "me");
+    folder.write("ca.pem", Authority::new("Other").pem() + &root.pem());
+    let change = only(running.wait());
+    assert_eq!(change.owner, Owner::Pool("app".into()));
+    let shows = |snapshot: &Snapshot| {
+        let tls = snapshot.pools[0].tls.clone().unwrap();
+        (tls.identity.clone().unwrap().names[0].to_string(), tls.authorities.clone().unwrap().len())
+    };
+    assert_eq!(shows(&running.snapshot), ("new.test".to_owned(), 2));
+    assert!(Arc::ptr_eq(&before.status, &running.snapshot.pools[0].status));
+
+    let renewed = change.renewed.unwrap();
+    discovering.iter_mut().for_each(|draft| {
+        weir_model::snapshot::compile::renew_draft(draft, std::slice::from_ref(&renewed));
+    });
+    let (found, _) =
+        weir_model::snapshot::compile::anew(&discovering, &running.snapshot, &mut registry).unwrap();
+    assert_eq!(shows(&found), ("new.test".to_owned(), 2), "what is found later changes nothing of that");
+}
+
+#[test]
 fn a_file_that_changes_again_and_again_is_waited_for() {
     let (folder, root) = (Folder::new("renewal"), Authority::new("Root"));
     root.server(&["old.test"]).write(&folder, "a");

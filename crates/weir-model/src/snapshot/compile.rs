@@ -34,7 +34,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use anew::{Anew, anew, discovering};
 pub use pool::judge;
-pub use renew::{Credentials, Owner, Renewed, credentials, renewed};
+pub use renew::{Credentials, Owner, Renewed, credentials, renew_draft, renewed};
 
 use super::{Process, Secret, Snapshot};
 use crate::{

@@ -111,6 +111,7 @@ impl Registry {
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
                 discovery: DiscoveryStatus::default(),
+                renewal: RenewalStatus::default(),
                 ejecting: Mutex::default(),
                 silent_until: AtomicU64::new(0),
                 unsettled: AtomicBool::new(false),

@@ -44,7 +44,8 @@ impl Idle {
     /// Closes what is kept, and keeps nothing from now on.
     pub(crate) fn retire(&self) {
         self.most.set(0);
-        self.by_backend.borrow_mut().iter_mut().for_each(Vec::clear);
+        let mut by_backend = self.by_backend.borrow_mut();
+        by_backend.iter_mut().flat_map(|kept| kept.drain(..)).for_each(|upstream| upstream.part());
     }
 
     /// A connection to this backend that can be used, if one is kept. `certain` asks the kernel whether it is still
@@ -56,6 +57,7 @@ impl Idle {
             if is_usable(pool, &upstream) && upstream.stream.is_silent(certain) {
                 return Some(upstream);
             }
+            upstream.part();
         }
         None
     }
@@ -76,6 +78,7 @@ impl Idle {
             if is_usable(pool, &upstream) && upstream.stream.is_silent(certain) {
                 return Some(upstream);
             }
+            upstream.part();
         }
         None
     }
@@ -95,10 +98,14 @@ impl Idle {
         for (kept, backend) in self.by_backend.borrow_mut().iter_mut().zip(&pool.backends) {
             let stays = backend.is_eligible();
             kept.retain(|upstream| {
-                stays
+                let stays = stays
                     && is_usable(pool, upstream)
                     && !upstream.is_orphaned()
-                    && upstream.stream.is_silent(false)
+                    && upstream.stream.is_silent(false);
+                if !stays {
+                    upstream.part();
+                }
+                stays
             });
         }
     }

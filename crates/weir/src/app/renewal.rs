@@ -7,7 +7,7 @@ use weir_control::renewal::{Change, expiry};
 use weir_model::{
     snapshot::{
         Snapshot,
-        compile::{Credentials, Owner, renewed},
+        compile::{Credentials, Owner, renew_draft, renewed},
     },
     status::RenewalStatus,
     time::Millis,
@@ -23,9 +23,9 @@ impl Reloading {
     /// Watches the files of a snapshot from now on, all of which could be used.
     pub(super) fn follow(&mut self, credentials: Vec<Credentials>, snapshot: &Snapshot) {
         self.renewals.follow(credentials);
-        for listener in &snapshot.listeners {
-            listener.status.renewal.tell(Vec::new());
-        }
+        let listeners = snapshot.listeners.iter().map(|listener| &listener.status.renewal);
+        let pools = snapshot.pools.iter().map(|pool| &pool.status.renewal);
+        listeners.chain(pools).for_each(|renewal| renewal.tell(Vec::new()));
         self.warn_of_ends(snapshot);
     }
 
@@ -75,6 +75,7 @@ impl Reloading {
         self.cell.publish(next, clock::read());
         self.replaced.push((running.clone(), clock::read()));
         new.iter().for_each(|new| self.renewals.took(new));
+        self.discovering.iter_mut().for_each(|draft| renew_draft(draft, new));
         self.voice.say(Level::Info, format!("certificate: generation {generation}"));
         true
     }
@@ -94,6 +95,10 @@ fn of<'s>(snapshot: &'s Snapshot, owner: &Owner) -> (String, Option<&'s RenewalS
         Owner::Listener(name) => {
             let listener = snapshot.listeners.iter().find(|listener| listener.name == *name);
             (format!("listener={name}"), listener.map(|listener| &listener.status.renewal))
+        }
+        Owner::Pool(name) => {
+            let pool = snapshot.pool(name).map(|(_, pool)| &pool.status.renewal);
+            (format!("pool={name}"), pool)
         }
     }
 }

@@ -1,5 +1,7 @@
 //! TLS to backends: who is believed, what is said of those who are not, and what is carried.
 
+use std::sync::{Arc, Mutex};
+
 use weir_testkit::{
     Answer, Authority, BlackHole, End, FakeBackend, Folder, Issued, Message, RawClient, TlsServer,
     TlsVersion, Wanted, wait_until,
@@ -218,6 +220,24 @@ fn an_answer_that_ends_with_its_connection_has_to_say_that_it_ends() {
         let response = client.final_response("GET");
         assert_eq!((response.status(), response.complete), (200, status), "cut: {cut}");
     }
+}
+
+#[test]
+fn a_backend_is_told_that_a_kept_connection_ends() {
+    let world = World::new();
+    let ends = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&ends);
+    let backend = FakeBackend::tls_custom(&world.server(), move |mut connection| {
+        let _ = connection.read_request();
+        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        let end = connection.read_to_end().1;
+        seen.lock().unwrap().push(end);
+    });
+    let weir =
+        Setup::http(&[backend.address()]).pool(&world.tls("")).pool("keepalive: { idle: 200ms }").start();
+    assert_eq!(get(&weir).text(), "ok");
+    wait_until("the connection ends", || !ends.lock().unwrap().is_empty());
+    assert_eq!(*ends.lock().unwrap(), [End::Closed]);
 }
 
 #[test]

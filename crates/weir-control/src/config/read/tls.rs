@@ -77,6 +77,8 @@ fn acme(reader: &mut Reader, node: &Node) -> Option<AcmeDraft> {
         ca: authorities(reader, &fields, true),
         broken: false,
     };
+    // It belongs to nothing that is watched apart.
+    reader.paths.extend(draft.ca.as_ref().map(|ca| ca.file.clone()));
     Some(AcmeDraft { broken: reader.problems.len() > before || fields.strange, ..draft })
 }
 
@@ -164,7 +166,7 @@ pub(super) fn certificate(
         ocsp: ocsp.as_ref().and_then(|ocsp| reader.file(ocsp)),
     };
     let read = certificates::certificate(&files, purpose, reader.place.surroundings.now);
-    if read.value.is_none() || purpose == Purpose::Client {
+    if read.value.is_none() {
         reader.paths.extend(files.paths().cloned());
     }
     let place = |part: Part| match part {
@@ -186,7 +188,7 @@ pub(super) fn authorities(
     let name = fields.text(reader, "ca")?;
     let file = reader.file(&name)?;
     let read = certificates::authorities(&file, or_itself, reader.place.surroundings.now);
-    if read.value.is_none() || or_itself {
+    if read.value.is_none() {
         reader.paths.push(file.clone());
     }
     reader.faults(&read.faults, |_| name.span);

@@ -53,7 +53,7 @@ fn a_broken_file_keeps_the_old_certificate_and_refuses_reloads() {
     let problems = status(&weir)["problems"].to_string();
     assert!(problems.contains("a.key") && problems.contains("cut short"), "{problems}");
     assert_eq!(shown(address, &client), Some(old));
-    wait_until("it is said", || said().contains("goes on with what it had before"));
+    wait_until("it is said", || said().contains("goes on with what it had read of"));
     let refusal = weir.reload().unwrap_err();
     assert!(
         refusal.error.contains("cut short") && refusal.error.contains("weir.yaml:3"),
@@ -68,7 +68,7 @@ fn a_broken_file_keeps_the_old_certificate_and_refuses_reloads() {
     wait_until("nothing is wrong any more", || status(&weir)["problems"] == serde_json::json!([]));
     weir.reload().unwrap();
     assert_eq!(shown(address, &client).unwrap(), new.chain[0]);
-    let times = said().matches("goes on with what it had before").count();
+    let times = said().matches("goes on with what it had read of").count();
     assert_eq!(times, 1, "it is said once:\n{}", said());
 }
 
