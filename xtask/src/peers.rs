@@ -1,9 +1,11 @@
 //! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
-//! all of them with TLS as well, HAProxy as a reader of PROXY headers, Prometheus as an observer, NSD and Podman as those who know where backends are.
+//! all of them with TLS as well, HAProxy as a reader of PROXY headers, Prometheus as an observer, NSD and Podman as those
+//! who know where backends are, Pebble as an authority that issues certificates.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
 
+mod acme;
 mod clients;
 mod crowd;
 mod databases;
@@ -33,7 +35,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 27] = [
+const TESTS: [(&str, Test); 31] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("curl_tls", termination::curl_tls),
@@ -59,6 +61,10 @@ const TESTS: [(&str, Test); 27] = [
     ("discovery_addresses", discovery::names::addresses),
     ("discovery_services", discovery::names::services),
     ("discovery_containers", discovery::containers::come_and_go),
+    ("acme_http", acme::http),
+    ("acme_tls_alpn", acme::tls_alpn),
+    ("acme_failures", acme::failures),
+    ("acme_two", acme::two),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

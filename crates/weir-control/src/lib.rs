@@ -16,6 +16,9 @@ pub mod renewal;
 // How the program is replaced in place, and what comes of it.
 pub mod upgrade;
 
+// Certificates that an authority issues: asked for, kept, renewed.
+pub mod acme;
+
 // Where backends come from that do not stand in a file.
 pub mod discovery;
 

@@ -233,6 +233,10 @@ impl Set {
             Owner::Pool(_) => Purpose::Client,
         };
         for ((draft, watched), slot) in drafts.zip(&mut renewed.certificates) {
+            if draft.read.is_placeholder() && !draft.files.certificate.exists() {
+                // It has not been issued yet.
+                continue;
+            }
             let read = || certificates::certificate(&draft.files, purpose, wall);
             let outcome = watched.changed(now, read, |new| *new == *draft.read);
             if let Some(new) = told.of(outcome, &draft.read.name) {

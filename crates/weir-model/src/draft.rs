@@ -31,7 +31,9 @@ pub use route::{
     TextDraft,
 };
 
-pub use tls::{AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft};
+pub use tls::{
+    AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft,
+};
 
 use crate::{problem::Located, snapshot::Secret, time::Millis};
 

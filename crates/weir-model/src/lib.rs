@@ -21,6 +21,7 @@ pub mod log;
 pub mod template;
 
 // Where backends come from that do not stand in the file.
+pub mod acme;
 pub mod discovery;
 
 // Decisions made while traffic flows.

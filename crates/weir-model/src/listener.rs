@@ -15,6 +15,7 @@ pub use names::NameTable;
 pub use normalize::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
 
 use crate::{
+    acme::Acme,
     route::{HostMatch, RouteTable},
     status::ListenerStatus,
     time::Millis,
@@ -35,6 +36,8 @@ pub struct Listener {
     pub sni: Vec<HostMatch>,
     /// The TLS that ends here; always there for [`Protocol::Https`], never for [`Protocol::Http`] and [`Protocol::Tls`].
     pub tls: Option<Arc<Termination>>,
+    /// The certificate that an authority issues for it, if one does.
+    pub acme: Option<Arc<Acme>>,
     /// Every one of them is on by default.
     pub timeouts: Timeouts,
     /// What one client may ask of it.
@@ -81,6 +84,7 @@ impl Listener {
             protocol: self.protocol,
             sni: self.sni.clone(),
             tls,
+            acme: self.acme.clone(),
             timeouts: self.timeouts.clone(),
             limits: self.limits.clone(),
             accept_proxy: self.accept_proxy.clone(),

@@ -22,7 +22,7 @@ use crate::{
     listener::{Address, Listener},
     log::{AccessLog, ProcessLog},
     pool::{Backend, Pool, PoolIndex},
-    status::{AccessLogStatus, Drains},
+    status::{AccessLogStatus, Drains, Proofs},
     time::{Millis, Moment},
 };
 
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub connections_given: bool,
     /// What is logged.
     pub logging: Logging,
+    /// What authorities are answered that issue certificates; survives reloads.
+    pub proofs: Arc<Proofs>,
 }
 
 impl Snapshot {

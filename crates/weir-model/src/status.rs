@@ -3,6 +3,7 @@
 //! These objects live outside the snapshot and are keyed by name, so that they survive reloads. Counters are
 //! kept per worker (one writer each, no read-modify-write) and summed when read.
 
+mod acme;
 mod cause;
 mod counter;
 mod discovery;
@@ -24,6 +25,7 @@ use std::{
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 
+pub use acme::{AcmeStatus, Proof, Proofs};
 pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
 pub use discovery::DiscoveryStatus;

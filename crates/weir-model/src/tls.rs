@@ -83,6 +83,16 @@ pub struct Certificate {
     pub not_after: u64,
 }
 
+impl Certificate {
+    /// What one is called that is shown until there is another.
+    pub const PLACEHOLDER: &str = "placeholder";
+
+    /// True if it is shown until there is another.
+    pub fn is_placeholder(&self) -> bool {
+        &*self.name == Self::PLACEHOLDER
+    }
+}
+
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Certificate")

@@ -8,11 +8,13 @@
 //!
 //! All of it has to be there within `timeouts.handshake`. Listeners of clear text without PROXY headers never come here.
 
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll};
 
 use weir_model::{
     listener::Protocol,
+    status::Proofs,
     time::{Millis, Moment},
+    tls::Certificate,
 };
 
 use crate::{
@@ -27,6 +29,7 @@ use crate::{
         self,
         hello::{Alert, Progress, Reader},
     },
+    view::Held,
 };
 
 /// How long a client that is told why it is turned away may take to hear it.
@@ -140,6 +143,13 @@ async fn read_proxy_header(
 async fn begin(conn: &mut Conn, received: &mut Buffer, begun: Moment) -> Result<Protocol, Stop> {
     let listener = conn.listener();
     let Some(termination) = &listener.tls else { return is_wanted(conn).map(|()| listener.protocol) };
+    if listener.proofs.are_any()
+        && let Some(proof) = proof(conn, &listener)
+    {
+        let deadline = begun + listener.timeouts.handshake;
+        drop(listener);
+        return prove(conn, received, &proof, deadline).await;
+    }
     // Nothing is published that was not prepared.
     let context = tls::context(termination).ok_or(Stop::Silent)?;
     let (early, protocol) = (std::mem::replace(received, conn.worker.spare.buffer()), listener.protocol);
@@ -149,6 +159,30 @@ async fn begin(conn: &mut Conn, received: &mut Buffer, begun: Moment) -> Result<
         Ok(()) => Ok(protocol),
         Err(error) => Err(Stop::Refused(error, Parting::End)),
     }
+}
+
+/// What an authority is to be shown that issues certificates, if that is who this is.
+#[cold]
+fn proof(conn: &Conn, listener: &Held) -> Option<Arc<Certificate>> {
+    let hello = conn.hello.as_ref()?;
+    let asks = hello.alpn().any(|protocol| protocol == Proofs::ALPN);
+    listener.proofs.for_name(hello.server_name.as_deref().filter(|_| asks)?)
+}
+
+/// Shows it. Nothing follows the handshake (RFC 8737 section 3).
+#[cold]
+async fn prove(
+    conn: &mut Conn,
+    received: &mut Buffer,
+    proof: &Certificate,
+    deadline: Moment,
+) -> Result<Protocol, Stop> {
+    let context = tls::proof_context(proof).ok_or(Stop::Silent)?;
+    let early = std::mem::replace(received, conn.worker.spare.buffer());
+    let shown = Box::pin(tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline)).await;
+    shown.map_err(|error| Stop::Refused(error, Parting::End))?;
+    conn.finish(PARTING).await;
+    Err(Stop::Silent)
 }
 
 /// Reads until the ClientHello is whole, and leaves it where it is.

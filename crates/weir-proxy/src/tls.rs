@@ -41,7 +41,7 @@ use rustls::{
 use weir_model::{
     snapshot::Snapshot,
     time::Moment,
-    tls::{Identity, Origination, Slot, Termination, Version},
+    tls::{Certificate, Identity, Origination, Slot, Termination, Version},
 };
 
 use crate::{
@@ -120,6 +120,11 @@ pub fn prepare(snapshot: &Snapshot, common: &Common) -> Result<(), String> {
 /// What handshakes of a listener go by, once it has been prepared.
 pub(crate) fn context(termination: &Termination) -> Option<Arc<ServerContext>> {
     termination.prepared.get()
+}
+
+/// What the handshake with an authority goes by that wants to see this proof; none if the crypto library does not take it.
+pub(crate) fn proof_context(proof: &Certificate) -> Option<ServerContext> {
+    ServerContext::of_proof(proof).ok()
 }
 
 /// How TLS is spoken to the backends of a pool, once it has been prepared.

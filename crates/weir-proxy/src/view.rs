@@ -16,6 +16,7 @@ use weir_model::{
     log::AccessLog,
     pool::Pool,
     snapshot::{BindKey, Logging, Place, Snapshot, successors},
+    status::Proofs,
     time::Millis,
 };
 
@@ -71,6 +72,8 @@ pub(crate) struct HeldListener {
     pub(crate) access_log: Option<Arc<AccessLog>>,
     /// Whether answers say where they come from.
     pub(crate) debug_headers: bool,
+    /// What authorities are answered that issue certificates.
+    pub(crate) proofs: Arc<Proofs>,
     /// By route.
     alone: RefCell<BTreeMap<Option<usize>, Rc<Self>>>,
 }
@@ -85,10 +88,15 @@ impl Deref for HeldListener {
 }
 
 impl HeldListener {
-    fn new(listener: Arc<Listener>, logging: &Logging) -> Rc<Self> {
-        let access_log = logging.access.clone();
-        let debug_headers = logging.debug_headers;
-        Rc::new(Self { listener, access_log, debug_headers, alone: RefCell::default() })
+    fn new(listener: Arc<Listener>, snapshot: &Snapshot) -> Rc<Self> {
+        let Logging { access, debug_headers, .. } = &snapshot.logging;
+        Rc::new(Self {
+            listener,
+            access_log: access.clone(),
+            debug_headers: *debug_headers,
+            proofs: snapshot.proofs.clone(),
+            alone: RefCell::default(),
+        })
     }
 
     /// The same listener with this route only, which has the index 0.
@@ -98,6 +106,7 @@ impl HeldListener {
                 listener: Arc::new(self.listener.alone(route)),
                 access_log: self.access_log.clone(),
                 debug_headers: self.debug_headers,
+                proofs: self.proofs.clone(),
                 alone: RefCell::default(),
             })
         };
@@ -124,7 +133,7 @@ impl View {
     }
 
     fn new(snapshot: &Snapshot, state: impl FnMut(&Arc<Pool>) -> Rc<PoolState>) -> Rc<Self> {
-        let held = |listener: &Arc<Listener>| HeldListener::new(listener.clone(), &snapshot.logging);
+        let held = |listener: &Arc<Listener>| HeldListener::new(listener.clone(), snapshot);
         let held: Vec<_> = snapshot.listeners.iter().map(held).collect();
         let owners = |place: Place<'_>| {
             Owners::new(place.listeners.iter().map(|index| held[*index].clone()).collect())

@@ -110,6 +110,7 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
     });
     if let Some(termination) = &listener.tls {
         told["tls"] = tls::termination(termination);
+        told["tls"]["acme"] = listener.acme.as_ref().map(|acme| tls::acme(acme)).into();
     }
     if !listener.protocol.has_requests() {
         told["timeouts"] = json!({ "idle": time(timeouts.idle), "send_idle": time(timeouts.send_idle) });

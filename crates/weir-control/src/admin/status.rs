@@ -1,9 +1,10 @@
 //! `GET /api/status`: what is happening, as JSON.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use weir_model::{
+    acme::Acme,
     balance::{Standing, Tier},
     discovery::Source,
     listener::Listener,
@@ -52,7 +53,24 @@ struct ListenerView {
     bytes_out: u64,
     /// Null where no TLS ends.
     tls: Option<TlsView>,
+    /// Null where no authority issues a certificate.
+    acme: Option<AcmeView>,
     routes: Vec<RouteView>,
+}
+
+#[derive(Serialize)]
+struct AcmeView {
+    directory: String,
+    domains: Vec<String>,
+    challenge: &'static str,
+    /// When the certificate in storage ends; null if there is none.
+    not_after: Option<String>,
+    /// When it is to be issued anew; null if that is not known yet.
+    next_attempt: Option<String>,
+    /// In a row.
+    failures: u32,
+    /// What went wrong last; null if nothing has since it was issued.
+    last_error: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -221,7 +239,25 @@ fn listener_view(listener: &Listener, stamp: Stamp) -> ListenerView {
             renewals_refused: listener.status.renewal.times_refused(),
             problems: listener.status.renewal.problems().to_vec(),
         }),
+        acme: listener.acme.as_ref().map(|acme| acme_view(acme, stamp)),
         routes: routes.collect(),
+    }
+}
+
+fn acme_view(acme: &Acme, stamp: Stamp) -> AcmeView {
+    let time = |seconds: &AtomicU64| {
+        Some(seconds.load(Ordering::Relaxed))
+            .filter(|seconds| *seconds > 0)
+            .map(|seconds| stamp(When::Unix(seconds)))
+    };
+    AcmeView {
+        directory: acme.directory.to_string(),
+        domains: acme.domains.iter().map(ToString::to_string).collect(),
+        challenge: acme.challenge.word(),
+        not_after: time(&acme.status.not_after),
+        next_attempt: time(&acme.status.next_attempt),
+        failures: acme.status.failures.load(Ordering::Relaxed),
+        last_error: acme.status.last_error().map(|sentence| sentence.to_string()),
     }
 }
 

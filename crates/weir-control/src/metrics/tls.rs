@@ -1,6 +1,6 @@
 //! Certificates: when they end, and what has become of new ones.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::atomic::Ordering};
 
 use weir_model::snapshot::Snapshot;
 
@@ -34,6 +34,39 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         let renewal = &listener.status.renewal;
         for (result, count) in [("taken", renewal.times_taken()), ("refused", renewal.times_refused())] {
             page.sample("_total", &[("listener", &listener.name), ("result", result)], count);
+        }
+    }
+    issued(page, snapshot);
+}
+
+/// Certificates that authorities issue.
+fn issued(page: &mut Page, snapshot: &Snapshot) {
+    // Two listeners may show the same one.
+    let wanted: BTreeMap<_, _> = snapshot
+        .listeners
+        .iter()
+        .filter_map(|listener| listener.acme.as_ref())
+        .map(|acme| (&*acme.label, &acme.status))
+        .collect();
+    page.family(
+        "weir_acme_attempts",
+        Counter,
+        "Attempts of this process to have a certificate issued, by what became of them.",
+    );
+    for (label, status) in &wanted {
+        for (result, count) in [("issued", &status.issued), ("failed", &status.failed)] {
+            page.sample("_total", &[("name", label), ("result", result)], count.load(Ordering::Relaxed));
+        }
+    }
+    page.family(
+        "weir_acme_next_attempt_timestamp_seconds",
+        Gauge,
+        "When the certificate is to be issued anew, or is tried again; absent while that is not known.",
+    );
+    for (label, status) in &wanted {
+        let next = status.next_attempt.load(Ordering::Relaxed);
+        if next > 0 {
+            page.sample("", &[("name", label)], next);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use weir_model::{
+    acme::Acme,
     balance::Balance,
     health::{HealthCheck, Probe},
     listener::{Listener, Normalize},
@@ -54,6 +55,12 @@ fn listener(out: &mut String, listener: &Listener, snapshot: &Snapshot) {
     }
     if let Some(tls) = &listener.tls {
         termination(out, tls);
+    }
+    if let Some(acme) = &listener.acme {
+        let Acme { label, directory, email, domains, challenge, authorities, storage: _, status: _ } =
+            &**acme;
+        line!(out, "  acme {label} of {directory} for {email:?} by {}", challenge.word());
+        line!(out, "    for {domains:?}, ca {:?}", authorities.as_ref().map(Vec::len));
     }
     if let Some(accepted) = &listener.accept_proxy {
         line!(out, "  PROXY headers of {:?} required {}", accepted.trust.as_slice(), accepted.required);

@@ -73,7 +73,8 @@ impl ListenerDraft {
 
 impl TerminationDraft {
     fn fill(&mut self, from: &Self) {
-        let Self { certificates, min_version, alpn, client_auth } = self;
+        // A certificate that is issued has no defaults.
+        let Self { certificates, min_version, alpn, client_auth, acme: _ } = self;
         absent!(from; certificates, min_version, alpn);
         map(client_auth, &from.client_auth, ClientAuthDraft::fill);
     }

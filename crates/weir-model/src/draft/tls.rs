@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use super::{Setting, Text};
 use crate::{
+    acme::Challenge,
     problem::Span,
     tls::{Certificate, Version},
 };
@@ -20,6 +21,27 @@ pub struct TerminationDraft {
     pub alpn: Setting<Vec<Text>>,
     /// Client certificates.
     pub client_auth: Setting<ClientAuthDraft>,
+    /// A certificate that an authority issues.
+    pub acme: Setting<AcmeDraft>,
+}
+
+/// A certificate that an authority issues; see [`crate::acme::Acme`].
+#[derive(Clone, Debug, Default)]
+pub struct AcmeDraft {
+    /// A URL, as written.
+    pub directory: Option<Text>,
+    /// An address of mail.
+    pub email: Option<Text>,
+    /// Host names, as written.
+    pub domains: Setting<Vec<Text>>,
+    /// The folder, as seen from the folder that weir runs in.
+    pub storage: Setting<PathBuf>,
+    /// How the domains are proved; unless given, it follows from the other listeners.
+    pub challenge: Setting<Challenge>,
+    /// Whose signature of the directory's certificate counts.
+    pub ca: Option<AuthoritiesDraft>,
+    /// True if a key could not be read.
+    pub broken: bool,
 }
 
 /// A certificate with its key.

@@ -3,6 +3,7 @@
 //! Every problem is collected; a value that is wrong is left out and compiling goes on. Nothing is said about what
 //! may be missing because the reader could not read it (`broken` in the draft), so that one mistake is one problem.
 
+mod acme;
 mod action;
 mod address;
 mod anew;
@@ -81,9 +82,11 @@ pub fn compile(
         names: pool_drafts.keys().copied().collect(),
         complete: !draft.pools_incomplete,
     };
+    let reach = acme::Reach::of(listener_drafts.values().copied());
+    acme::no_default(&draft.defaults, &mut problems);
     let shared = shared::by_listener(draft, &listener_drafts, &mut problems);
     let context =
-        listener::Context { pools: &names, room: &room, defaults: &draft.defaults, shared: &shared };
+        listener::Context { pools: &names, room: &room, defaults: &draft.defaults, shared: &shared, reach };
     let listeners: Vec<_> = listener_drafts
         .values()
         .map(|draft| Arc::new(listener::listener(draft, &context, registry, &mut problems)))
@@ -97,6 +100,7 @@ pub fn compile(
         .map(|(index, draft)| Arc::new(pool::pool(draft, (zone, &loops, index), registry, &mut problems)));
     let pools: Vec<_> = compiled.collect();
 
+    acme::differing(&listeners, &listener_drafts, &mut problems);
     share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
@@ -107,7 +111,8 @@ pub fn compile(
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok((Snapshot { generation, listeners, pools, process, connections_given, logging }, problems))
+    let proofs = registry.proofs();
+    Ok((Snapshot { generation, listeners, pools, process, connections_given, logging, proofs }, problems))
 }
 
 /// The names of all pools, for whoever refers to one.

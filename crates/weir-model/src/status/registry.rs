@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus,
-    RenewalStatus, RouteStatus, Sharded,
+    AccessLogStatus, AcmeStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus,
+    Proofs, RenewalStatus, RouteStatus, Sharded,
 };
 use crate::{
     balance::{HashTable, Policy},
@@ -34,6 +34,9 @@ pub struct Registry {
     /// Where a backend is belongs to what it is: another machine of the same name starts afresh.
     backends: BTreeMap<(String, String), (Endpoint, Arc<BackendStatus>)>,
     access_log: Option<Arc<AccessLogStatus>>,
+    proofs: Option<Arc<Proofs>>,
+    /// By label.
+    acme: BTreeMap<Arc<str>, Arc<AcmeStatus>>,
 }
 
 impl Registry {
@@ -48,6 +51,8 @@ impl Registry {
             tables: BTreeMap::new(),
             backends: BTreeMap::new(),
             access_log: None,
+            proofs: None,
+            acme: BTreeMap::new(),
         }
     }
 
@@ -66,6 +71,16 @@ impl Registry {
     /// The status of the access log.
     pub fn access_log(&mut self) -> Arc<AccessLogStatus> {
         self.access_log.get_or_insert_default().clone()
+    }
+
+    /// What authorities are answered that issue certificates.
+    pub fn proofs(&mut self) -> Arc<Proofs> {
+        self.proofs.get_or_insert_default().clone()
+    }
+
+    /// The status of a certificate that an authority issues, by its label.
+    pub fn acme(&mut self, label: &Arc<str>) -> Arc<AcmeStatus> {
+        self.acme.entry(label.clone()).or_default().clone()
     }
 
     /// The status of a listener.
@@ -156,6 +171,9 @@ impl Registry {
             backends.extend(pool.backends.iter().map(|backend| (&*pool.name, &*backend.name)));
         }
         self.listeners.retain(|name, _| listeners.contains(&**name));
+        let labels: BTreeSet<_> =
+            snapshot.listeners.iter().filter_map(|listener| Some(&listener.acme.as_ref()?.label)).collect();
+        self.acme.retain(|label, _| labels.contains(label));
         self.routes.retain(|(listener, name, pool), _| routes.contains(&(&**listener, &**name, &**pool)));
         self.pools.retain(|name, _| pools.contains(&**name));
         self.tables.retain(|name, _| snapshot.pool(name).is_some_and(|(_, pool)| pool.hash_table.is_some()));

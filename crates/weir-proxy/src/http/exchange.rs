@@ -1,6 +1,6 @@
 //! One request and its answer, from the first byte to the one record that it leaves.
 
-use std::{net::IpAddr, rc::Rc};
+use std::{net::IpAddr, rc::Rc, sync::Arc};
 
 use weir_model::{
     listener::Listener,
@@ -109,6 +109,8 @@ enum Plan {
     Forward(Rc<PoolState>),
     /// Answer it here, as its route says.
     Answer,
+    /// An authority that issues certificates asks for a proof: this is it.
+    Prove(Arc<str>),
 }
 
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
@@ -189,6 +191,7 @@ impl<'c> Exchange<'c> {
                 }
             }
             Ok(Plan::Answer) => Box::pin(self.answer(input)).await,
+            Ok(Plan::Prove(proof)) => Box::pin(self.prove(input, &proof)).await,
             // A well-formed request that nobody wants leaves the connection as it was.
             Err(error) if is_unwanted(error.cause) => {
                 let after = self.after_own_answer(input);
@@ -220,6 +223,11 @@ impl<'c> Exchange<'c> {
             upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
         };
         judged.inspect_err(|_| self.request_line = first_line(head))?;
+        if self.listener.proofs.are_any()
+            && let Some(proof) = self.proof(head, request)
+        {
+            return Ok(Plan::Prove(proof));
+        }
         let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
@@ -277,6 +285,17 @@ impl<'c> Exchange<'c> {
             write(&mut self.text, self.conn, &plan, (head, request), route, (trusted, expect), None);
         }
         Ok(plan)
+    }
+
+    /// What an authority that issues certificates asks for, before any route and whoever it is: it has to be known to be asked
+    /// for.
+    #[cold]
+    fn proof(&mut self, head: &[u8], request: &RequestHead) -> Option<Arc<str>> {
+        let asks = matches!(request.method.of(head), b"GET" | b"HEAD") && self.listener.tls.is_none();
+        let path = request.path.of(head);
+        let proof = self.listener.proofs.at_path(path).filter(|_| asks)?;
+        self.request_line = first_line(head);
+        Some(proof)
     }
 
     /// Writes what names facts of the exchange.

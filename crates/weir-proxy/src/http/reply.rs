@@ -151,6 +151,14 @@ impl Exchange<'_> {
         sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
     }
 
+    /// Shows an authority that issues certificates what it asks for (RFC 8555 section 8.3).
+    pub(super) async fn prove(&mut self, input: &mut Buffer, proof: &str) -> Ended {
+        let after = self.after_own_answer(input);
+        let sent =
+            self.send(200, b"Content-Type: application/octet-stream\r\n", proof.as_bytes(), after).await;
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+    }
+
     /// The body of a fixed response, with its values.
     fn body<'r>(&self, respond: &'r Respond) -> Cow<'r, [u8]> {
         if let Some(text) = respond.body.text.as_literal() {

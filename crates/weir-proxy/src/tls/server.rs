@@ -2,10 +2,10 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use aws_lc_rs::digest;
+use ::aws_lc_rs::digest;
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection,
@@ -13,7 +13,10 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use weir_model::tls::{Certificate, ClientAuth, PrivateKey, Termination};
+use weir_model::{
+    status::Proofs,
+    tls::{Certificate, ClientAuth, PrivateKey, Termination, Version},
+};
 
 use super::tickets::{Rules, Ticketer, Tickets};
 
@@ -56,6 +59,27 @@ impl ServerContext {
         // server may send some all the same; up to so much of it is passed over.
         config.max_early_data_size = MOST_PASSED_OVER;
         // Records are sealed and opened by the session itself.
+        config.enable_secret_extraction = true;
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// For one handshake with an authority that wants to see this proof (RFC 8737).
+    ///
+    /// # Errors
+    /// If the crypto library does not take it.
+    pub(super) fn of_proof(proof: &Certificate) -> Result<Self, String> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        // Whether key and certificate belong together is not looked at here: rustls does not know its critical extension.
+        let key = provider.key_provider.load_private_key(private_key(&proof.key));
+        let first = Arc::new(CertifiedKey::new(chain(proof), key.map_err(|error| error.to_string())?));
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(super::versions(Version::Tls12))
+            .map_err(|error| error.to_string())?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver { first, by_name: Vec::new() }));
+        config.alpn_protocols = vec![Proofs::ALPN.to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         config.enable_secret_extraction = true;
         Ok(Self { config: Arc::new(config) })
     }
@@ -103,17 +127,24 @@ fn client_verifier(
     verifier.build().map_err(|error| format!("client certificates cannot be verified: {error}"))
 }
 
+fn chain(certificate: &Certificate) -> Vec<CertificateDer<'static>> {
+    certificate.chain.iter().map(|part| CertificateDer::from(part.to_vec())).collect()
+}
+
+fn private_key(key: &PrivateKey) -> PrivateKeyDer<'static> {
+    match key {
+        PrivateKey::Pkcs1(key) => PrivateKeyDer::Pkcs1(key.to_vec().into()),
+        PrivateKey::Sec1(key) => PrivateKeyDer::Sec1(key.to_vec().into()),
+        PrivateKey::Pkcs8(key) => PrivateKeyDer::Pkcs8(key.to_vec().into()),
+    }
+}
+
 /// A certificate and its key as rustls wants them.
 pub(super) fn certified(
     certificate: &Certificate,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, String> {
-    let chain = certificate.chain.iter().map(|part| CertificateDer::from(part.to_vec())).collect();
-    let key = match &certificate.key {
-        PrivateKey::Pkcs1(key) => PrivateKeyDer::Pkcs1(key.to_vec().into()),
-        PrivateKey::Sec1(key) => PrivateKeyDer::Sec1(key.to_vec().into()),
-        PrivateKey::Pkcs8(key) => PrivateKeyDer::Pkcs8(key.to_vec().into()),
-    };
+    let (chain, key) = (chain(certificate), private_key(&certificate.key));
     let name = &certificate.name;
     let mut certified = CertifiedKey::from_der(chain, key, provider)
         .map_err(|error| format!("{name}: the certificate and its key cannot be used: {error}"))?;

@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
+    acme,
     admin::{self, Admin, Door, When},
     discovery, drain,
     explain::{Circumstances, explain},
@@ -114,7 +115,13 @@ impl Control {
             clock: clock::read,
             wall: || clock::wall().0,
         };
-        let work = work(cell, door.map(|door| (door, admin)), sources, log, phase, left.clone());
+        let certificates = acme::Shared {
+            log: log.clone(),
+            wall: || clock::wall().0,
+            date: |seconds| stamp(When::Unix(seconds)),
+        };
+        let tasks = (sources, certificates);
+        let work = work(cell, door.map(|door| (door, admin)), tasks, log, phase, left.clone());
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(work);
             // A look-up that hangs must not hold up the end of the process.
@@ -186,7 +193,7 @@ fn admin(
 async fn work(
     cell: Arc<SnapshotCell>,
     door: Option<(Door, Admin)>,
-    sources: discovery::Shared,
+    (sources, certificates): (discovery::Shared, acme::Shared),
     log: Log,
     phase: watch::Receiver<Phase>,
     left: Arc<AtomicBool>,
@@ -211,6 +218,7 @@ async fn work(
         tokio::select! {
             () = health::run(cell.clone(), Probes, log.clone(), clock::read) => {}
             () = discovery::run(cell.clone(), sources) => {}
+            () = acme::run(cell.clone(), certificates) => {}
             _ = handed_over() => {}
         }
         std::future::pending::<()>().await;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weir_model::tls::{Certificate, ClientAuth, Termination, Version};
+use weir_model::{
+    acme::Acme,
+    tls::{Certificate, ClientAuth, Termination, Version},
+};
 
 use crate::config::certificates::date;
 
@@ -30,5 +33,17 @@ pub(super) fn termination(tls: &Termination) -> Value {
             "mode": mode(auth),
             "authorities": auth.authorities.len(),
         })),
+    })
+}
+
+/// The certificate that an authority issues for a listener.
+pub(super) fn acme(acme: &Acme) -> Value {
+    json!({
+        "directory": &*acme.directory,
+        "email": acme.email.as_deref(),
+        "domains": acme.domains.iter().map(|domain| &**domain).collect::<Vec<_>>(),
+        "storage": acme.storage.display().to_string(),
+        "challenge": acme.challenge.word(),
+        "ca": acme.authorities.as_ref().map(Vec::len),
     })
 }

@@ -12,7 +12,7 @@ mod route;
 
 pub(in crate::config) use form::Form;
 pub(super) use listener::{
-    ACCEPT_PROXY, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
+    ACCEPT_PROXY, ACME, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
 };
 pub(super) use pool::{
     BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, POOL_TLS,
@@ -111,11 +111,12 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 45] = [
+static ALL: [&Keys; 46] = [
     &TOP,
     &LISTENER,
     &ACCEPT_PROXY,
     &TLS,
+    &ACME,
     &CERTIFICATE,
     &CLIENT_AUTH,
     &TIMEOUTS,

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use weir_model::{
+    acme::{Challenge, label},
     draft::{
-        AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, OriginationDraft,
+        AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, OriginationDraft,
         TerminationDraft, Text,
     },
     problem::{Located, Problem, Severity, Span},
@@ -12,15 +13,18 @@ use weir_model::{
 };
 
 use super::{Reader, fields::Fields, keys};
-use crate::config::{
-    certificates::{self, Fault, Part, Purpose},
-    yaml::{Node, Value},
+use crate::{
+    acme::placeholder,
+    config::{
+        certificates::{self, Fault, Part, Purpose},
+        yaml::{Node, Value},
+    },
 };
 
 /// The TLS of a listener.
 pub(super) fn termination(reader: &mut Reader, node: &Node) -> Option<TerminationDraft> {
     let fields = reader.fields(node, &keys::TLS)?;
-    Some(TerminationDraft {
+    let mut draft = TerminationDraft {
         certificates: fields.setting(reader, "certificates", |reader, node| {
             let nodes = reader.list(node, "certificates");
             let read = |node| {
@@ -41,7 +45,72 @@ pub(super) fn termination(reader: &mut Reader, node: &Node) -> Option<Terminatio
             _ => Some(vec![reader.text(node)?]),
         }),
         client_auth: fields.setting(reader, "client_auth", client_auth),
-    })
+        acme: fields.setting(reader, "acme", acme),
+    };
+    issued(reader, &mut draft);
+    Some(draft)
+}
+
+fn acme(reader: &mut Reader, node: &Node) -> Option<AcmeDraft> {
+    let fields = reader.fields(node, &keys::ACME)?;
+    let before = reader.problems.len();
+    let draft = AcmeDraft {
+        directory: fields.text(reader, "directory"),
+        email: fields.text(reader, "email"),
+        domains: fields.setting(reader, "domains", |reader, node| match &node.value {
+            Value::List(items) => Some(items.iter().filter_map(|item| reader.text(item)).collect()),
+            _ => Some(vec![reader.text(node)?]),
+        }),
+        storage: fields.setting(reader, "storage", |reader, node| {
+            let name = reader.text(node)?;
+            if name.value.is_empty() {
+                reader.error(name.span, "the path of the folder is empty", "write the path of a folder");
+                return None;
+            }
+            Some(reader.path(&name.value))
+        }),
+        challenge: fields.setting(reader, "challenge", |reader, node| {
+            let words =
+                [Challenge::Http01, Challenge::TlsAlpn01].map(|challenge| (challenge.word(), challenge));
+            reader.word(node, &words, &[])
+        }),
+        ca: authorities(reader, &fields, true),
+        broken: false,
+    };
+    // It belongs to nothing that is watched apart.
+    reader.paths.extend(draft.ca.as_ref().map(|ca| ca.file.clone()));
+    Some(AcmeDraft { broken: reader.problems.len() > before || fields.strange, ..draft })
+}
+
+/// Adds the certificate that was issued; until there is one, a placeholder, whose file is watched like that of any other.
+fn issued(reader: &mut Reader, draft: &mut TerminationDraft) {
+    let Some(Located { value: acme, span }) = &draft.acme else { return };
+    let (Some(directory), Some(domains), Some(storage)) = (&acme.directory, &acme.domains, &acme.storage)
+    else {
+        return;
+    };
+    let names: Vec<_> = domains.value.iter().map(|name| name.value.as_str()).collect();
+    let Some(label) = label(&directory.value, names.iter().copied()).filter(|_| !acme.broken) else { return };
+    let path = weir_model::acme::certificate(&storage.value, &label);
+    let files = CertificateFiles { certificate: path.clone(), ..CertificateFiles::default() };
+    let mut read = None;
+    if path.exists() {
+        let found = certificates::certificate(&files, Purpose::Server, reader.place.surroundings.now);
+        // What cannot be used is issued anew, and what is over is renewed: neither is a mistake in the file.
+        for fault in found.faults {
+            reader.problems.push(Problem::warning(
+                *span,
+                fault.cause,
+                "it is replaced by the next one that is issued",
+            ));
+        }
+        read = found.value.map(Arc::new);
+    }
+    let others = draft.certificates.as_ref().is_some_and(|others| !others.value.is_empty());
+    let read = read.or_else(|| placeholder(&label, &names, !others));
+    let own = read.map(|read| CertificateDraft { span: *span, files, read });
+    let certificates = draft.certificates.get_or_insert_with(|| Located::new(Vec::new(), *span));
+    certificates.value.extend(own);
 }
 
 fn client_auth(reader: &mut Reader, node: &Node) -> Option<ClientAuthDraft> {

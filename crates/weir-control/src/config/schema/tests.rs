@@ -140,6 +140,9 @@ fn sample(keys: &Keys) -> Value {
         "BALANCE" => json!({ "policy": "random" }),
         "SEND_PROXY" => json!({ "version": "v2" }),
         "TLS" => json!({ "certificates": [sample_of("CERTIFICATE")] }),
+        "ACME" => {
+            json!({ "directory": "https://acme.example/dir", "domains": "a.example", "storage": "storage" })
+        }
         "CERTIFICATE" => json!({ "cert": golden("site.pem"), "key": golden("site.key") }),
         "CLIENT_AUTH" => json!({ "ca": golden("root.pem") }),
         "ADMIN" => json!({ "bind": "127.0.0.1:9900" }),

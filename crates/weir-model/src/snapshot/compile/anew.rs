@@ -63,6 +63,7 @@ pub fn anew<'d>(
         process: running.process.clone(),
         connections_given: running.connections_given,
         logging: running.logging.clone(),
+        proofs: running.proofs.clone(),
     };
     Ok((next, changed))
 }

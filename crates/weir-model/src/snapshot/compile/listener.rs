@@ -2,7 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{PoolNames, address, condition, files::Room, kept, route, shared::Shared, tls, value, within};
+use super::{
+    PoolNames,
+    acme::{self, Reach},
+    address, condition,
+    files::Room,
+    kept, route,
+    shared::Shared,
+    tls, value, within,
+};
 use crate::{
     draft::{DefaultsDraft, ErrorPageDraft, ListenerDraft, Setting, TcpDraft, Text, filled},
     listener::{
@@ -21,6 +29,7 @@ pub(super) struct Context<'d> {
     pub(super) room: &'d Room,
     pub(super) defaults: &'d DefaultsDraft,
     pub(super) shared: &'d Shared<'d>,
+    pub(super) reach: Reach,
 }
 
 /// One listener. `written` is what the file says of it.
@@ -41,7 +50,7 @@ pub(super) fn listener(
     if draft.protocol.is_none() && !draft.broken {
         problems.push(missing("protocol", "add `protocol: http`, `https`, `tcp` or `tls`"));
     }
-    let binds =
+    let binds: Vec<_> =
         draft.binds.iter().filter_map(|text| kept(address::binds(text), problems)).flatten().collect();
     let protocol = draft.protocol.as_ref().map_or(Protocol::Http, |protocol| protocol.value);
     if draft.protocol.as_ref().is_some_and(|protocol| !protocol.value.has_requests()) {
@@ -63,12 +72,15 @@ pub(super) fn listener(
         problems.push(Problem::error(first.span, cause, remedy));
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
+    let tls = tls::termination(draft, written, problems).map(Arc::new);
+    let acme = tls.as_ref().and_then(|_| acme::acme(draft, &binds, context.reach, registry, problems));
     Listener {
         name: draft.name.value.as_str().into(),
         binds,
         protocol,
         sni: draft.sni.iter().filter_map(|text| kept(condition::server_name(text), problems)).collect(),
         tls,
+        acme: acme.map(Arc::new),
         timeouts: timeouts(draft, protocol),
         limits: limits(draft, problems),
         accept_proxy: accept_proxy(draft, problems),

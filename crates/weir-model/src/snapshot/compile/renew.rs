@@ -94,6 +94,7 @@ pub fn renewed(running: &Snapshot, renewed: &[Renewed]) -> Snapshot {
         process: running.process.clone(),
         connections_given: running.connections_given,
         logging: running.logging.clone(),
+        proofs: running.proofs.clone(),
     }
 }
 

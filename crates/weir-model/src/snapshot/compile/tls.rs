@@ -35,9 +35,9 @@ pub(super) fn termination(
         }
         return None;
     };
-    let TerminationDraft { certificates, min_version, alpn, client_auth } = &tls.value;
+    let TerminationDraft { certificates, min_version, alpn, client_auth, acme } = &tls.value;
     Some(Termination {
-        certificates: self::certificates(certificates, (tls.span, draft.broken), problems),
+        certificates: self::certificates(certificates, (tls.span, draft.broken || acme.is_some()), problems),
         min_version: value(min_version, Version::Tls12),
         alpn: self::alpn(alpn, protocol, problems),
         client_auth: client_auth.as_ref().and_then(|auth| self::client_auth(auth, draft.broken, problems)),

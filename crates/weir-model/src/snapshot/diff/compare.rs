@@ -30,6 +30,7 @@ pub(super) fn listener(
         protocol => "protocol",
         sni => "sni",
         tls => "tls",
+        acme => "tls.acme",
         timeouts => "timeouts",
         limits => "limits",
         accept_proxy => "accept_proxy_protocol",

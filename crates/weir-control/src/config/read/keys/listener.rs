@@ -49,7 +49,23 @@ keys! {
         "alpn" = Some(&Text), Nothing,
             "Protocols that are offered, the preferred one first; for https `[http/1.1]`, for tcp none unless given.";
         "client_auth" = Map(&CLIENT_AUTH), Nothing, "Certificates that clients show; nobody is asked for one unless given.";
-    } later ["acme"];
+        "acme" = Map(&ACME), Nothing, "A certificate that an authority issues and renews by itself: see docs/acme.md. Not in `defaults`.";
+    };
+    ACME = "the `acme` of a listener" {
+        "directory" = Text, Required,
+            "The URL where the authority says what it offers, such as `https://acme-v02.api.letsencrypt.org/directory`. Naming it \
+             agrees to its terms of service.";
+        "email" = Text, Nothing, "Whom the authority writes to.";
+        "domains" = Some(&Text), Required, "What the certificate is for: host names, without `*`.";
+        "storage" = Text, Required,
+            "A folder for account, certificate and key, which is made if it is not there. Several instances may share it: one of them \
+             renews, and the others take what it was given.";
+        "challenge" = Words(&["http-01", "tls-alpn-01"]), Nothing,
+            "How the domains are proved: at port 80 by a listener with `protocol: http`, or at port 443 by this one. `http-01` if there is \
+             such a listener on port 80, and `tls-alpn-01` otherwise.";
+        "ca" = Text, Nothing,
+            "A file with the certificates of those who may have signed that of the directory, as PEM; those that the system trusts unless given.";
+    };
     CERTIFICATE = "a certificate" {
         "cert" = Text, Required, "A file with the certificate, followed by those that signed it, as PEM.";
         "key" = Text, Nothing, "A file with its private key, as PEM and not encrypted; without this key, it is in the file of the certificate.";
