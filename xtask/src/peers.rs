@@ -18,6 +18,7 @@ mod outlier;
 mod prometheus;
 mod reload;
 mod rolling;
+mod scanners;
 mod shutdown;
 mod site;
 mod termination;
@@ -35,10 +36,12 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 31] = [
+const TESTS: [(&str, Test); 33] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("curl_tls", termination::curl_tls),
+    ("testssl", scanners::testssl),
+    ("chromium_tls", scanners::chromium),
     ("wrk_nginx", clients::wrk_nginx),
     ("postgresql", databases::postgresql),
     ("redis", databases::redis),

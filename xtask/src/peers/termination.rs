@@ -14,12 +14,12 @@ use super::{clients::curl, folder, weir};
 use crate::process::free_address;
 
 /// Certificates that OpenSSL makes, in a folder.
-struct Made(PathBuf);
+pub(super) struct Made(PathBuf);
 
 impl Made {
     /// An authority, and certificates that it has signed: `site` with an OCSP answer, and `ops` for a client. `stranger` has
     /// signed itself.
-    fn new(name: &str) -> Result<Self> {
+    pub(super) fn new(name: &str) -> Result<Self> {
         let made = Self(folder(name)?);
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
         made.openssl(&format!("req -x509 {key} -keyout ca.key -out ca.pem -days 30 -subj /CN=Peers"))?;
@@ -55,7 +55,7 @@ impl Made {
         Ok(())
     }
 
-    fn path(&self, file: &str) -> String {
+    pub(super) fn path(&self, file: &str) -> String {
         self.0.join(file).display().to_string()
     }
 }
