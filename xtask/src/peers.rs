@@ -18,6 +18,7 @@ mod reload;
 mod rolling;
 mod shutdown;
 mod site;
+mod termination;
 mod upgrade;
 
 use std::path::{Path, PathBuf};
@@ -32,9 +33,10 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 26] = [
+const TESTS: [(&str, Test); 27] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
+    ("curl_tls", termination::curl_tls),
     ("wrk_nginx", clients::wrk_nginx),
     ("postgresql", databases::postgresql),
     ("redis", databases::redis),

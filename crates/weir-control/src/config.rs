@@ -21,7 +21,7 @@ mod yaml;
 use weir_model::{
     draft::{Draft, Machine, PoolDraft},
     problem::{Problem, Severity, Span},
-    snapshot::{self, Snapshot},
+    snapshot::{self, Snapshot, compile::Credentials},
     status::Registry,
     time::Millis,
 };
@@ -54,6 +54,8 @@ pub struct Compiled {
     pub report: Report,
     /// The pools that discover backends, to be compiled anew when something was found.
     pub discovering: Vec<PoolDraft>,
+    /// What came from files that certificates stand in, to be read again when these change.
+    pub credentials: Vec<Credentials>,
 }
 
 /// Problems together with the files that they point into.
@@ -141,7 +143,8 @@ pub fn compile(loaded: Loaded, generation: u64, registry: &mut Registry) -> Resu
     match snapshot {
         Some(snapshot) if !refused => {
             let discovering = snapshot::compile::discovering(&draft);
-            Ok(Compiled { snapshot, report, discovering })
+            let credentials = snapshot::compile::credentials(&draft);
+            Ok(Compiled { snapshot, report, discovering, credentials })
         }
         _ => Err(report),
     }

@@ -192,7 +192,9 @@ pub fn explain<R: Rehearse>(
         Protocol::Tcp | Protocol::Tls => match rehearse.connect(listener, question) {
             Ok(()) => {
                 let source = question.source.ip().to_canonical();
-                let facts = ConnectionFacts::from(source);
+                let server_name = question.server_name().filter(|_| listener.opens());
+                let facts =
+                    ConnectionFacts { server_name: server_name.as_deref(), ..ConnectionFacts::from(source) };
                 told.test(listener.routes.explain_connection(&facts));
                 if let Some(route) = listener.routes.find_connection(&facts) {
                     let key = |key: &Key| key.of_connection(source, || question.flow());

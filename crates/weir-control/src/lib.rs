@@ -10,6 +10,9 @@ pub mod config;
 // How a changed configuration is asked for, and what comes of it.
 pub mod reload;
 
+// How certificates are renewed without any of that.
+pub mod renewal;
+
 // How the program is replaced in place, and what comes of it.
 pub mod upgrade;
 

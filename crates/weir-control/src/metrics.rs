@@ -5,6 +5,7 @@
 
 mod page;
 mod process;
+mod tls;
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -37,6 +38,7 @@ pub fn render(snapshot: &Snapshot, beside: &Beside<'_>, format: Format) -> Strin
     let mut page = Page::new(format);
     about(&mut page, snapshot, beside);
     listeners(&mut page, &snapshot.listeners, beside.causes);
+    tls::write(&mut page, snapshot);
     routes(&mut page, snapshot, beside.causes);
     pools(&mut page, snapshot, beside.causes);
     standings(&mut page, snapshot);

@@ -141,6 +141,35 @@ fn an_address_that_changes_hands_stays_bound() {
     assert_eq!((found.binds.kept.len(), found.is_empty()), (2, true));
 }
 
+#[test]
+fn listeners_that_share_an_address_come_and_go_by_themselves() {
+    let text = |listeners: &[(&str, &str)]| {
+        let listener = |(name, sni): &(&str, &str)| {
+            let sni = if sni.is_empty() { String::new() } else { format!("sni: [{sni}], ") };
+            format!("{name}: {{ bind: '127.0.0.1:443', protocol: tls, {sni}pool: p }}")
+        };
+        let listeners: Vec<_> = listeners.iter().map(listener).collect();
+        format!(
+            "listeners: {{ {} }}\npools: {{ p: {{ backends: ['10.0.0.1:80'] }} }}\n",
+            listeners.join(", ")
+        )
+    };
+    let before = text(&[("a", "a.example"), ("b", "b.example"), ("rest", "")]);
+    assert_eq!(
+        plan::line(&diff(&before, &text(&[("a", "a.example"), ("b", "b.example, c.example")]))),
+        "no longer shares 127.0.0.1:443 (rest); removes listener rest; changes listener b (sni); removes route rest/any"
+    );
+    assert_eq!(
+        plan::line(&diff(&text(&[("a", "a.example")]), &before)),
+        "shares 127.0.0.1:443 (rest), 127.0.0.1:443 (b); adds listener b, rest; adds route b/any, rest/any"
+    );
+    // Another name for the same connections, and a name that others had.
+    let found = diff(&before, &text(&[("z", "a.example"), ("b", "b.example"), ("rest", "")]));
+    assert_eq!((found.binds.moved.len(), found.binds.kept.len(), found.binds.joined.len()), (1, 2, 0));
+    let found = diff(&before, &text(&[("a", "b.example"), ("b", "a.example"), ("rest", "")]));
+    assert_eq!((found.binds.moved.len(), found.binds.kept.len(), found.binds.left.len()), (0, 3, 0));
+}
+
 /// A configuration: listeners with their ports and routes, pools with their backends.
 #[derive(Clone, Debug)]
 struct Plan {

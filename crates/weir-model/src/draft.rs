@@ -26,8 +26,9 @@ pub use pool::{
     PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, UdpProbeDraft,
 };
 pub use route::{
-    ActionDraft, ArmDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
-    RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft, TextDraft,
+    ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft,
+    RedirectDraft, RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft,
+    TextDraft,
 };
 
 pub use tls::{AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft};

@@ -65,12 +65,22 @@ impl Listener {
     #[must_use]
     pub fn alone(&self, route: Option<usize>) -> Self {
         let route = route.and_then(|number| self.routes.routes().get(number)).cloned();
+        self.with(self.tls.clone(), RouteTable::new(route.into_iter().collect()))
+    }
+
+    /// The same listener with another TLS.
+    #[must_use]
+    pub fn with_tls(&self, tls: Termination) -> Self {
+        self.with(Some(Arc::new(tls)), RouteTable::new(self.routes.routes().to_vec()))
+    }
+
+    fn with(&self, tls: Option<Arc<Termination>>, routes: RouteTable) -> Self {
         Self {
             name: self.name.clone(),
             binds: self.binds.clone(),
             protocol: self.protocol,
             sni: self.sni.clone(),
-            tls: self.tls.clone(),
+            tls,
             timeouts: self.timeouts.clone(),
             limits: self.limits.clone(),
             accept_proxy: self.accept_proxy.clone(),
@@ -80,7 +90,7 @@ impl Listener {
             normalize: self.normalize,
             tcp: self.tcp.clone(),
             errors: self.errors.clone(),
-            routes: RouteTable::new(route.into_iter().collect()),
+            routes,
             status: self.status.clone(),
         }
     }

@@ -2,6 +2,7 @@
 //!
 //! The same [`RouteTable`] answers the data path and `explain`; it reads a request through [`RequestFacts`] only.
 
+mod client_cert;
 mod condition;
 mod connection;
 mod edit;
@@ -16,6 +17,7 @@ mod text;
 
 use std::{net::IpAddr, sync::Arc};
 
+pub use client_cert::{CertificateMatch, NameMatch};
 pub use condition::{Condition, Matcher};
 pub use connection::{ConnectionFacts, ProtocolNames};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
@@ -33,6 +35,7 @@ use crate::{
     status::{RouteCounters, RouteStatus},
     template::{Escape, Template},
     time::Millis,
+    tls::Identity,
 };
 
 /// What a route may ask about a request. Implementations read from the request's own bytes, without copies.
@@ -50,6 +53,20 @@ pub trait RequestFacts {
     fn any_header(&self, name: &str, each: &mut dyn FnMut(&[u8]) -> bool) -> bool;
     /// The client's address after trust was applied.
     fn source(&self) -> IpAddr;
+    /// The host that the client asked for when it began TLS, in lower case and without a final dot; none without TLS, or
+    /// if it asked for none.
+    fn server_name(&self) -> Option<&str> {
+        None
+    }
+    /// Calls `each` for protocols named by ALPN until it returns true; returns whether it did. Where TLS ends here that is
+    /// the one that was agreed on, where it is passed through those that the client offers.
+    fn any_protocol(&self, _each: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        false
+    }
+    /// Who the client is by a certificate that was verified; none if it has shown none.
+    fn identity(&self) -> Option<&Identity> {
+        None
+    }
 }
 
 /// One compiled route.

@@ -12,6 +12,7 @@ mod latency;
 mod occupancy;
 mod operator;
 mod registry;
+mod renewal;
 
 use std::{
     net::SocketAddr,
@@ -32,6 +33,7 @@ pub use latency::LatencyEstimate;
 pub use occupancy::Occupancy;
 pub use operator::{Order, OrderBook, Orders, State};
 pub use registry::Registry;
+pub use renewal::RenewalStatus;
 
 use occupancy::Seat;
 
@@ -112,6 +114,8 @@ impl ProcessStatus {
 pub struct ListenerStatus {
     /// One per worker.
     pub shards: Sharded<ListenerCounters>,
+    /// What has become of files of its TLS that changed.
+    pub renewal: RenewalStatus,
 }
 
 impl ListenerStatus {
@@ -182,6 +186,8 @@ pub struct PoolStatus {
     pub retries: Sharded<RetryCounters>,
     /// How its backends are discovered, if they are.
     pub discovery: DiscoveryStatus,
+    /// What has become of files of its TLS that changed.
+    pub renewal: RenewalStatus,
     /// Held while it is decided whether the pool can do without a backend.
     pub ejecting: Mutex<()>,
     /// Until when nobody says again that the pool cannot do without a backend that fails.

@@ -8,11 +8,15 @@
 //! is gone. What the path makes of them (contexts of the TLS library) is made once, before the snapshot is published,
 //! and lies in the [`Slot`] beside them, shared by all workers.
 
+mod identity;
+
 use std::{
     any::Any,
     fmt,
     sync::{Arc, OnceLock},
 };
+
+pub use identity::{AlternativeName, Identity, NameKind};
 
 /// The TLS that ends at a listener.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::{cell::OnceCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
 use weir_model::{
     balance::Flow,
     listener::{Listener, Protocol},
-    route::{ConnectionFacts, ProtocolNames},
+    route::ConnectionFacts,
     status::ListenerCounters,
     time::Millis,
 };
@@ -17,7 +17,7 @@ use crate::{
     proxy_header::{Header, Passed},
     telemetry::is_plain_identity,
     timer::Timer,
-    tls::hello::Hello,
+    tls::{Known, hello::Hello},
     view::{Held, View},
     worker::{Phase, Worker},
 };
@@ -176,11 +176,19 @@ impl Conn {
 
     /// What routes may ask about it.
     pub(crate) fn facts(&self) -> ConnectionFacts<'_> {
+        let tls = self.tls();
         ConnectionFacts {
             source: self.peer.ip().to_canonical(),
-            server_name: self.hello.as_ref().and_then(|hello| hello.server_name.as_deref()),
-            alpn: self.hello.as_ref().map_or(ProtocolNames(&[]), |hello| hello.alpn()),
+            server_name: tls.server_name(),
+            alpn: tls.protocols(),
+            identity: tls.identity(),
         }
+    }
+
+    /// What is known of its TLS.
+    #[inline]
+    pub(crate) fn tls(&self) -> Known<'_> {
+        Known { hello: self.hello.as_deref(), facts: self.stream.facts() }
     }
 
     /// Both its ends, as its client has them.

@@ -161,6 +161,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
         client: peer,
         peer,
         peer_port: conn.peer.port(),
+        tls: conn.tls(),
         request: None,
         request_id: conn.known_identity(),
         route: passed.route.as_ref().map_or("", |route| &route.name),

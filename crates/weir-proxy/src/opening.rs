@@ -50,18 +50,19 @@ enum Parting {
     Alert(Alert),
 }
 
-/// Serves a connection from its first byte to its end.
+/// Serves a connection from its first byte on.
 pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
-    // In a box, so that a connection that has opened does not hold the room for it.
+    // In a box, so that what follows has no need of the room for it.
     let Some((conn, protocol, received)) = Box::pin(open(conn, group)).await else { return };
+    // A task of its own is as large as the protocol needs it, which is not much between requests.
     match protocol {
         Protocol::Http | Protocol::Https => {
             let mut served = 0;
             if received.is_empty() || Box::pin(http::begin(&conn, &mut served, received)).await {
-                http::serve(conn, served).await;
+                drop(tokio::task::spawn_local(http::serve(conn, served)));
             }
         }
-        Protocol::Tcp | Protocol::Tls => l4::serve(conn, received).await,
+        Protocol::Tcp | Protocol::Tls => drop(tokio::task::spawn_local(l4::serve(conn, received))),
     }
 }
 

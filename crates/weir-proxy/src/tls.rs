@@ -12,7 +12,9 @@
 mod client;
 mod handshake;
 pub(crate) mod hello;
+mod identity;
 mod inbox;
+mod known;
 mod outbox;
 mod record;
 mod scratch;
@@ -24,6 +26,7 @@ mod tickets;
 mod trust;
 
 use std::{
+    cell::OnceCell,
     sync::{Arc, OnceLock},
     task::Context,
 };
@@ -38,7 +41,7 @@ use rustls::{
 use weir_model::{
     snapshot::Snapshot,
     time::Moment,
-    tls::{Origination, Slot, Termination, Version},
+    tls::{Identity, Origination, Slot, Termination, Version},
 };
 
 use crate::{
@@ -50,6 +53,7 @@ use crate::{
 
 pub(crate) use client::{Carries, Client};
 pub(crate) use handshake::Failure;
+pub(crate) use known::Known;
 pub(crate) use server::ServerContext;
 pub(crate) use session::Session;
 pub use tickets::{TicketKey, Tickets};
@@ -164,6 +168,16 @@ pub(crate) struct Facts {
     pub(crate) resumed: bool,
     /// The verified certificates of the other end as DER, its own first; a client may have none.
     pub(crate) peer: Box<[Box<[u8]>]>,
+    /// What the first of them says, once somebody has asked.
+    pub(crate) identity: OnceCell<Option<Box<Identity>>>,
+}
+
+impl Facts {
+    /// Who the other end is, if it has shown a certificate.
+    pub(crate) fn identity(&self) -> Option<&Identity> {
+        let read = || self.peer.first().and_then(|own| identity::identity(own)).map(Box::new);
+        self.identity.get_or_init(read).as_deref()
+    }
 }
 
 /// The TLS handshake of a client: `early` is what has been read of it already. What comes behind the

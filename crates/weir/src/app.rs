@@ -10,6 +10,7 @@ mod discovery;
 mod inherit;
 mod listeners;
 mod reload;
+mod renewal;
 mod shutdown;
 mod upgrade;
 mod workers;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use weir_control::{
     config::{self, Compiled, Loaded, Style},
     reload::{Ledger, Outcome, Record, Refusal, Reloader, Watch},
+    renewal::Renewals,
     upgrade::{Asks, Upgrader},
 };
 use weir_model::{
@@ -151,8 +153,9 @@ impl App {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         let mut registry = Registry::new(cores);
         inheritance.carry_found_over(&mut loaded.draft);
-        let Compiled { snapshot, report, discovering } = config::compile(loaded, 1, &mut registry)
-            .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
+        let Compiled { snapshot, report, discovering, credentials } =
+            config::compile(loaded, 1, &mut registry)
+                .map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let (first_voice, lines) = weir_proxy::telemetry::journal();
         let log = LogWriter::start(lines, log, snapshot.logging.process);
         let log = Arc::new(log.context("the log writer could not be started")?);
@@ -192,7 +195,7 @@ impl App {
         inherit::remember_orders(&before_accepting()?, &cell, clock::read());
         let bound = Arc::new(RwLock::new(orders.open(prepared.listen()?)));
         phase.send_replace(Phase::Running);
-        let reloading = Reloading {
+        let mut reloading = Reloading {
             path: source.as_ref().map(|source| source.path.to_owned()),
             watch: source.and_then(|source| source.watch),
             cell: cell.clone(),
@@ -200,6 +203,8 @@ impl App {
             registry,
             tls: tls.clone(),
             discovering,
+            renewals: Renewals::default(),
+            warned: clock::read(),
             bound: bound.clone(),
             orders: orders.clone(),
             phase: phase.subscribe(),
@@ -208,6 +213,7 @@ impl App {
             access: access.clone(),
             log: log.clone(),
         };
+        reloading.follow(credentials, &cell.load());
         let reloading = Some(reloading.start(asks)?);
         let app = Self {
             cell,

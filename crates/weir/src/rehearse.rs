@@ -22,7 +22,7 @@ impl Rehearse for Path {
     type Request = Judged;
 
     fn rehearse(&self, listener: &Listener, question: &Question) -> Result<Judged, Refused> {
-        Rehearsal::new(listener, question.head(), question.source.ip())
+        Rehearsal::new(listener, question.head(), question.source.ip(), question.server_name().as_deref())
             .map(Judged)
             .map_err(|error| refused(&error))
     }

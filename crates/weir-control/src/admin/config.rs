@@ -242,6 +242,11 @@ fn condition(condition: &Condition) -> Value {
             Matcher::Query(name, wanted) => compared(&mut told, "query", name, wanted),
             Matcher::Cookie(name, wanted) => compared(&mut told, "cookies", name, wanted),
             Matcher::Source(sources) => _ = told.insert("source".into(), networks(sources)),
+            Matcher::ServerName(hosts) => _ = told.insert("sni".into(), texts(hosts)),
+            Matcher::Protocol(names) => _ = told.insert("alpn".into(), texts(names)),
+            Matcher::Certificate(wanted) => {
+                told.insert("client_cert".into(), wanted.to_string().into());
+            }
             Matcher::Not(conditions) => {
                 told.insert("not".into(), conditions.iter().map(self::condition).collect());
             }

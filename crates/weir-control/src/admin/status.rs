@@ -10,6 +10,7 @@ use weir_model::{
     pool::{Backend, Pool},
     status::HistogramView,
     time::Moment,
+    tls::Certificate,
 };
 
 use super::{Admin, Stamp, When};
@@ -49,7 +50,31 @@ struct ListenerView {
     rejected: u64,
     bytes_in: u64,
     bytes_out: u64,
+    /// Null where no TLS ends.
+    tls: Option<TlsView>,
     routes: Vec<RouteView>,
+}
+
+#[derive(Serialize)]
+struct TlsView {
+    /// In the order of the file: the first one is for those that no other fits.
+    certificates: Vec<CertificateView>,
+    /// Changes of files that were taken without a reload.
+    renewals: u64,
+    /// Those that were refused.
+    renewals_refused: u64,
+    /// Why files are not used as they are now, a sentence each; empty if they are.
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct CertificateView {
+    /// Its file.
+    name: String,
+    /// The host names that it is for.
+    names: Vec<String>,
+    /// When it ends, as RFC 3339.
+    not_after: String,
 }
 
 #[derive(Serialize)]
@@ -72,6 +97,8 @@ struct PoolView {
     tier_reason: Option<String>,
     /// Requests and connections that wait for a backend.
     pending: u32,
+    /// Why files of its TLS are not used as they are now, a sentence each.
+    tls_problems: Vec<String>,
     /// Null for a pool whose backends all stand in the file.
     discovery: Option<DiscoveryView>,
     backends: Vec<BackendView>,
@@ -163,12 +190,12 @@ pub(super) fn of(admin: &Admin) -> Status {
             refused: record.refused,
             last_error: record.last_error,
         },
-        listeners: snapshot.listeners.iter().map(|listener| listener_view(listener)).collect(),
+        listeners: snapshot.listeners.iter().map(|listener| listener_view(listener, admin.stamp)).collect(),
         pools: snapshot.pools.iter().map(|pool| pool_view(pool, admin, now)).collect(),
     }
 }
 
-fn listener_view(listener: &Listener) -> ListenerView {
+fn listener_view(listener: &Listener, stamp: Stamp) -> ListenerView {
     let shards = &listener.status.shards;
     let routes = listener.routes.routes().iter().map(|route| RouteView {
         name: route.name.to_string(),
@@ -184,7 +211,25 @@ fn listener_view(listener: &Listener) -> ListenerView {
         rejected: shards.sum(|shard| shard.rejected.total()),
         bytes_in: shards.sum(|shard| shard.bytes_in.value()),
         bytes_out: shards.sum(|shard| shard.bytes_out.value()),
+        tls: listener.tls.as_ref().map(|tls| TlsView {
+            certificates: tls
+                .certificates
+                .iter()
+                .map(|certificate| certificate_view(certificate, stamp))
+                .collect(),
+            renewals: listener.status.renewal.times_taken(),
+            renewals_refused: listener.status.renewal.times_refused(),
+            problems: listener.status.renewal.problems().to_vec(),
+        }),
         routes: routes.collect(),
+    }
+}
+
+fn certificate_view(certificate: &Certificate, stamp: Stamp) -> CertificateView {
+    CertificateView {
+        name: certificate.name.to_string(),
+        names: certificate.names.iter().map(ToString::to_string).collect(),
+        not_after: stamp(When::Unix(certificate.not_after)),
     }
 }
 
@@ -197,6 +242,7 @@ fn pool_view(pool: &Pool, admin: &Admin, now: Moment) -> PoolView {
         panic: standing.tier == Tier::Panic,
         tier_reason: standing.sentence(pool.panic),
         pending: pool.status.pending.load(Ordering::Relaxed),
+        tls_problems: pool.status.renewal.problems().to_vec(),
         discovery: pool.discover.as_ref().map(|source| discovery_view(pool, source, admin.stamp)),
         most_ejected: pool.most_ejected(),
         backends: pool.backends.iter().map(|backend| backend_view(pool, backend, now, admin.stamp)).collect(),

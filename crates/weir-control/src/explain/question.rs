@@ -8,7 +8,7 @@ use std::{
 
 use weir_model::{
     balance::Flow,
-    listener::{Listener, Protocol},
+    listener::{Listener, NameTable, Protocol},
     snapshot::Snapshot,
 };
 
@@ -85,7 +85,7 @@ impl Question {
     /// # Errors
     /// What cannot be understood.
     pub fn new(url: &str, particulars: Particulars) -> Result<Self, Trouble> {
-        const FORM: &str = "write it as http://HOST/PATH or tcp://ADDRESS:PORT";
+        const FORM: &str = "write it as http://HOST/PATH, https://HOST/PATH or tcp://ADDRESS:PORT";
         let no_url = || Trouble::new(format!("`{}` is not a URL to explain", url.escape_debug()), FORM);
         let (scheme, rest) = url.split_once("://").ok_or_else(no_url)?;
         let scheme = match scheme.to_ascii_lowercase().as_str() {
@@ -190,6 +190,20 @@ impl Question {
         Flow { source: self.source, destination: ends.map(SocketAddr::from) }
     }
 
+    /// The host that the client asks for when it begins TLS: the one that was given, or that of an `https` URL unless it is
+    /// an address, as browsers do.
+    pub fn server_name(&self) -> Option<String> {
+        let given = self.sni.as_deref().filter(|name| !name.is_empty());
+        let of_url = || match (self.scheme, self.address()) {
+            (Scheme::Https, None) if self.sni.is_none() => {
+                Some(self.authority.split(':').next().unwrap_or_default())
+            }
+            _ => None,
+        };
+        let name = given.or_else(of_url)?;
+        Some(name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase())
+    }
+
     /// The port of the URL, or the scheme's own.
     fn port(&self) -> Option<u16> {
         self.written_port().or(self.scheme.port())
@@ -217,9 +231,12 @@ impl Question {
     /// # Errors
     /// If none or several could be meant.
     pub fn listener<'s>(&self, snapshot: &'s Snapshot) -> Result<&'s Arc<Listener>, Trouble> {
-        let protocol = if self.scheme == Scheme::Tcp { Protocol::Tcp } else { Protocol::Http };
-        let all: Vec<_> =
-            snapshot.listeners.iter().filter(|listener| listener.protocol == protocol).collect();
+        let speaks = |listener: &&Arc<Listener>| match self.scheme {
+            Scheme::Http => listener.protocol == Protocol::Http,
+            Scheme::Https => matches!(listener.protocol, Protocol::Https | Protocol::Tls),
+            Scheme::Tcp => matches!(listener.protocol, Protocol::Tcp | Protocol::Tls),
+        };
+        let all: Vec<_> = snapshot.listeners.iter().filter(speaks).collect();
         if let Some(name) = &self.listener {
             let found = all.iter().find(|listener| &*listener.name == name.as_str()).copied();
             return found.ok_or_else(|| {
@@ -231,6 +248,9 @@ impl Question {
             });
         }
         let bound: Vec<_> = all.iter().filter(|listener| self.leads_to(listener)).copied().collect();
+        if bound.iter().any(|listener| !listener.sni.is_empty()) {
+            return self.named(&bound);
+        }
         match (&bound[..], &all[..]) {
             ([only], _) => Ok(only),
             ([], [only]) if self.written_port().is_none() => Ok(only),
@@ -245,6 +265,18 @@ impl Question {
                 Err(Trouble::new(cause, listed(&bound)))
             }
         }
+    }
+
+    /// Which listener of an address takes the name that the client asks for when it begins TLS.
+    fn named<'s>(&self, bound: &[&'s Arc<Listener>]) -> Result<&'s Arc<Listener>, Trouble> {
+        let name = self.server_name();
+        let table = NameTable::new(bound.iter().map(|listener| &*listener.sni));
+        let found = table.find(name.as_deref()).and_then(|place| bound.get(place));
+        found.copied().ok_or_else(|| {
+            let asked = name.map_or_else(|| "no name".to_owned(), |name| format!("the name `{name}`"));
+            let cause = format!("no listener of `{}` takes a client that asks for {asked}", self.authority);
+            Trouble::new(cause, "the TLS alert `unrecognized_name` ends it; add the name to `sni`, or give another with --sni")
+        })
     }
 
     fn leads_to(&self, listener: &Listener) -> bool {

@@ -1,6 +1,6 @@
 //! What is said, about requests that a simple reader judges.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, path::Path};
 
 use weir_model::status::{Health, Registry, State};
 
@@ -238,6 +238,34 @@ fn the_listener_is_found_by_the_url_or_asked_for() {
             .starts_with("the listener `sql` does not speak http")
     );
     assert!(of("http://anything/", Some("wbe")).unwrap_err().starts_with("there is no listener `wbe`"));
+}
+
+/// Listeners that share an address are told apart by the name that the client asks for.
+#[test]
+fn names_of_tls_lead_to_their_listener() {
+    let tls = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tls");
+    let tls = tls.display();
+    let text = format!(
+        "listeners:\n  one: {{ bind: \"127.0.0.1:8443\", protocol: https, sni: a.test, pool: app, \
+         tls: {{ certificates: [{{ cert: {tls}/site.pem, key: {tls}/site.key }}] }} }}\n  \
+         two: {{ bind: \"127.0.0.1:8443\", protocol: tls, sni: \"*.b.test\", pool: app }}\n\
+         pools: {{ app: {{ backends: [\"10.0.0.1:80\"] }} }}\n"
+    );
+    let compiled = config::compile(config::from_text("weir.yaml", &text), 1, &mut Registry::new(1));
+    let snapshot =
+        compiled.unwrap_or_else(|refusal| panic!("{}", refusal.render(config::Style::Plain))).snapshot;
+    let listener = |url: &str, sni: Option<&str>| {
+        let particulars = Particulars { sni: sni.map(str::to_owned), ..Particulars::default() };
+        asked(url, particulars).listener(&snapshot).map(|listener| listener.name.to_string())
+    };
+    assert_eq!(listener("https://A.test:8443/", None).unwrap(), "one");
+    assert_eq!(listener("https://x.b.test:8443/", None).unwrap(), "two");
+    assert_eq!(listener("https://127.0.0.1:8443/", Some("a.test")).unwrap(), "one");
+    assert_eq!(listener("tcp://127.0.0.1:8443", Some("x.b.test.")).unwrap(), "two");
+    let nobody = listener("https://c.test:8443/", None).unwrap_err();
+    assert!(nobody.cause.contains("asks for the name `c.test`"), "{}", nobody.cause);
+    let unnamed = listener("https://127.0.0.1:8443/", None).unwrap_err();
+    assert!(unnamed.cause.contains("asks for no name"), "{}", unnamed.cause);
 }
 
 #[test]

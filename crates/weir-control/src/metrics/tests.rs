@@ -81,6 +81,8 @@ fn every_promised_name_is_there_in_both_formats() {
             ("weir_build_info", "gauge"),
             ("weir_access_log_written", "counter"),
             ("weir_access_log_dropped", "counter"),
+            ("weir_tls_cert_not_after_seconds", "gauge"),
+            ("weir_tls_renewals", "counter"),
             ("process_cpu_seconds", "counter"),
             ("process_resident_memory_bytes", "gauge"),
             ("process_open_fds", "gauge"),

@@ -73,6 +73,13 @@ impl Watch {
         Self { root: root.to_owned(), paths: Vec::new(), read: Look::new(), seen: (Look::new(), Moment(0)) }
     }
 
+    /// Watches these files, none of which has been read yet.
+    pub fn of<'p>(paths: impl Iterator<Item = &'p Path>) -> Self {
+        let mut paths = paths.map(Path::to_owned);
+        let root = paths.next().unwrap_or_default();
+        Self { paths: paths.collect(), ..Self::new(&root) }
+    }
+
     /// Remembers what the files look like: whatever changes from here on is a change.
     pub fn before_reading(&mut self) {
         self.read = self.look();

@@ -187,6 +187,9 @@ fn matcher(matcher: &Matcher) -> String {
         Matcher::Query(name, texts) => format!("query {name} {}", any(texts)),
         Matcher::Cookie(name, texts) => format!("cookie {name} {}", any(texts)),
         Matcher::Source(networks) => format!("source {}", any(networks.as_slice())),
+        Matcher::ServerName(hosts) => format!("sni {}", any(hosts)),
+        Matcher::Protocol(names) => format!("alpn {}", any(names)),
+        Matcher::Certificate(wanted) => format!("client certificate {wanted}"),
         Matcher::Not(conditions) => {
             format!("not ({})", conditions.iter().map(condition).collect::<Vec<_>>().join(" or "))
         }

@@ -87,8 +87,25 @@ pub struct ConditionDraft {
     pub cookies: Vec<NamedTexts>,
     /// Networks, as written.
     pub source: Vec<Text>,
+    /// Names of hosts that clients ask for when they begin TLS, as written.
+    pub sni: Vec<Text>,
+    /// Protocols named by ALPN.
+    pub alpn: Vec<Text>,
+    /// The certificate of the client.
+    pub client_cert: Option<Located<ClientCertDraft>>,
     /// None of these may hold.
     pub not: Vec<Self>,
+}
+
+/// What a client certificate has to be; see [`crate::route::CertificateMatch`].
+#[derive(Clone, Debug, Default)]
+pub struct ClientCertDraft {
+    /// Names, as written.
+    pub san: Vec<Text>,
+    /// Subjects.
+    pub subject: Vec<Located<TextDraft>>,
+    /// Whether there has to be one at all.
+    pub present: Option<Located<bool>>,
 }
 
 /// How a text is compared.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{HostMatch, PathMatch, RequestFacts, TextMatch, fields, host::without_dot};
+use super::{CertificateMatch, HostMatch, PathMatch, RequestFacts, TextMatch, fields, host::without_dot};
 use crate::listener::Networks;
 
 /// Every matcher holds; without any it takes everything.
@@ -29,6 +29,12 @@ pub enum Matcher {
     Cookie(Arc<str>, Vec<TextMatch>),
     /// The client's address.
     Source(Networks),
+    /// The name that the client asked for when it began TLS.
+    ServerName(Vec<HostMatch>),
+    /// A protocol named by ALPN.
+    Protocol(Vec<Arc<str>>),
+    /// The client's certificate.
+    Certificate(CertificateMatch),
     /// None of these conditions holds.
     Not(Vec<Condition>),
 }
@@ -77,6 +83,14 @@ impl Matcher {
             Self::Query(name, texts) => any_text(texts, |each| any_parameter(request, name, each)),
             Self::Cookie(name, texts) => any_text(texts, |each| any_cookie(request, name, each)),
             Self::Source(networks) => networks.contains(request.source()),
+            Self::ServerName(hosts) => {
+                let name = request.server_name().unwrap_or_default();
+                hosts.iter().any(|pattern| pattern.takes(name.as_bytes()))
+            }
+            Self::Protocol(names) => {
+                request.any_protocol(&mut |offered| names.iter().any(|name| name.as_bytes() == offered))
+            }
+            Self::Certificate(wanted) => wanted.takes(request.identity()),
             Self::Not(conditions) => !conditions.iter().any(|condition| condition.holds(request)),
         }
     }

@@ -57,6 +57,9 @@ impl Matcher {
             Self::Query(name, _) => format!("query parameter {name}"),
             Self::Cookie(name, _) => format!("cookie {name}"),
             Self::Source(_) => "source".into(),
+            Self::ServerName(_) => "sni".into(),
+            Self::Protocol(_) => "alpn".into(),
+            Self::Certificate(_) => "client certificate".into(),
             Self::Not(_) => "not".into(),
         }
     }
@@ -82,6 +85,28 @@ impl Matcher {
                 condition::any_cookie(request, name, each)
             }),
             Self::Source(networks) => differs(request.source().to_string(), any_of(networks.as_slice())),
+            Self::ServerName(hosts) => match request.server_name() {
+                None => format!(
+                    "the client asked for no name when it began TLS, sni {} is asked for",
+                    any_of(hosts)
+                ),
+                Some(name) => differs(format!("`{name}`"), any_of(hosts)),
+            },
+            Self::Protocol(names) => {
+                let mut found = Vec::new();
+                request.any_protocol(&mut |name| {
+                    found.push(quoted(name));
+                    false
+                });
+                match found.is_empty() {
+                    true => format!("no protocol was named by alpn, {} is asked for", any_of(names)),
+                    false => differs(any_of(&found), any_of(names)),
+                }
+            }
+            Self::Certificate(wanted) => match request.identity() {
+                None => format!("the client has shown no certificate, one with {wanted} is asked for"),
+                Some(client) => differs(format!("that of `{}`", client.subject), wanted.to_string()),
+            },
             Self::Not(conditions) => {
                 let hit = conditions.iter().find(|condition| condition.holds(request));
                 format!("excluded by `not`: {}", hit.map(taken).unwrap_or_default())

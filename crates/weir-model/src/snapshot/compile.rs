@@ -18,6 +18,7 @@ mod origination;
 mod outlier;
 mod overlap;
 mod pool;
+mod renew;
 mod retry;
 mod rewrite;
 mod route;
@@ -32,6 +33,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use anew::{Anew, anew, discovering};
 pub use pool::judge;
+pub use renew::{Credentials, Owner, Renewed, credentials, renew_draft, renewed};
 
 use super::{Process, Secret, Snapshot};
 use crate::{

@@ -163,6 +163,15 @@ pub fn adopt(running: &Snapshot, new: &mut Snapshot) -> Diff {
             pool.keep_prepared(before);
         }
     }
+    for listener in &mut new.listeners {
+        let before = running.listeners.iter().find(|before| before.name == listener.name);
+        if let (Some(before), Some(listener)) = (before, Arc::get_mut(listener))
+            && before.tls == listener.tls
+        {
+            // With everything that was prepared for it.
+            listener.tls.clone_from(&before.tls);
+        }
+    }
     compare::keep_until_next_start(&running.process, &mut new.process);
     diff
 }

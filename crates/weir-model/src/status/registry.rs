@@ -9,8 +9,8 @@ use std::{
 };
 
 use super::{
-    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus, RouteStatus,
-    Sharded,
+    AccessLogStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus,
+    RenewalStatus, RouteStatus, Sharded,
 };
 use crate::{
     balance::{HashTable, Policy},
@@ -70,7 +70,9 @@ impl Registry {
 
     /// The status of a listener.
     pub fn listener(&mut self, name: &str) -> Arc<ListenerStatus> {
-        let new = || Arc::new(ListenerStatus { shards: Sharded::new(self.workers) });
+        let new = || {
+            Arc::new(ListenerStatus { shards: Sharded::new(self.workers), renewal: RenewalStatus::default() })
+        };
         self.listeners.entry(name.into()).or_insert_with(new).clone()
     }
 
@@ -94,6 +96,7 @@ impl Registry {
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
                 discovery: DiscoveryStatus::default(),
+                renewal: RenewalStatus::default(),
                 ejecting: Mutex::default(),
                 silent_until: AtomicU64::new(0),
                 unsettled: AtomicBool::new(false),

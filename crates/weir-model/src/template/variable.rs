@@ -100,7 +100,17 @@ variables! {
         "X-Request-ID of a trusted proxy, or a new UUID (version 7)";
     Request = "request", Request, Http, "the request line as it came";
     Method = "method", Request, Http, "method of the request";
-    Scheme = "scheme", Request, Http, "`http`";
+    Scheme = "scheme", Request, Http, "`http` or `https`";
+    TlsVersion = "tls_version", Request, Any, "`TLSv1.3` or `TLSv1.2`; empty if no TLS ends here";
+    TlsCipher = "tls_cipher", Request, Any, "cipher suite of TLS; empty if none ends here";
+    Sni = "sni", Request, Any, "name that the client asked for when it began TLS; empty if it asked for none";
+    Alpn = "alpn", Request, Any, "protocol that was agreed on by ALPN; where TLS is passed through, those that the client offers";
+    ClientCertSubject = "client_cert_subject", Request, Any,
+        "subject of the client's certificate as RFC 4514 writes it; empty unless one was shown and verified";
+    ClientCertSan = "client_cert_san", Request, Any,
+        "names that it is for, such as `DNS:ops.example.com,URI:spiffe://mesh/ops`";
+    ClientCertFingerprint = "client_cert_fingerprint", Request, Any,
+        "its SHA-256, as hexadecimal digits";
     Host = "host", Request, Http, "host that was asked for, in lower case and without port";
     Target = "target", Request, Http, "target of the request as it came";
     Path = "path", Request, Http, "path that was matched, without query";

@@ -231,10 +231,10 @@ impl<'c> Exchange<'c> {
             if !self.listener.access.is_open() && !self.listener.access.admits(source) {
                 return Err(Cause::ClientDenied.into());
             }
-            let facts = Facts { head: request, bytes: head, source };
             if self.conn.is_misdirected(&request.host) {
                 return Err(Cause::ClientMisdirectedHost.into());
             }
+            let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
             Ok((route, source, trusted))
         });
@@ -261,11 +261,11 @@ impl<'c> Exchange<'c> {
         if let Plan::Forward(pool) = &plan {
             self.pool = Some(pool.clone());
             if let Some(key) = &pool.pool.balance.key {
-                let facts = Facts { head: request, bytes: head, source };
+                let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
                 self.hash = key.of_request(&facts, || self.conn.flow()).hash;
             }
             if let Some(sticky) = &pool.pool.sticky {
-                self.bond = sticky.bond(&Facts { head: request, bytes: head, source });
+                self.bond = sticky.bond(&Facts { head: request, bytes: head, source, tls: self.conn.tls() });
             }
         }
         let expect = request.expects_continue && body.is_empty();
@@ -313,10 +313,16 @@ fn write(
     known: Option<&Record<'_>>,
 ) {
     if let Plan::Answer = plan {
-        return reply::write_answer(out, head, request, route, known);
+        return reply::write_answer(out, head, request, route, (conn.tls().ends_here(), known));
     }
     let local = if request.authority == Span::default() { local(conn) } else { String::new() };
-    let client = Client { address: conn.address_text().as_bytes(), local: local.as_bytes(), trusted, known };
+    let client = Client {
+        address: conn.address_text().as_bytes(),
+        local: local.as_bytes(),
+        secure: conn.tls().ends_here(),
+        trusted,
+        known,
+    };
     write_request(out, head, request, route, client, expect);
 }
 

@@ -218,6 +218,7 @@ impl Exchange<'_> {
             client: if kept.client.is_empty() { peer } else { &kept.client },
             peer,
             peer_port: conn.peer.port(),
+            tls: conn.tls(),
             request: Some(heard),
             request_id: &kept.request_id,
             route: self.route().map_or("", |route| &route.name),

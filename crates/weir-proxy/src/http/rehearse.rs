@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use weir_model::{
-    listener::Listener,
+    listener::{Listener, Protocol},
     route::{RequestFacts, Route},
 };
 
@@ -14,7 +14,10 @@ use super::{
     request::{Facts, RequestHead},
     write::{Client, write_request},
 };
-use crate::error::{Cause, ProxyError};
+use crate::{
+    error::{Cause, ProxyError},
+    tls::{Known, hello::Hello},
+};
 
 /// A judged request that stays where it is.
 #[derive(Debug)]
@@ -24,14 +27,22 @@ pub struct Rehearsal {
     peer: IpAddr,
     source: IpAddr,
     trusted: bool,
+    secure: bool,
+    hello: Hello,
 }
 
 impl Rehearsal {
-    /// Judges a request head as it would come to this listener from `peer`.
+    /// Judges a request head as it would come to this listener from `peer`, who has asked for `server_name` if the listener
+    /// speaks TLS.
     ///
     /// # Errors
     /// Why the listener would refuse it.
-    pub fn new(listener: &Listener, mut bytes: Vec<u8>, peer: IpAddr) -> Result<Self, ProxyError> {
+    pub fn new(
+        listener: &Listener,
+        mut bytes: Vec<u8>,
+        peer: IpAddr,
+        server_name: Option<&str>,
+    ) -> Result<Self, ProxyError> {
         let mut request = RequestHead::default();
         let length = request.parse(&bytes, listener.limits.headers)?;
         let length = length.ok_or(ProxyError::new(Cause::ClientBadRequestLine))?;
@@ -44,12 +55,15 @@ impl Rehearsal {
         if !listener.access.admits(source) {
             return Err(Cause::ClientDenied.into());
         }
-        Ok(Self { bytes, request, peer, source, trusted })
+        let secure = listener.protocol == Protocol::Https;
+        let hello = Hello::asking_for(server_name.filter(|_| secure));
+        Ok(Self { bytes, request, peer, source, trusted, secure, hello })
     }
 
     /// What routes may ask about it.
     pub fn facts(&self) -> impl RequestFacts {
-        Facts { head: &self.request, bytes: &self.bytes, source: self.source }
+        let tls = Known { hello: Some(&self.hello), facts: None };
+        Facts { head: &self.request, bytes: &self.bytes, source: self.source, tls }
     }
 
     /// True if it may be sent a second time after it was sent once.
@@ -61,7 +75,13 @@ impl Rehearsal {
     pub fn forwarded(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
         let address = self.peer.to_canonical().to_string();
-        let client = Client { address: address.as_bytes(), local: b"", trusted: self.trusted, known: None };
+        let client = Client {
+            address: address.as_bytes(),
+            local: b"",
+            secure: self.secure,
+            trusted: self.trusted,
+            known: None,
+        };
         write_request(&mut out, &self.bytes, &self.request, route, client, self.request.expects_continue);
         out
     }
@@ -69,7 +89,7 @@ impl Rehearsal {
     /// The fields of the answer that this route gives by itself, but for those too.
     pub fn answered(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
-        reply::write_answer(&mut out, &self.bytes, &self.request, route, None);
+        reply::write_answer(&mut out, &self.bytes, &self.request, route, (self.secure, None));
         out
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn write_answer(
     head: &[u8],
     request: &RequestHead,
     route: &Route,
-    known: Option<&Record<'_>>,
+    (secure, known): (bool, Option<&Record<'_>>),
 ) {
     let status = match &route.action {
         Action::Redirect(redirect) => redirect.code,
@@ -95,7 +95,7 @@ pub(crate) fn write_answer(
     let known = known.map(|known| Record { status, ..*known });
     let known = known.as_ref();
     match &route.action {
-        Action::Redirect(redirect) => field(out, b"Location", &location(redirect, head, request)),
+        Action::Redirect(redirect) => field(out, b"Location", &location(redirect, head, request, secure)),
         Action::Respond(respond) => {
             write_fields(out, respond.headers.iter(), known);
             if let Some(content_type) = respond.body.content_type {
@@ -109,8 +109,8 @@ pub(crate) fn write_answer(
 }
 
 /// Where a redirect leads: what it does not say is kept from the request.
-fn location(redirect: &Redirect, head: &[u8], request: &RequestHead) -> Vec<u8> {
-    let scheme = redirect.scheme.as_deref().unwrap_or("http");
+fn location(redirect: &Redirect, head: &[u8], request: &RequestHead, secure: bool) -> Vec<u8> {
+    let scheme = redirect.scheme.as_deref().unwrap_or(if secure { "https" } else { "http" });
     let mut out = format!("{scheme}://").into_bytes();
     match &redirect.host {
         Some(host) => out.extend_from_slice(host.as_bytes()),

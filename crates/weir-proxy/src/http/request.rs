@@ -3,8 +3,9 @@
 use std::net::IpAddr;
 
 use weir_model::{
-    listener::{Listener, ListenerLimits, Normalize},
+    listener::{Listener, ListenerLimits, Protocol},
     route::RequestFacts,
+    tls::Identity,
 };
 
 use super::{
@@ -13,7 +14,10 @@ use super::{
     parse::{BadHead, fields, request_line},
     path, target,
 };
-use crate::error::{Cause, ProxyError};
+use crate::{
+    error::{Cause, ProxyError},
+    tls::Known,
+};
 
 /// How long a body is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -123,14 +127,15 @@ impl RequestHead {
             return Err(Cause::ClientMethodRefused.into());
         }
         self.idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
-        let authority = self.judge_target(head, listener.normalize)?;
+        let authority = self.judge_target(head, listener)?;
         self.judge_fields(head, authority, &listener.limits)
     }
 
     /// Returns the authority of an absolute target.
-    fn judge_target(&mut self, head: &[u8], normalize: Normalize) -> Result<Option<Span>, ProxyError> {
+    fn judge_target(&mut self, head: &[u8], listener: &Listener) -> Result<Option<Span>, ProxyError> {
+        let (normalize, secure) = (listener.normalize, listener.protocol == Protocol::Https);
         let options = self.method.of(head) == b"OPTIONS";
-        let target = target::split(self.target.of(head), options, normalize)?;
+        let target = target::split(self.target.of(head), options, secure, normalize)?;
         self.query = target.query.map(|query| Span::within(head, query));
         let tidied = if target.untidy { path::tidy(target.path, normalize)? } else { None };
         self.path = match tidied {
@@ -281,6 +286,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) bytes: &'a [u8],
     pub(crate) source: IpAddr,
+    pub(crate) tls: Known<'a>,
 }
 
 impl RequestFacts for Facts<'_> {
@@ -309,5 +315,17 @@ impl RequestFacts for Facts<'_> {
 
     fn source(&self) -> IpAddr {
         self.source
+    }
+
+    fn server_name(&self) -> Option<&str> {
+        self.tls.server_name()
+    }
+
+    fn any_protocol(&self, each: &mut dyn FnMut(&[u8]) -> bool) -> bool {
+        self.tls.protocols().any(each)
+    }
+
+    fn identity(&self) -> Option<&Identity> {
+        self.tls.identity()
     }
 }

@@ -34,14 +34,19 @@ pub(crate) struct Target<'a> {
     pub(crate) untidy: bool,
 }
 
-/// Takes a target apart. `options` is true for the one method that may ask for `*`.
-pub(crate) fn split(target: &[u8], options: bool, normalize: Normalize) -> Result<Target<'_>, ProxyError> {
+/// Takes a target apart. `options` is true for the one method that may ask for `*`, `secure` where it came through TLS.
+pub(crate) fn split(
+    target: &[u8],
+    options: bool,
+    secure: bool,
+    normalize: Normalize,
+) -> Result<Target<'_>, ProxyError> {
     if target == b"*" && options {
         return Ok(Target { authority: None, path: target, query: None, untidy: false });
     }
     let (authority, rest) = match target.first() {
         Some(b'/') => (None, target),
-        _ => absolute(target)?,
+        _ => absolute(target, secure)?,
     };
     if rest.iter().any(|byte| !plain(*byte)) {
         return Err(ProxyError::with(Cause::ClientBadTarget, "a byte that has to be percent-encoded"));
@@ -57,8 +62,8 @@ pub(crate) fn split(target: &[u8], options: bool, normalize: Normalize) -> Resul
     Ok(Target { authority, path, query, untidy })
 }
 
-/// The absolute form: scheme, authority, and the rest (empty, or from `/` or `?` on).
-fn absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ProxyError> {
+/// The absolute form: scheme, authority, and the rest (empty, or from `/` or `?` on). The scheme is that of the connection.
+fn absolute(target: &[u8], secure: bool) -> Result<(Option<&[u8]>, &[u8]), ProxyError> {
     let bad = |detail| Err(ProxyError::with(Cause::ClientBadTarget, detail));
     let Some(at) = memchr::memmem::find(target, b"://") else {
         return bad("neither a path nor an absolute URI");
@@ -66,11 +71,12 @@ fn absolute(target: &[u8]) -> Result<(Option<&[u8]>, &[u8]), ProxyError> {
     let (scheme, rest) = (&target[..at], &target[at + 3..]);
     let end = memchr::memchr3(b'/', b'?', b'#', rest).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
-    if scheme.eq_ignore_ascii_case(b"https") {
-        return Err(Cause::ClientMisdirected.into());
-    }
-    if !scheme.eq_ignore_ascii_case(b"http") {
+    let is_secure = scheme.eq_ignore_ascii_case(b"https");
+    if !is_secure && !scheme.eq_ignore_ascii_case(b"http") {
         return bad("a scheme that is not http");
+    }
+    if is_secure != secure {
+        return Err(Cause::ClientMisdirected.into());
     }
     if authority.is_empty() {
         return bad("an absolute URI without a host");

@@ -22,6 +22,8 @@ pub(crate) struct Client<'a> {
     pub(crate) address: &'a [u8],
     /// The address it connected to, for requests that name no host.
     pub(crate) local: &'a [u8],
+    /// Whether it came through TLS.
+    pub(crate) secure: bool,
     /// Whether its X-Forwarded fields are believed.
     pub(crate) trusted: bool,
     /// What values of the exchange are taken from; none if none is written.
@@ -119,7 +121,7 @@ fn write_forwarded(
         out.extend_from_slice(b"\r\n");
     }
     if wanted("x-forwarded-proto") && !said(Name::ForwardedProto) {
-        out.extend_from_slice(b"X-Forwarded-Proto: http\r\n");
+        field(out, b"X-Forwarded-Proto", if client.secure { b"https" } else { b"http" });
     }
     if wanted("x-forwarded-host") && !said(Name::ForwardedHost) {
         field(out, b"X-Forwarded-Host", host);

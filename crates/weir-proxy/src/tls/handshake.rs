@@ -1,6 +1,7 @@
 //! Handshakes of both sides: rustls decides what is said, this carries it.
 
 use std::{
+    cell::OnceCell,
     future::poll_fn,
     io,
     task::{Context, Poll},
@@ -141,6 +142,7 @@ fn facts<D>(conn: &UnbufferedConnectionCommon<D>, server_name: Option<Box<str>>)
         cipher: conn.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or(""),
         resumed: conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         peer: chain.iter().map(|certificate| Box::from(certificate.as_ref())).collect(),
+        identity: OnceCell::new(),
     }
 }
 

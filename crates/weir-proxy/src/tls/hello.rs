@@ -45,9 +45,14 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
+    /// One of which nothing is known but the name that is asked for.
+    pub(crate) fn asking_for(server_name: Option<&str>) -> Self {
+        Self { server_name: server_name.map(Box::from), ..Self::default() }
+    }
+
     /// The protocols that it offers, the preferred one first.
     pub(crate) const fn alpn(&self) -> ProtocolNames<'_> {
-        ProtocolNames(&self.alpn)
+        ProtocolNames::offered(&self.alpn)
     }
 }
 

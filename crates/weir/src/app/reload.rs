@@ -21,6 +21,7 @@ use tokio::sync::watch;
 use weir_control::{
     config::{self, Compiled, Loaded},
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, Wish, plan},
+    renewal::Renewals,
 };
 use weir_model::{
     draft::PoolDraft,
@@ -43,6 +44,8 @@ use crate::log::{AccessWriter, LogWriter, Opened, timestamp};
 
 /// How often watched files are looked at.
 const GLANCE: Duration = Duration::from_millis(250);
+/// How often certificates are looked at.
+const CALM: Duration = Duration::from_secs(1);
 /// How long to wait for an ask where nothing is watched; it ends early when nobody can ask any more.
 const LONG: Duration = Duration::from_secs(3600);
 /// How long after a reload no worker uses the snapshot before it any more, except for what is under way.
@@ -65,6 +68,10 @@ pub(super) struct Reloading {
     pub(super) tls: tls::Common,
     /// The pools that discover backends, with those that were found last.
     pub(super) discovering: Vec<PoolDraft>,
+    /// The files of certificates.
+    pub(super) renewals: Renewals,
+    /// When it was said last which certificates end soon.
+    pub(super) warned: Moment,
     pub(super) bound: Arc<RwLock<Vec<Bound>>>,
     pub(super) orders: Orders,
     pub(super) phase: watch::Receiver<Phase>,
@@ -84,11 +91,11 @@ impl Reloading {
 
     fn run(mut self, asks: &Asks) {
         loop {
-            let idle = self.watch.is_none() && self.replaced.is_empty();
-            match asks.next(if idle { LONG } else { GLANCE }) {
+            match asks.next(self.patience()) {
                 Asked::Never => return,
                 Asked::Nothing => {
                     self.free_replaced();
+                    self.renew();
                     if self.watch.as_mut().is_some_and(|watch| watch.has_changed(clock::read())) {
                         self.voice.say(Level::Info, "reload: the files have changed".to_owned());
                         _ = self.reload(None);
@@ -100,6 +107,17 @@ impl Reloading {
                     self.answer(wishes);
                 }
             }
+        }
+    }
+
+    /// How long to wait for somebody to ask: as long as there is nothing else to look after.
+    fn patience(&self) -> Duration {
+        if self.watch.is_some() || !self.replaced.is_empty() {
+            GLANCE
+        } else if !self.renewals.is_empty() {
+            CALM
+        } else {
+            LONG
         }
     }
 
@@ -154,7 +172,7 @@ impl Reloading {
         // A configuration that is refused must leave no trace in what is known.
         let mut registry = self.registry.clone();
         let running = self.cell.load();
-        let Compiled { mut snapshot, report, discovering } =
+        let Compiled { mut snapshot, report, discovering, credentials } =
             config::compile(loaded, running.generation + 1, &mut registry)?;
         let diff = diff::adopt(&running, &mut snapshot);
         tls::prepare(&snapshot, &self.tls).map_err(|why| Refusal::because(why, "nothing was changed"))?;
@@ -186,6 +204,7 @@ impl Reloading {
         registry.keep_only(&snapshot);
         self.registry = registry;
         self.discovering = discovering;
+        self.follow(credentials, &snapshot);
         let named = snapshot.pools.iter().filter(|pool| pool.discover.is_none());
         named.for_each(|pool| pool.status.discovery.forget());
         let wanted: HashMap<_, _> = snapshot

@@ -22,6 +22,7 @@ pub(super) const EXAMPLES: &str = "Examples:
   weir explain -c weir.yaml http://shop.example.com/cart
   weir explain -c weir.yaml http://shop.example.com/api -X POST -H 'X-Canary: true' --source 192.0.2.7
   weir explain --live http://shop.example.com/cart
+  weir explain -c weir.yaml https://192.0.2.1/cart --sni shop.example.com
   weir explain -c weir.yaml tcp://10.0.0.1:5432 --source 192.0.2.7:5555
 
 Nothing is sent. Requests are judged, routed and balanced by the code that does it for traffic.";

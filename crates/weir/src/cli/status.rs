@@ -63,6 +63,11 @@ fn text(status: &Value) -> String {
         rows.extend(list(&pool["backends"]).map(|backend| row(pool, backend)));
     }
     out.push_str(&table(&rows, &[4, 5, 6, 7, 8, 9]));
+    let secured: String = list(&status["listeners"]).filter_map(certificates).collect();
+    if !secured.is_empty() {
+        out.push('\n');
+        out.push_str(&secured);
+    }
     let discovered: String = list(&status["pools"]).filter_map(discovery).collect();
     if !discovered.is_empty() {
         out.push('\n');
@@ -88,6 +93,26 @@ fn listener(listener: &Value) -> Vec<String> {
         bytes(&listener["bytes_in"]),
         bytes(&listener["bytes_out"]),
     ]
+}
+
+/// What a listener shows of itself, and why it does not show what its files hold now.
+fn certificates(listener: &Value) -> Option<String> {
+    let told = listener["tls"].as_object()?;
+    let mut out = String::new();
+    for certificate in list(&told["certificates"]) {
+        let names: Vec<_> = list(&certificate["names"]).map(shown).collect();
+        out.push_str(&format!(
+            "listener {} shows {} for {} until {}\n",
+            shown(&listener["name"]),
+            shown(&certificate["name"]),
+            if names.is_empty() { "no name".to_owned() } else { names.join(", ") },
+            shown(&certificate["not_after"]),
+        ));
+    }
+    for sentence in list(&told["problems"]) {
+        out.push_str(&format!("  not as it is now: {}\n", shown(sentence)));
+    }
+    Some(out)
 }
 
 /// Where the backends of a pool come from, if not from the file.

@@ -240,3 +240,25 @@ fn tls_comes_behind_the_header() {
     let heard = client.get("/").text().to_ascii_lowercase();
     assert!(heard.contains("x-forwarded-for: 192.0.2.7\r\n"), "{heard}");
 }
+
+#[test]
+fn what_was_said_is_passed_on() {
+    let backend = FakeBackend::answering(Answer::hang());
+    let weir = Setup::tcp(&[backend.address()])
+        .listener(TRUST)
+        .pool("send_proxy_protocol: { version: v2, tlvs: [alpn, authority, unique_id] }")
+        .start();
+    let facts = b"\x01\0\x02h2\x02\0\x06a.test\x05\0\x02id";
+    let header = binary(0x21, facts);
+    let mut client = RawClient::connect(weir.address());
+    client.send([&header[..], b"ping"].concat());
+    wait_until("all of it has come", || backend.byte_count() >= header.len() + 4);
+    assert_eq!(backend.bytes(), [&header[..], b"ping"].concat());
+
+    let line = Setup::tcp(&[backend.address()]).listener(TRUST).pool("send_proxy_protocol: v1").start();
+    backend.forget();
+    let mut client = RawClient::connect(line.address());
+    client.send([LINE, b"ping"].concat());
+    wait_until("the line has come", || backend.byte_count() >= LINE.len() + 4);
+    assert_eq!(backend.bytes(), [LINE, b"ping"].concat());
+}

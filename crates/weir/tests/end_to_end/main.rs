@@ -8,6 +8,7 @@ mod support;
 mod abort;
 mod accept_proxy;
 mod balance;
+mod certificates;
 mod crowd;
 mod discovery;
 mod doorway;

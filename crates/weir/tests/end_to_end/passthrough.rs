@@ -109,3 +109,29 @@ fn each_refusal_is_said_in_tls_if_the_client_speaks_it() {
     assert_eq!(said().lines().count(), lines);
     assert_eq!(backend.accepted(), 0);
 }
+
+#[test]
+fn bytes_behind_the_hello_are_carried_both_ways() {
+    let long: Vec<u8> = (0..3_000_000).map(|n| (n * 31 % 251) as u8).collect();
+    let backend = FakeBackend::custom(|mut connection| {
+        let (said, end) = connection.read_to_end();
+        assert_eq!(end, End::Closed);
+        connection.send(said);
+    });
+    let weir = Setup::tls(&[backend.address()]).start();
+    let sent = hello().bytes();
+    let mut client = RawClient::connect(weir.address());
+    client.send(&sent).send(&long).finish();
+    let (heard, end) = client.read_to_end();
+    assert!(heard == [&sent[..], &long].concat() && end == End::Closed, "{} bytes, {end:?}", heard.len());
+
+    // A client that takes nothing holds its backend up, and not the memory of weir.
+    let endless = FakeBackend::custom(|mut connection| {
+        connection.read_exact(1);
+        while connection.send(vec![b'x'; 1 << 16]) {}
+    });
+    let weir = Setup::tls(&[endless.address()]).listener("timeouts: { send_idle: 300ms }").start();
+    let mut client = RawClient::connect_narrow(weir.address(), 4096);
+    client.send(&sent);
+    wait_until("it is cut off", || endless.accepted() == 1 && weir.app().open_connections() == 0);
+}

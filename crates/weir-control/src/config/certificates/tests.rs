@@ -3,35 +3,13 @@
 use std::fs;
 
 use proptest::prelude::*;
+use weir_testkit::Folder;
 
 use super::*;
 
 fn golden(name: &str) -> Vec<u8> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/tls");
     fs::read(folder.join(name)).unwrap()
-}
-
-/// A folder of its own, which goes with the test.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("weir-certificates-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, name: &str, content: &[u8]) -> PathBuf {
-        let path = self.0.join(name);
-        fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 fn read(certificate: PathBuf, key: Option<PathBuf>, ocsp: Option<PathBuf>) -> Read<Certificate> {
@@ -51,7 +29,7 @@ fn every_kind_of_key_is_known() {
         let made =
             rcgen::CertificateParams::new(vec!["a.example.com".into()]).unwrap().self_signed(&key).unwrap();
         let both = made.pem() + &key.serialize_pem();
-        let read = read(folder.file("both.pem", both.as_bytes()), None, None);
+        let read = read(folder.write("both.pem", both.as_bytes()), None, None);
         let certificate = read.value.unwrap_or_else(|| panic!("{algorithm:?}: {:?}", read.faults));
         assert_eq!(certificate.names, ["a.example.com".into()], "{algorithm:?}");
     }
@@ -61,8 +39,8 @@ fn every_kind_of_key_is_known() {
 fn lines_may_end_as_they_do_elsewhere() {
     let folder = Folder::new("lines");
     let with = |from: &str, to: &str| String::from_utf8(golden(from)).unwrap().replace('\n', to).into_bytes();
-    let certificate = folder.file("a.pem", &with("chain.pem", "\r\n"));
-    let key = folder.file("a.key", &with("site.key", "  \n"));
+    let certificate = folder.write("a.pem", with("chain.pem", "\r\n"));
+    let key = folder.write("a.key", with("site.key", "  \n"));
     let read = read(certificate, Some(key), None);
     assert_eq!(read.value.map(|certificate| certificate.chain.len()), Some(2), "{:?}", read.faults);
 }
@@ -70,7 +48,7 @@ fn lines_may_end_as_they_do_elsewhere() {
 #[test]
 fn a_file_that_never_ends_is_not_read() {
     let folder = Folder::new("large");
-    let large = folder.file("large.pem", &vec![b'\n'; LARGEST as usize + 1]);
+    let large = folder.write("large.pem", vec![b'\n'; LARGEST as usize + 1]);
     for (path, why) in [(large, "larger than"), (PathBuf::from("/dev/zero"), "not a file")] {
         let read = read(path.clone(), None, None);
         assert!(read.value.is_none());
@@ -103,8 +81,8 @@ proptest! {
         } else {
             damaged[place] = with;
         }
-        let damaged = folder.file("damaged", &damaged);
-        let whole = |name: &str| folder.file(name, &golden(name));
+        let damaged = folder.write("damaged", &damaged);
+        let whole = |name: &str| folder.write(name, golden(name));
         let read = match which {
             0 => read(damaged, Some(whole("site.key")), None),
             1 | 3 | 4 => read(whole("site.pem"), Some(damaged), None),
@@ -113,7 +91,7 @@ proptest! {
         let errors: Vec<_> = read.faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
         prop_assert_eq!(read.value.is_none(), !errors.is_empty());
         for fault in errors {
-            prop_assert!(fault.cause.contains(&*folder.0.to_string_lossy()), "{}", fault.cause);
+            prop_assert!(fault.cause.contains(&*folder.to_string_lossy()), "{}", fault.cause);
         }
     }
 }

@@ -24,7 +24,7 @@ pub(super) use process::{
     UPGRADE, WORKERS,
 };
 pub(super) use route::{
-    ARM, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
+    ARM, CLIENT_CERT, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
 };
 
 /// The keys of one kind of map.
@@ -111,7 +111,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 44] = [
+static ALL: [&Keys; 45] = [
     &TOP,
     &LISTENER,
     &ACCEPT_PROXY,
@@ -125,6 +125,7 @@ static ALL: [&Keys; 44] = [
     &ROUTE,
     &RETRY,
     &MATCH,
+    &CLIENT_CERT,
     &TEXT,
     &ARM,
     &REDIRECT,

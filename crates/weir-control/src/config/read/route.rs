@@ -2,8 +2,8 @@
 
 use weir_model::{
     draft::{
-        ActionDraft, ArmDraft, ConditionDraft, Draft, EditsDraft, NamedTexts, PathEditDraft, RedirectDraft,
-        RespondDraft, RewriteDraft, RouteDraft, SharedRouteDraft, Text, TextDraft,
+        ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, Draft, EditsDraft, NamedTexts, PathEditDraft,
+        RedirectDraft, RespondDraft, RewriteDraft, RouteDraft, SharedRouteDraft, Text, TextDraft,
     },
     problem::Located,
 };
@@ -82,7 +82,20 @@ fn condition(reader: &mut Reader, node: &Node) -> Option<ConditionDraft> {
         query: named_texts(reader, fields.node("query"), "query parameters by name"),
         cookies: named_texts(reader, fields.node("cookies"), "cookies by name"),
         source: fields.texts(reader, "source"),
+        sni: fields.texts(reader, "sni"),
+        alpn: fields.texts(reader, "alpn"),
+        client_cert: fields.setting(reader, "client_cert", client_cert),
         not: fields.node("not").map_or_else(Vec::new, |node| conditions(reader, node)),
+    })
+}
+
+fn client_cert(reader: &mut Reader, node: &Node) -> Option<ClientCertDraft> {
+    let fields = reader.fields(node, &keys::CLIENT_CERT)?;
+    let subject = fields.node("subject").map_or(&[][..], |node| reader.one_or_more(node));
+    Some(ClientCertDraft {
+        san: fields.texts(reader, "san"),
+        subject: subject.iter().filter_map(|node| text_match(reader, node)).collect(),
+        present: fields.setting(reader, "present", Reader::flag),
     })
 }
 

@@ -97,6 +97,9 @@ pub(super) fn certificate(
         ocsp: ocsp.as_ref().and_then(|ocsp| reader.file(ocsp)),
     };
     let read = certificates::certificate(&files, purpose, reader.place.surroundings.now);
+    if read.value.is_none() {
+        reader.paths.extend(files.paths().cloned());
+    }
     let place = |part: Part| match part {
         Part::Key => key.as_ref().map_or(cert.span, |key| key.span),
         Part::Ocsp => ocsp.as_ref().map_or(cert.span, |ocsp| ocsp.span),
@@ -116,20 +119,22 @@ pub(super) fn authorities(
     let name = fields.text(reader, "ca")?;
     let file = reader.file(&name)?;
     let read = certificates::authorities(&file, or_itself, reader.place.surroundings.now);
+    if read.value.is_none() {
+        reader.paths.push(file.clone());
+    }
     reader.faults(&read.faults, |_| name.span);
     Some(AuthoritiesDraft { file, read: read.value? })
 }
 
 impl Reader {
-    /// A file that is read by others, and watched like those that are read here.
+    /// A file that is read by others. Those that can be used are watched apart, one by one, and those that cannot with the
+    /// configuration, which they keep from being taken.
     fn file(&mut self, name: &Text) -> Option<PathBuf> {
         if name.value.is_empty() {
             self.error(name.span, "the path of the file is empty", "write the path of a file");
             return None;
         }
-        let path = self.path(&name.value);
-        self.paths.push(path.clone());
-        Some(path)
+        Some(self.path(&name.value))
     }
 
     fn faults(&mut self, faults: &[Fault], place: impl Fn(Part) -> Span) {

@@ -1,10 +1,13 @@
 //! Conditions: patterns as written become matchers.
 
+mod certificate;
+
 use std::{net::IpAddr, sync::Arc};
 
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::{address, header, kept};
+
 use crate::{
     draft::{ConditionDraft, NamedTexts, Text, TextDraft},
     problem::{Located, Problem, Span},
@@ -28,6 +31,16 @@ pub(super) fn condition(draft: &ConditionDraft, problems: &mut Vec<Problem>) -> 
     }
     if !draft.source.is_empty() {
         matchers.push(Matcher::Source(address::networks(&draft.source, problems)));
+    }
+    if !draft.sni.is_empty() {
+        matchers.push(Matcher::ServerName(each(&draft.sni, host, problems)));
+    }
+    if !draft.alpn.is_empty() {
+        matchers
+            .push(Matcher::Protocol(draft.alpn.iter().map(|name| Arc::from(name.value.as_str())).collect()));
+    }
+    if let Some(draft) = &draft.client_cert {
+        matchers.push(Matcher::Certificate(certificate::wanted(draft, problems)));
     }
     named(&draft.headers, header::name, Matcher::Header, &mut matchers, problems);
     named(&draft.cookies, cookie_name, Matcher::Cookie, &mut matchers, problems);
@@ -61,7 +74,7 @@ fn named(
     }
 }
 
-fn text(draft: &Located<TextDraft>) -> Result<TextMatch, Problem> {
+pub(super) fn text(draft: &Located<TextDraft>) -> Result<TextMatch, Problem> {
     Ok(match &draft.value {
         TextDraft::Exact(text) => TextMatch::Exact(text.as_bytes().into()),
         TextDraft::Prefix(text) => TextMatch::Prefix(text.as_bytes().into()),

@@ -76,6 +76,9 @@ fn detail(matcher: &Matcher) -> String {
             }
         }
         Matcher::Source(networks) => listed(networks.as_slice()),
+        Matcher::ServerName(hosts) => format!("sni:{}", listed(hosts)),
+        Matcher::Protocol(names) => format!("alpn:{}", listed(names)),
+        Matcher::Certificate(_) => "client_cert".into(),
         Matcher::Not(conditions) => format!("not({})", of(conditions)),
     }
 }

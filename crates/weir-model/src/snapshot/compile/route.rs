@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    action::action, condition, header, listener::Context, name, retry::retry, rewrite::rewrite, shadow, value,
+    action::action, condition, header, listener::Context, name, retry::retry, rewrite::rewrite, shadow, tls,
+    value,
 };
 use crate::{
     draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text, filled},
@@ -39,6 +40,7 @@ pub(super) fn routes(
     let mut places = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let before = problems.len();
+        draft.conditions.iter().for_each(|condition| tls::matches(condition, listener, protocol, problems));
         let conditions = conditions(draft, protocol, problems);
         let trusted = !draft.broken && problems.len() == before;
         places.push(shadow::Place { span: draft.span, trusted });

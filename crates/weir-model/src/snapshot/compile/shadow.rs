@@ -66,6 +66,13 @@ fn matcher_covers(wide: &Matcher, narrow: &Matcher) -> bool {
         (Matcher::Source(ours), Matcher::Source(theirs)) => {
             all_in(theirs.as_slice(), ours.as_slice(), |ours, theirs| ours.contains(theirs))
         }
+        (Matcher::ServerName(ours), Matcher::ServerName(theirs)) => {
+            all_in(theirs, ours, |ours, theirs| ours.covers(theirs))
+        }
+        (Matcher::Protocol(ours), Matcher::Protocol(theirs)) => {
+            all_in(theirs, ours, |ours, theirs| ours == theirs)
+        }
+        (Matcher::Certificate(ours), Matcher::Certificate(theirs)) => ours.covers(theirs),
         // "None of ours" is the wider one if each of ours is among theirs.
         (Matcher::Not(ours), Matcher::Not(theirs)) => all_in(ours, theirs, covers),
         _ => false,

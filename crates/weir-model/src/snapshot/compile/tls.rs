@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use super::value;
 use crate::{
-    draft::{CertificateDraft, ClientAuthDraft, ListenerDraft, Setting, TerminationDraft, Text},
+    draft::{
+        CertificateDraft, ClientAuthDraft, ConditionDraft, ListenerDraft, Setting, TerminationDraft, Text,
+    },
     listener::Protocol,
     problem::{Located, Problem, Span},
     tls::{ClientAuth, Slot, Termination, Version},
@@ -152,4 +154,68 @@ fn client_auth(
         return None;
     };
     Some(ClientAuth { authorities: ca.read.clone(), required: value(&setting.value.required, true) })
+}
+
+/// What only TLS knows cannot be asked where none is spoken, and of a client certificate only where one is asked for.
+pub(super) fn matches(
+    condition: &ConditionDraft,
+    listener: &ListenerDraft,
+    protocol: Protocol,
+    problems: &mut Vec<Problem>,
+) {
+    if listener.broken {
+        return;
+    }
+    let asked = [
+        ("sni", condition.sni.first().map(|text| text.span)),
+        ("alpn", condition.alpn.first().map(|text| text.span)),
+        ("client_cert", condition.client_cert.as_ref().map(|draft| draft.span)),
+    ];
+    let ends_here = listener.tls.as_ref().map(|tls| &tls.value);
+    for (key, span) in asked {
+        let Some(span) = span else { continue };
+        if let Some((why, remedy)) = unknown(key, ends_here, protocol) {
+            let word = protocol.word();
+            let cause = format!("a match on `{key}` has no meaning for `protocol: {word}`{why}");
+            problems.push(Problem::error(span, cause, remedy));
+        }
+    }
+    if let Some(tls) = ends_here {
+        condition.alpn.iter().for_each(|name| problems.extend(never_agreed_on(name, tls, protocol)));
+    }
+    condition.not.iter().for_each(|not| matches(not, listener, protocol, problems));
+}
+
+/// Why this cannot be asked, and what to do about it.
+fn unknown(
+    key: &str,
+    ends_here: Option<&TerminationDraft>,
+    protocol: Protocol,
+) -> Option<(&'static str, &'static str)> {
+    match (protocol, ends_here) {
+        (Protocol::Http, _) => Some((", which speaks no TLS", "remove it, or use `protocol: https`")),
+        (Protocol::Tcp, None) => Some((" without `tls`", "remove it, or use `protocol: tls`, or add `tls`")),
+        (Protocol::Tls, _) if key == "client_cert" => {
+            Some((", which passes certificates through unseen", "remove it, or let TLS end here"))
+        }
+        (Protocol::Https | Protocol::Tcp, Some(tls)) if key == "client_cert" && tls.client_auth.is_none() => {
+            Some((
+                " unless clients are asked for certificates",
+                "add `client_auth: { ca: clients.pem }` to `tls`",
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// A protocol that the listener does not offer is agreed on with nobody.
+fn never_agreed_on(name: &Text, tls: &TerminationDraft, protocol: Protocol) -> Option<Problem> {
+    let offers = |offered: &Setting<Vec<Text>>| match offered {
+        Some(offered) => offered.value.iter().any(|offered| offered.value == name.value),
+        None => protocol == Protocol::Https && name.value == HTTP1,
+    };
+    (!offers(&tls.alpn)).then(|| {
+        let cause = format!("`{}` is agreed on with nobody: the listener does not offer it", name.value);
+        Problem::error(name.span, cause, "add it to `alpn` of the listener's `tls`, or remove it here")
+    })
 }

@@ -45,6 +45,7 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     out.push(b'"');
     text(key!("listener"), record.listener.as_bytes(), out);
     client(record, out);
+    tls(record, out);
     if let Some(request) = &record.request {
         let (method, target, protocol) = request.parts();
         text(key!("request_id"), record.request_id, out);
@@ -84,6 +85,26 @@ fn client(record: &Record<'_>, out: &mut Vec<u8>) {
         number(key!("client_port"), u64::from(record.peer_port), out);
     } else {
         text(key!("peer_address"), record.peer.as_bytes(), out);
+    }
+}
+
+/// What a connection in clear text has nothing of.
+fn tls(record: &Record<'_>, out: &mut Vec<u8>) {
+    let known = &record.tls;
+    if let Some(name) = known.server_name() {
+        text(key!("sni"), name.as_bytes(), out);
+    }
+    if !known.ends_here() {
+        return;
+    }
+    text(key!("tls_version"), known.version().as_bytes(), out);
+    text(key!("tls_cipher"), known.cipher().as_bytes(), out);
+    if let Some(agreed) = known.protocols().next() {
+        text(key!("alpn"), agreed, out);
+    }
+    if let Some(client) = known.identity() {
+        text(key!("client_cert_subject"), client.subject.as_bytes(), out);
+        text(key!("client_cert_fingerprint"), client.fingerprint.as_bytes(), out);
     }
 }
 

@@ -2,7 +2,10 @@
 
 use weir_model::pool::{Backend, Pool};
 
-use crate::error::{Cause, ProxyError};
+use crate::{
+    error::{Cause, ProxyError},
+    tls::Known,
+};
 
 /// One exchange or connection. Times are in microseconds.
 #[derive(Clone, Copy)]
@@ -15,6 +18,8 @@ pub(crate) struct Record<'a> {
     /// The address that connected, and its port.
     pub(crate) peer: &'a str,
     pub(crate) peer_port: u16,
+    /// The TLS of the connection.
+    pub(crate) tls: Known<'a>,
     /// The request; none for a connection of a tcp listener.
     pub(crate) request: Option<Heard<'a>>,
     pub(crate) request_id: &'a [u8],

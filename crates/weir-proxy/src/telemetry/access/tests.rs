@@ -56,6 +56,7 @@ fn record<'a>(pool: &'a Pool, request: Heard<'a>, attempts: &'a [Attempt]) -> Re
         listener: "web",
         client: "192.0.2.7",
         peer: "192.0.2.7",
+        tls: crate::tls::Known::default(),
         peer_port: 5555,
         request: Some(request),
         request_id: b"id-1",

@@ -40,6 +40,7 @@ impl Record<'_> {
         let value = match variable {
             Variable::Request => request.line,
             Variable::Method => request.parts().0,
+            Variable::Scheme if self.tls.ends_here() => b"https",
             Variable::Scheme => b"http",
             Variable::Host => request.host,
             Variable::Target => request.parts().1,
@@ -53,6 +54,30 @@ impl Record<'_> {
             _ => b"",
         };
         out.extend_from_slice(value);
+    }
+
+    fn put_tls(&self, variable: &Variable, out: &mut Vec<u8>) {
+        match variable {
+            Variable::TlsVersion => out.extend_from_slice(self.tls.version().as_bytes()),
+            Variable::TlsCipher => out.extend_from_slice(self.tls.cipher().as_bytes()),
+            Variable::Sni => out.extend_from_slice(self.tls.server_name().unwrap_or_default().as_bytes()),
+            Variable::Alpn => {
+                for (number, name) in self.tls.protocols().enumerate() {
+                    if number > 0 {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(name);
+                }
+            }
+            _ => {}
+        }
+        let Some(client) = self.tls.identity() else { return };
+        match variable {
+            Variable::ClientCertSubject => out.extend_from_slice(client.subject.as_bytes()),
+            Variable::ClientCertSan => client.put_names(out),
+            Variable::ClientCertFingerprint => out.extend_from_slice(client.fingerprint.as_bytes()),
+            _ => {}
+        }
     }
 
     fn put_time(&self, time: Option<u64>, out: &mut Vec<u8>) {
@@ -135,6 +160,13 @@ impl Values for Record<'_> {
             | Variable::Header(_)
             | Variable::Cookie(_)
             | Variable::Parameter(_) => self.put_request(variable, out),
+            Variable::TlsVersion
+            | Variable::TlsCipher
+            | Variable::Sni
+            | Variable::Alpn
+            | Variable::ClientCertSubject
+            | Variable::ClientCertSan
+            | Variable::ClientCertFingerprint => self.put_tls(variable, out),
             _ => self.put_outcome(variable, out),
         }
     }

@@ -46,9 +46,22 @@ keys! {
         "query" = Named(&OneOrMore(&AnyOf(&[Text, Map(&TEXT)]))), Nothing, "Query parameters by name, as `headers`.";
         "cookies" = Named(&OneOrMore(&AnyOf(&[Text, Map(&TEXT)]))), Nothing, "Cookies by name, as `headers`.";
         "source" = OneOrMore(&Text), Nothing,
-            "Networks or addresses of clients, after `trusted_proxies` was applied. The only match for `protocol: tcp`.";
+            "Networks or addresses of clients, after `trusted_proxies` was applied. For every protocol.";
+        "sni" = OneOrMore(&Text), Nothing,
+            "The name that the client asks for when it begins TLS, as `host`. Where TLS ends here or is passed through.";
+        "alpn" = OneOrMore(&Text), Nothing,
+            "A protocol: where TLS ends here the one that was agreed on, where it is passed through one that the client offers.";
+        "client_cert" = Map(&CLIENT_CERT), Nothing,
+            "The certificate that the client has shown, verified as `client_auth` says; `{}` is any.";
         "not" = OneOrMore(&Map(&MATCH)), Nothing, "None of these may hold.";
-    } later ["sni", "alpn", "client_cert", "grpc", "body"];
+    } later ["grpc", "body"];
+    CLIENT_CERT = "the match of a client certificate" {
+        "san" = OneOrMore(&Text), Nothing,
+            "One of its names: this one, `*.example.com` for a host with one or more labels in front, `~` and an expression.";
+        "subject" = OneOrMore(&AnyOf(&[Text, Map(&TEXT)])), Nothing,
+            "Its subject as RFC 4514 writes it, such as `CN=ops,O=Partner`: a text, `~` and an expression, or a map.";
+        "present" = Flag, Nothing, "`false`: the client has shown none. `true` says no more than `{}`.";
+    };
     TEXT = "the comparison of a text" {
         "exact" = Text, Nothing, "It is this text.";
         "prefix" = Text, Nothing, "It begins with this text.";

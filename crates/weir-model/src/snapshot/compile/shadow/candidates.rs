@@ -28,6 +28,8 @@ enum Of<'c> {
     Query(&'c str),
     Cookie(&'c str),
     Source,
+    ServerName,
+    Protocol,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +114,13 @@ impl<'c> Candidates<'c> {
 /// The places of a matcher: one or more for each of its alternatives.
 fn filed_under(matcher: &Matcher) -> Option<Vec<Key<'_>>> {
     match matcher {
-        Matcher::Host(hosts) => Some(hosts.iter().map(host_place).collect()),
+        Matcher::Host(hosts) => Some(hosts.iter().map(|host| host_place(Of::Host, host)).collect()),
+        Matcher::ServerName(hosts) => {
+            Some(hosts.iter().map(|host| host_place(Of::ServerName, host)).collect())
+        }
+        Matcher::Protocol(names) => {
+            Some(names.iter().map(|name| key(Of::Protocol, How::Exact, name.as_bytes())).collect())
+        }
         Matcher::Path(paths) => Some(paths.iter().flat_map(path_places).collect()),
         Matcher::Method(methods) => {
             Some(methods.iter().map(|method| key(Of::Method, How::Exact, method.as_bytes())).collect())
@@ -123,7 +131,7 @@ fn filed_under(matcher: &Matcher) -> Option<Vec<Key<'_>>> {
         Matcher::Source(networks) => {
             Some(networks.as_slice().iter().map(|network| source(*network)).collect())
         }
-        Matcher::Not(_) => None,
+        Matcher::Certificate(_) | Matcher::Not(_) => None,
     }
 }
 
@@ -135,10 +143,10 @@ fn source(network: IpNet) -> Key<'static> {
     Key { of: Of::Source, how: How::Below, text: Text::Network(network) }
 }
 
-fn host_place(host: &HostMatch) -> Key<'_> {
+fn host_place<'c>(of: Of<'c>, host: &'c HostMatch) -> Key<'c> {
     match host {
-        HostMatch::Exact(name) => key(Of::Host, How::Exact, name.as_bytes()),
-        HostMatch::Under(parent) => key(Of::Host, How::Below, parent.as_bytes()),
+        HostMatch::Exact(name) => key(of, How::Exact, name.as_bytes()),
+        HostMatch::Under(parent) => key(of, How::Below, parent.as_bytes()),
     }
 }
 
@@ -170,7 +178,14 @@ fn text_places<'c>(of: Of<'c>, text: &'c TextMatch) -> Vec<Key<'c>> {
 /// first one tells enough.
 fn looked_for<'k>(matcher: &'k Matcher, look: &mut dyn FnMut(Key<'k>)) {
     match matcher {
-        Matcher::Host(hosts) => hosts.first().into_iter().for_each(|host| hosts_over(host, look)),
+        Matcher::Host(hosts) => hosts.first().into_iter().for_each(|host| hosts_over(Of::Host, host, look)),
+        Matcher::ServerName(hosts) => {
+            hosts.first().into_iter().for_each(|host| hosts_over(Of::ServerName, host, look));
+        }
+        Matcher::Protocol(names) => {
+            let first = names.first().into_iter();
+            first.for_each(|name| look(key(Of::Protocol, How::Exact, name.as_bytes())));
+        }
         Matcher::Path(paths) => paths.first().into_iter().for_each(|path| paths_over(path, look)),
         Matcher::Method(methods) => {
             methods
@@ -184,15 +199,15 @@ fn looked_for<'k>(matcher: &'k Matcher, look: &mut dyn FnMut(Key<'k>)) {
         Matcher::Source(networks) => {
             networks.as_slice().first().into_iter().for_each(|network| networks_over(network, look));
         }
-        Matcher::Not(_) => {}
+        Matcher::Certificate(_) | Matcher::Not(_) => {}
     }
 }
 
-fn hosts_over<'k>(host: &'k HostMatch, look: &mut dyn FnMut(Key<'k>)) {
-    look(host_place(host));
+fn hosts_over<'k>(of: Of<'k>, host: &'k HostMatch, look: &mut dyn FnMut(Key<'k>)) {
+    look(host_place(of, host));
     let (HostMatch::Exact(name) | HostMatch::Under(name)) = host;
     for dot in memchr::memchr_iter(b'.', name.as_bytes()) {
-        look(key(Of::Host, How::Below, &name.as_bytes()[dot + 1..]));
+        look(key(of, How::Below, &name.as_bytes()[dot + 1..]));
     }
 }
 

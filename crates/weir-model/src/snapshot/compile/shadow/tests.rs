@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     listener::Networks,
-    route::{HostMatch, PathMatch, TextMatch},
+    route::{CertificateMatch, HostMatch, PathMatch, TextMatch},
 };
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -26,6 +26,12 @@ fn matcher() -> impl Strategy<Value = Matcher> {
         (name.clone(), texts()).prop_map(|(name, texts)| Matcher::Query(name, texts)),
         (name, texts()).prop_map(|(name, texts)| Matcher::Cookie(name, texts)),
         prop::collection::vec(network(), 1..3).prop_map(|networks| Matcher::Source(Networks::new(networks))),
+        prop::collection::vec(host(), 1..3).prop_map(Matcher::ServerName),
+        prop::collection::vec(prop::sample::select(vec!["h2", "http/1.1"]).prop_map(Arc::from), 1..3)
+            .prop_map(Matcher::Protocol),
+        (any::<bool>(), prop::collection::vec(text(), 0..2)).prop_map(|(absent, subject)| {
+            Matcher::Certificate(CertificateMatch { absent, subject, ..CertificateMatch::default() })
+        }),
         text().prop_map(|text| {
             Matcher::Not(vec![Condition { matchers: vec![Matcher::Header("x".into(), vec![text])] }])
         }),
