@@ -25,6 +25,9 @@ use super::{
 };
 use crate::io::receive;
 
+/// Tickets that are kept until there is data to send. They are as long as the certificates of the client.
+const MOST_WAITING: usize = 4096;
+
 /// Why there is no session.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -174,7 +177,7 @@ async fn shake<D: Side>(
         match next {
             // What has come behind the handshake is for the session to open.
             Ok(Next::Go | Next::Say) if !conn.is_handshaking() && !conn.wants_write() => {
-                if !D::may_wait(conn.protocol_version()) {
+                if !D::may_wait(conn.protocol_version()) || out.len() > MOST_WAITING {
                     send_all(tcp, &out, &mut is_over).await.ok_or(Failure::TooLong)?.map_err(Failure::Io)?;
                     out.clear();
                 }

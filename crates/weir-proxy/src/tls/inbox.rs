@@ -44,20 +44,30 @@ impl Inbox {
 
     /// Room for more. Empty only if there is a whole [`scratch::SCRATCH`] of what is not used.
     pub(super) fn space(&mut self) -> &mut [u8] {
-        if self.data.len() != scratch::SCRATCH {
-            let mut data = scratch::take();
-            let kept = self.end.min(data.len());
-            data[..kept].copy_from_slice(&self.data[..kept]);
-            self.data = data;
+        let used = self.used();
+        if self.is_empty() {
+            (self.start, self.end, self.content) = (0, 0, 0..0);
         }
-        let used = if self.content.is_empty() { self.start } else { self.content.start };
-        if self.start == self.end && self.content.is_empty() {
-            (self.start, self.end) = (0, 0);
+        if self.data.len() != scratch::SCRATCH {
+            if self.end - used.min(self.end) >= scratch::SCRATCH {
+                return &mut [];
+            }
+            let mut data = scratch::take();
+            if !self.is_empty() {
+                data[..self.end - used].copy_from_slice(&self.data[used..self.end]);
+                self.shift(used);
+            }
+            self.data = data;
         } else if self.end == self.data.len() && used > 0 {
             self.data.copy_within(used..self.end, 0);
             self.shift(used);
         }
         &mut self.data[self.end..]
+    }
+
+    /// What stands before the first byte that somebody may still want.
+    fn used(&self) -> usize {
+        if self.content.is_empty() { self.start } else { self.content.start }
     }
 
     fn shift(&mut self, by: usize) {
@@ -113,10 +123,50 @@ impl Inbox {
             scratch::give(std::mem::take(&mut self.data));
             (self.start, self.end, self.content) = (0, 0, 0..0);
         } else if self.data.len() == scratch::SCRATCH {
-            let used = if self.content.is_empty() { self.start } else { self.content.start };
+            let used = self.used();
             let kept = self.data[used..self.end].to_vec();
             scratch::give(std::mem::replace(&mut self.data, kept));
             self.shift(used);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(inbox: &mut Inbox, bytes: &[u8]) -> usize {
+        let space = inbox.space();
+        let count = bytes.len().min(space.len());
+        space[..count].copy_from_slice(&bytes[..count]);
+        inbox.filled_by(count);
+        count
+    }
+
+    #[test]
+    fn nothing_is_lost_however_full_it_is() {
+        let bytes: Vec<u8> = (0..scratch::SCRATCH + 9).map(|index| index as u8).collect();
+        let mut inbox = Inbox::default();
+        assert_eq!(put(&mut inbox, &bytes), scratch::SCRATCH);
+        assert!(inbox.space().is_empty());
+        // What was opened elsewhere makes it more than it ever holds.
+        inbox.put_content(b"early");
+        assert!(inbox.space().is_empty() && inbox.content() == b"early");
+        let mut into = [0; 3];
+        assert_eq!((inbox.take_content(&mut into), inbox.take_content(&mut into)), (3, 2));
+        assert!(inbox.records() == &bytes[..scratch::SCRATCH] && inbox.space().is_empty());
+        inbox.consume(10);
+        assert_eq!(put(&mut inbox, &bytes[scratch::SCRATCH..]), 9);
+        inbox.settle();
+        assert!(inbox.records() == &bytes[10..]);
+        inbox.keep_content(30, 5..25);
+        inbox.settle();
+        assert!(inbox.content() == &bytes[15..35] && inbox.records() == &bytes[40..]);
+        assert_eq!(put(&mut inbox, b"more"), 4);
+        assert!(inbox.content() == &bytes[15..35] && inbox.records().ends_with(b"more"));
+        inbox.consume(inbox.records().len());
+        inbox.take_content(&mut [0; 100]);
+        inbox.settle();
+        assert!(inbox.is_empty() && inbox.data.is_empty());
     }
 }

@@ -683,6 +683,65 @@ fn clients_show_certificates_where_they_have_to() {
 }
 
 #[test]
+fn a_client_may_have_a_long_chain() {
+    let (authority, clients) = (Authority::new("Root"), Authority::new("Clients"));
+    let issued = clients.client("ann");
+    // Those behind its own are of no use to anybody, and stand in its tickets all the same.
+    let other = Authority::new("Other").certificate();
+    let chain = issued.chain.iter().chain(std::iter::repeat_n(&other, 120)).cloned();
+    let chain: Vec<_> = chain.map(CertificateDer::from).collect();
+    let length: usize = chain.iter().map(|part| part.len()).sum();
+    assert!(length > 40_000, "{length}");
+    for version in [&TLS12, &TLS13] {
+        let config = ClientConfig::builder_with_provider(provider(None))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots(&authority))
+            .with_client_auth_cert(chain.clone(), PrivatePkcs8KeyDer::from(issued.key.clone()).into())
+            .unwrap();
+        let mut termination = termination(&authority);
+        let authorities = vec![clients.certificate().into()];
+        termination.client_auth = Some(ClientAuth { authorities, required: true });
+        let client = move |tcp| {
+            let mut peer = Peer::client(config, tcp);
+            // It goes out with the last message of the handshake, and there are no tickets to be written before it is read.
+            peer.conn.writer().write_all(&text(30_000)).unwrap();
+            peer.shake().unwrap();
+            peer.conn.send_close_notify();
+            peer.flush();
+            assert!(peer.hear(100_000) == text(100_000), "garbled");
+        };
+        both(client, async |stream| {
+            let stream = accepted(stream, &termination).await.unwrap();
+            assert!(read(&stream, 30_000, 10_000).await == text(30_000), "garbled");
+            assert_eq!(next(&stream).await.unwrap(), 0);
+            assert!(!stream.is_truncated());
+            stream.write_all(&text(100_000)).await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn data_may_come_with_the_handshake() {
+    for suite in [None, Some(aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256)] {
+        let authority = Authority::new("Root");
+        let config = client_config(&authority, suite);
+        let client = move |tcp| {
+            let mut peer = Peer::client(config, tcp);
+            peer.conn.writer().write_all(&text(50_000)).unwrap();
+            peer.shake().unwrap();
+            assert_eq!(peer.hear(6), b"answer");
+        };
+        let termination = termination(&authority);
+        both(client, async |stream| {
+            let stream = accepted(stream, &termination).await.unwrap();
+            assert!(read(&stream, 50_000, 64 * 1024).await == text(50_000), "garbled");
+            stream.write_all(b"answer").await.unwrap();
+        });
+    }
+}
+
+#[test]
 fn our_own_connections_speak_tls_and_come_back() {
     let authority = Authority::new("Root");
     let server = server_config(&authority);

@@ -21,6 +21,9 @@ use crate::clock;
 
 /// How long a key seals tickets, in seconds; it opens them for as long again.
 pub(super) const PERIOD: u64 = 12 * 3600;
+/// The longest session that is given as a ticket. The certificates of the client are part of it, and clients need not take
+/// a ticket of any length: who has very many certificates shakes hands in full every time.
+const MOST: usize = 8 * 1024;
 /// What says which key a ticket is sealed with.
 const NAME: usize = 16;
 const KEY: usize = 32;
@@ -183,6 +186,9 @@ impl ProducesTickets for Ticketer {
     }
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        if plain.len() > MOST {
+            return None;
+        }
         self.tickets.seal(&self.rules, plain, now())
     }
 
