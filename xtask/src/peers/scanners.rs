@@ -55,7 +55,8 @@ pub(super) fn testssl(program: &Path) -> Result<String> {
 /// The key of a certificate as browsers are told it: base64 of the SHA-256 of its public half.
 fn pin(certificate: &str) -> Result<String> {
     let steps = "openssl x509 -pubkey -noout -in \"$0\" | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64";
-    let output = Command::new("sh").args(["-c", steps, certificate]).output().context("sh cannot be started")?;
+    let output =
+        Command::new("sh").args(["-c", steps, certificate]).output().context("sh cannot be started")?;
     let pin = String::from_utf8(output.stdout)?.trim().to_owned();
     ensure!(pin.len() == 44, "`{pin}` is no pin");
     Ok(pin)
