@@ -18,6 +18,8 @@ use crate::{
 const PLAIN: SocketAddr = address(18090);
 const ROUTED: SocketAddr = address(18091);
 const RAW: SocketAddr = address(18092);
+const ENCRYPTED: SocketAddr = address(18093);
+const PASSED: SocketAddr = address(18094);
 const BACKEND: SocketAddr = address(18011);
 
 const fn address(port: u16) -> SocketAddr {
@@ -61,26 +63,36 @@ fn train(weir: &Path, folder: &Path, configuration: &str, seconds: u64) -> Resul
     fs::create_dir_all(folder)?;
     let file = folder.join("weir.yaml");
     fs::write(&file, configuration)?;
-    let process = Running::start(Command::new(weir).args(["run", "-c"]).arg(&file), folder)?;
+    let mut command = Command::new(weir);
+    command.args(["run", "-c"]).arg(&file).env("CERTIFICATES", repository().join("tests/golden/tls"));
+    let process = Running::start(&mut command, folder)?;
     process.listens(PLAIN)?;
     let close: &[&str] = &["-H", "Connection: close"];
     let script = training("requests.lua");
     let script = script.to_str().context("the path of the repository is not UTF-8")?;
-    for (address, path, seconds, more) in [
-        (PLAIN, "/", seconds, &[][..]),
-        (RAW, "/", seconds, &[][..]),
-        (ROUTED, "/", seconds, &["-s", script][..]),
-        (PLAIN, "/", 1, close),
-        (RAW, "/", 1, close),
-        (PLAIN, "/large", 1, &[][..]),
-        (RAW, "/large", 1, &[][..]),
+    for (scheme, address, path, seconds, more) in [
+        ("http", PLAIN, "/", seconds, &[][..]),
+        ("http", RAW, "/", seconds, &[][..]),
+        ("http", ROUTED, "/", seconds, &["-s", script][..]),
+        ("https", ENCRYPTED, "/", seconds, &[][..]),
+        ("http", PLAIN, "/", 1, close),
+        ("http", RAW, "/", 1, close),
+        ("https", ENCRYPTED, "/", 1, close),
+        ("https", PASSED, "/", 1, close),
+        ("http", PLAIN, "/large", 1, &[][..]),
+        ("http", RAW, "/large", 1, &[][..]),
+        ("https", ENCRYPTED, "/large", 1, &[][..]),
     ] {
         let mut wrk = Command::new("wrk");
-        wrk.args(["-t1", "-c64", &format!("-d{seconds}s")]).args(more).arg(format!("http://{address}{path}"));
+        wrk.args(["-t1", "-c64", &format!("-d{seconds}s")]).args(more);
+        wrk.arg(format!("{scheme}://{address}{path}"));
         let output = wrk.output().context("wrk cannot be started; on Debian: apt-get install wrk")?;
         let said = String::from_utf8_lossy(&output.stdout);
         let rate = said.lines().find(|line| line.starts_with("Requests/sec"));
-        println!("  {address}{path}: {}", rate.with_context(|| format!("wrk counted nothing: {said}"))?);
+        println!(
+            "  {scheme}://{address}{path}: {}",
+            rate.with_context(|| format!("wrk counted nothing: {said}"))?
+        );
     }
     if !process.finish()? {
         bail!("the instrumented weir did not end well");
