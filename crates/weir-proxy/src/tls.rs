@@ -7,7 +7,7 @@
 //! ```
 //!
 //! rustls does the handshakes: everything that is agreed on, verified or derived. What is carried afterwards is sealed and
-//! opened by [`Session`] with the keys that came of it, in place and without allocation.
+//! opened by `Session` with the keys that came of it, in place and without allocation.
 
 mod client;
 mod handshake;
