@@ -129,6 +129,8 @@ causes! {
     BackendTlsVerify = "backend_tls_verify", Backend, 502, "the backend's certificate cannot be trusted";
     /// Any other failure of a TLS handshake.
     BackendTlsHandshake = "backend_tls_handshake", Backend, 502, "no TLS could be agreed on with the backend";
+    /// RFC 9113 section 3.2.
+    BackendNoH2 = "backend_no_h2", Backend, 502, "the backend does not speak HTTP/2, and the pool's protocol is h2";
     /// Closed before a byte of the response.
     BackendClosed = "backend_closed", Backend, 502, "the backend closed the connection without an answer";
     /// Reset before a byte of the response.
