@@ -167,7 +167,11 @@ fn path_places(path: &PathMatch) -> Vec<Key<'_>> {
 
 fn call_places(calls: &GrpcMatch) -> Vec<Key<'_>> {
     if calls.service().is_empty() {
-        return calls.method().iter().map(|method| key(Of::Procedure, How::Exact, method.as_bytes())).collect();
+        return calls
+            .method()
+            .iter()
+            .map(|method| key(Of::Procedure, How::Exact, method.as_bytes()))
+            .collect();
     }
     calls.paths().iter().map(call_place).collect()
 }
