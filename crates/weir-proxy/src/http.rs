@@ -40,6 +40,7 @@ mod write;
 // 4. What would be sent, for those who ask.
 mod rehearse;
 
+pub(crate) use names::{forbidden_in_trailer, is_of_connection};
 pub use rehearse::Rehearsal;
 pub(crate) use serve::{begin, serve};
 

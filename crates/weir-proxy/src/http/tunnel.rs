@@ -54,7 +54,7 @@ impl Exchange<'_> {
         self.conn.worker.room.responses.give(response);
         self.status = 101;
         let conn = self.conn;
-        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
+        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_interim(&lead)).await;
         self.note_sent(lead.len() as u64, 0);
         conn.worker.room.give_text(lead);
         match sent {
@@ -84,9 +84,16 @@ impl Exchange<'_> {
         let Tunnel { hold: _hold, link, in_flight, request: _request } = *tunnel;
         let early = std::mem::replace(input, conn.worker.spare.buffer());
         let timeouts = &self.listener.timeouts;
-        let drained = (&link.upstream.stream, &in_flight.drain);
-        let Carried { to_backend, to_client, end, whole } =
-            relay(conn, drained, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
+        let drained = (link.way.duplex(), &in_flight.drain);
+        let Carried { to_backend, to_client, end, whole } = relay(
+            (conn, self.client, self.timer),
+            drained,
+            timeouts.tunnel,
+            timeouts.send_idle,
+            early,
+            link.answer,
+        )
+        .await;
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);
         counters.bytes_out.add(to_client);
@@ -100,7 +107,7 @@ impl Exchange<'_> {
                 Ended { after: After::Close, error: Some(error) }
             }
             Err(error) => {
-                link.upstream.stream.abort();
+                link.way.duplex().abort();
                 let error =
                     if error.cause == Cause::TimeoutIdle { Cause::TimeoutTunnel.into() } else { error };
                 Ended { after: After::Reset, error: Some(error) }
