@@ -9,7 +9,10 @@
 mod asking;
 mod channel;
 mod head;
+mod serve;
+mod socket;
 mod wire;
 
 pub(crate) use channel::Channel;
+pub(crate) use serve::serve;
 pub(crate) use wire::{Carrier, Wire};

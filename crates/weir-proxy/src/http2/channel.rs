@@ -19,6 +19,8 @@ pub(crate) struct Channel {
     outgoing: OnceCell<RefCell<SendStream<Bytes>>>,
     /// Whom to answer, if a client has opened it.
     pub(super) respond: Option<RefCell<SendResponse<Bytes>>>,
+    /// What a backend has to say that agrees to the WebSocket that was asked for.
+    pub(super) socket: OnceCell<String>,
 }
 
 /// What comes.
@@ -66,6 +68,11 @@ impl Channel {
         // Fails only for a stream that is over.
         let _ = incoming.stream.flow_control().release_capacity(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// True if content may come that belongs to the request itself.
+    pub(crate) fn has_content(&self) -> bool {
+        self.socket.get().is_none() && !self.is_at_end()
     }
 
     /// True if everything has been taken and nothing will follow, not even trailers.

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{conn::Conn, io::Stream};
+use crate::{buffer::Buffer, conn::Conn, io::Stream};
 
 /// Whatever holds the stream of bytes that frames go over.
 pub(crate) trait Carrier {
@@ -32,16 +32,23 @@ impl Carrier for Stream {
 /// Bytes to and from the other end. What was read before it was known to be HTTP/2 comes first.
 pub(crate) struct Wire<C> {
     carrier: C,
+    early: Buffer,
 }
 
 impl<C: Carrier> Wire<C> {
-    pub(crate) fn new(carrier: C) -> Self {
-        Self { carrier }
+    pub(crate) fn new(carrier: C, early: Buffer) -> Self {
+        Self { carrier, early }
     }
 }
 
 impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(into.remaining());
+            into.put_slice(self.early.part(0..count));
+            self.early.consume(count);
+            return Poll::Ready(Ok(()));
+        }
         let stream = self.carrier.stream();
         loop {
             std::task::ready!(stream.poll_readable(cx))?;
