@@ -99,6 +99,8 @@ pub(crate) struct Pump {
     tail_sent: usize,
     /// The stream it goes to is to be ended behind what is staged.
     ending: bool,
+    /// The lines of the trailers that ended the message, as far as they are passed on.
+    pub(crate) trailers: Vec<u8>,
     /// When bytes last moved.
     pub(crate) moved_at: Moment,
     /// What it waits for, if it does.
@@ -131,6 +133,7 @@ impl Pump {
             tail: Vec::new(),
             tail_sent: 0,
             ending: false,
+            trailers: Vec::new(),
             moved_at: clock::now(),
             waiting: Waiting::Sink,
             taken: 0,
@@ -334,7 +337,7 @@ impl Pump {
                 self.tail.extend_from_slice(b"\r\n");
             }
             Coding::Frames => {
-                self.tail.extend_from_slice(trailers);
+                self.trailers.extend_from_slice(trailers);
                 self.ending = true;
             }
         }
@@ -359,7 +362,7 @@ impl Pump {
         sink: &Channel,
     ) -> Poll<io::Result<()>> {
         while self.content > 0 {
-            let last = self.ending && self.tail.is_empty();
+            let last = self.ending && self.trailers.is_empty();
             let count = ready!(sink.poll_send(cx, buffer.part(0..self.content), last))?;
             self.moved_at = clock::now();
             self.written += count as u64;
@@ -371,9 +374,8 @@ impl Pump {
             }
         }
         if std::mem::take(&mut self.ending) {
-            sink.end(&self.tail)?;
+            sink.end(&self.trailers)?;
         }
-        self.tail.clear();
         Poll::Ready(Ok(()))
     }
 
