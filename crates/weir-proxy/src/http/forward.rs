@@ -61,6 +61,9 @@ impl Exchange<'_> {
     fn take_in(&self, request: Pump) -> Pump {
         match self.client {
             Duplex::Bytes(_) => request,
+            Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
+                request.from_frames().keep()
+            }
             Duplex::Frames(_) => request.from_frames(),
         }
     }
@@ -195,7 +198,7 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.again += u32::from(!tried.stale);
-            upload.pump.restart(coding(self.asked.body));
+            upload.pump.restart(coding(self.asked.body), input);
             upload.cut = false;
             last = Some(failed.error);
         }
