@@ -2,10 +2,11 @@
 
 use std::{thread, time::Duration};
 
+use weir::app::App;
 use weir_testkit::{Answer, FakeBackend, wait_until};
 
 use super::client::{Client, request};
-use crate::support::{Setup, Weir};
+use crate::support::Setup;
 
 /// A backend that answers `/slow` when it is asked to go on.
 fn backend() -> FakeBackend {
@@ -59,13 +60,13 @@ fn a_process_that_stops_finishes_what_is_under_way() {
          pools:\n  app: {{ backends: ['{}'] }}\n",
         backend.address()
     );
-    let weir = Weir::from_text(&text);
-    let client = Client::connect(weir.address());
+    let app = App::from_text(&text).unwrap();
+    let client = Client::connect(app.address("web"));
     assert_eq!(client.get("/").unwrap().text(), "ok");
     let slow = client.begin(request("GET", "/slow"), true).unwrap();
     client.pause(Duration::from_millis(100));
     thread::scope(|scope| {
-        let cut = scope.spawn(|| weir.app().shutdown(&|| false));
+        let cut = scope.spawn(move || app.shutdown(&|| false));
         assert_eq!(client.wait(slow).unwrap().text(), "ok");
         wait_until("the connection has ended", || client.is_over());
         assert_eq!(cut.join().unwrap(), 0);
