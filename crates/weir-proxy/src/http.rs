@@ -24,6 +24,7 @@ mod answer;
 mod deliver;
 mod exchange;
 mod forward;
+mod grpc;
 mod grpc_web;
 mod kept;
 mod record;
