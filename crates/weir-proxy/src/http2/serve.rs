@@ -61,6 +61,7 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let started = clock::micros();
     let server =
         Rc::new(Server { conn: conn.clone(), open: Cell::new(0), quiet_since: Cell::new(clock::now()) });
+    conn.own_counters().http2_begun.add(1);
     let listener = conn.listener();
     let length = listener.timeouts.header;
     let handshake = settings(&listener).handshake(Wire::new(conn.clone(), early));
@@ -165,6 +166,13 @@ impl Server {
                 return Poll::Pending;
             }
         }
+    }
+}
+
+/// When the last stream is over, too.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.conn.own_counters().http2_ended.add(1);
     }
 }
 
