@@ -363,6 +363,9 @@ impl<'c> Exchange<'c> {
             self.text.clear();
             write(&mut self.text, self.conn, &plan, (head, request), route, (trusted, expect), None);
         }
+        if route.grpc_web {
+            self.bridge();
+        }
         Ok(plan)
     }
 
