@@ -7,12 +7,14 @@
 //! ```
 
 mod asking;
+mod attend;
 mod channel;
 mod head;
 mod serve;
 mod socket;
 mod wire;
 
+pub(crate) use attend::Attendants;
 pub(crate) use channel::Channel;
 pub(crate) use head::read_request;
 pub(crate) use serve::serve;
