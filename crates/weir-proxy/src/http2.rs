@@ -7,9 +7,13 @@
 //! ```
 
 mod asking;
+mod budget;
+mod census;
 mod channel;
-mod head;
+pub(crate) mod head;
 mod wire;
 
-pub(crate) use channel::Channel;
+pub(crate) use budget::Flood;
+pub(crate) use census::Census;
+pub(crate) use channel::{Channel, Sent};
 pub(crate) use wire::{Carrier, Wire};

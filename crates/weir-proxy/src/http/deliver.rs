@@ -41,6 +41,10 @@ impl Exchange<'_> {
             return Box::pin(self.switch(pool, link, answer)).await;
         }
         let Some(link) = slot else { return Ended::well(After::Reset) };
+        if let Way::Shared(lane) = &link.way {
+            // There is no way back.
+            drop(lane.channel.take_sent());
+        }
         let Answer { response, length } = answer;
         let close =
             !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();

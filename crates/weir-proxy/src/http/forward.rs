@@ -3,6 +3,8 @@
 
 use std::rc::Rc;
 
+use weir_model::pool::Pool;
+
 use super::{
     exchange::{Ended, Exchange},
     pump::{Coding, Pump},
@@ -20,7 +22,7 @@ use crate::{
     error::{Cause, ProxyError, Side},
     telemetry::Outcome,
     tls::Carries,
-    upstream::{Errand, Way, connect},
+    upstream::{Errand, Introduction, Way, connect, introduction},
 };
 
 /// A connection to a backend with a request on it.
@@ -29,6 +31,8 @@ pub(crate) struct Link {
     pub(crate) answer: Buffer,
     /// Something came from the backend.
     pub(super) heard: bool,
+    /// The backend has said that it has not looked at the request.
+    pub(super) unprocessed: bool,
 }
 
 impl Link {
@@ -80,6 +84,8 @@ impl Exchange<'_> {
             cut: false,
             window: clock::now(),
             window_taken: 0,
+            sent: None,
+            again: false,
         };
         self.timer.tie(true);
         let ended = self.attempts(input, pool, &mut upload).await;
@@ -166,10 +172,13 @@ impl Exchange<'_> {
                         attempt.ended = clock::micros();
                         attempt.outcome = Outcome::Failed(failed.error.cause);
                     }
-                    tried.stale = reused && failed.is_silent() && !tried.stale;
+                    tried.failed(&failed, reused);
                     failed
                 }
             };
+            if let Some(Link { way: Way::Shared(lane), .. }) = &link {
+                upload.sent = lane.channel.take_sent();
+            }
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
                 if failed.error.cause == Cause::TimeoutRoute && failed.waited_for {
                     pool.kept_waiting(&conn.worker, backend, &failed.error);
@@ -189,8 +198,7 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.again += u32::from(!tried.stale);
-            upload.pump.restart(coding(self.asked.body));
-            upload.cut = false;
+            upload.restart(coding(self.asked.body));
             last = Some(failed.error);
         }
     }
@@ -245,6 +253,7 @@ impl Exchange<'_> {
             error: ProxyError { cause: Cause::BackendStatus, detail },
             heard: true,
             unsent: false,
+            unprocessed: false,
             waited_for: false,
         }
     }
@@ -270,44 +279,58 @@ impl Exchange<'_> {
         link: &mut Option<Link>,
         fresh: bool,
     ) -> Result<Answer, (Failed, bool)> {
-        let (conn, until) = (self.conn, self.until);
+        let conn = self.conn;
+        let carries = self.carries(&pool.pool, upload);
+        let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;
         let kept = match &pool.pool.send_proxy {
-            _ if fresh => None,
+            _ if fresh || !own => None,
             None => pool.idle.take(&pool.pool, backend, certain),
             Some(_) => pool.idle.take_own(&pool.pool, backend, certain, conn.mark()),
         };
-        let reused = kept.is_some();
-        let upstream = match kept {
-            Some(upstream) => upstream,
+        let (way, reused) = match kept {
+            Some(upstream) => (Way::Own(upstream), true),
+            None if carries == Carries::Http1 => {
+                let introduction = self.introduction(&pool.pool);
+                let errand = Errand { worker: &conn.worker, timer: self.timer, carries, introduction };
+                let made = Box::pin(connect(&errand, &pool.pool, &pool.pool.backends[backend], self.until));
+                (Way::Own(made.await.map_err(|error| self.unsent(error))?), false)
+            }
             None => {
-                let backend = &pool.pool.backends[backend];
-                let unique_id = self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id());
-                let errand = Errand { conn, timer: self.timer, carries: Carries::Http1, unique_id };
-                Box::pin(connect(&errand, &pool.pool, backend, until))
-                    .await
-                    .map_err(|error| self.unsent(error))?
+                let boarded = Box::pin(self.board(pool, backend, carries, upload));
+                boarded.await.map_err(|error| self.unsent(error))?
             }
         };
         if let Some(attempt) = self.attempt() {
             (attempt.connected, attempt.reused) = (clock::micros(), reused);
         }
         let answer = conn.worker.spare.buffer();
-        let link = link.insert(Link { way: Way::Own(upstream), answer, heard: false });
+        let link = link.insert(Link { way, answer, heard: false, unprocessed: false });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err((
-                Failed { error, heard: link.heard, unsent: false, waited_for: upload.is_over() },
+                Failed {
+                    error,
+                    heard: link.heard,
+                    unsent: false,
+                    unprocessed: link.unprocessed,
+                    waited_for: upload.is_over(),
+                },
                 reused,
             )),
         }
+    }
+
+    /// What the connection is told of whose it is, if it is told.
+    fn introduction(&self, pool: &Pool) -> Option<Introduction> {
+        introduction(self.conn, pool, self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id()))
     }
 
     /// A failure before anything was sent, on a connection that had not been used before.
     fn unsent(&self, error: ProxyError) -> (Failed, bool) {
         let late = error.cause == Cause::BackendConnectTimeout;
         let error = if late && clock::now() >= self.until { self.late().into() } else { error };
-        (Failed { error, heard: false, unsent: true, waited_for: true }, false)
+        (Failed { error, heard: false, unsent: true, unprocessed: false, waited_for: true }, false)
     }
 }
