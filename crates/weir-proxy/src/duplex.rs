@@ -70,6 +70,17 @@ impl Duplex<'_> {
         }
     }
 
+    /// Sends the head of an answer that agrees to another protocol, as text.
+    ///
+    /// # Errors
+    /// If the client is gone.
+    pub(crate) async fn send_switch(self, text: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Bytes(stream) => stream.write_all(text).await,
+            Self::Frames(channel) => channel.send_switch(text),
+        }
+    }
+
     /// Sends a whole answer to a client, whose head is so long.
     ///
     /// # Errors

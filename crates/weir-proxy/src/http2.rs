@@ -11,9 +11,12 @@ mod budget;
 mod census;
 mod channel;
 pub(crate) mod head;
+mod serve;
+mod socket;
 mod wire;
 
-pub(crate) use budget::Flood;
 pub(crate) use census::Census;
 pub(crate) use channel::{Channel, Sent};
-pub(crate) use wire::{Carrier, Wire};
+pub(crate) use serve::serve;
+pub(crate) use socket::accept;
+pub(crate) use wire::Wire;

@@ -20,7 +20,7 @@ use crate::{
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
     tls::Carries,
-    upstream::{Errand, Hold, Upstream, connect},
+    upstream::{Errand, Hold, Upstream, connect, introduction},
     view::{Held, View},
 };
 

@@ -119,8 +119,11 @@ enum Plan {
     Prove(Arc<str>),
 }
 
+/// What looks like a request, and begins HTTP/2 (RFC 9113 section 3.4). The rest of it is judged with the frames.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
-pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
+pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> After {
     let (mut view, mut listener) = conn.scene();
     let room = &conn.worker.room;
     let begun = clock::micros();
@@ -129,6 +132,13 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     if matches!(head, Err(NoHead::Closed)) {
         room.requests.give(request);
         return After::Close;
+    }
+    if first
+        && let Err(NoHead::Bad(ProxyError { cause: Cause::ClientBadVersion, .. })) = head
+        && input.filled().starts_with(PREFACE)
+    {
+        room.requests.give(request);
+        return After::Multiplex;
     }
     // Somebody may connect long before they ask, and what was there then may be gone.
     if conn.worker.is_behind(&view) {
@@ -167,7 +177,7 @@ pub(crate) async fn exchange_stream(
     let mut request = room.requests.take();
     let mut exchange = Exchange::new(conn, Duplex::Frames(channel), timer, listener);
     let most = exchange.listener.limits.headers;
-    let parsed = written.and_then(|()| request.parse_stream(&text, most, !channel.is_at_end()));
+    let parsed = written.and_then(|()| request.parse_stream(&text, most, channel.has_content()));
     if exchange.listener.access_log.is_some() {
         exchange.keep(&text, parsed.is_ok(), begun);
     }

@@ -323,7 +323,7 @@ impl Exchange<'_> {
     }
 
     /// What the connection is told of whose it is, if it is told.
-    fn introduction(&self, pool: &Pool) -> Option<Introduction> {
+    pub(super) fn introduction(&self, pool: &Pool) -> Option<Introduction> {
         introduction(self.conn, pool, self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id()))
     }
 

@@ -21,6 +21,8 @@ pub(crate) struct Channel {
     outgoing: OnceCell<RefCell<SendStream<Bytes>>>,
     /// Whom to answer, if a client has opened it.
     pub(super) respond: Option<RefCell<SendResponse<Bytes>>>,
+    /// What a backend has to say that agrees to the WebSocket that was asked for.
+    pub(super) socket: OnceCell<String>,
     /// What has been sent, as long as it may have to be sent again.
     sent: RefCell<Option<Sent>>,
     /// What is to be sent before anything else.
@@ -84,6 +86,11 @@ impl Channel {
         // Fails only for a stream that is over.
         let _ = incoming.stream.flow_control().release_capacity(count);
         Poll::Ready(Ok(count))
+    }
+
+    /// True if content may come that belongs to the request itself.
+    pub(crate) fn has_content(&self) -> bool {
+        self.socket.get().is_none() && !self.is_at_end()
     }
 
     /// True if everything has been taken and nothing will follow, not even trailers.

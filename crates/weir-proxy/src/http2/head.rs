@@ -4,18 +4,78 @@
 //! that was written for HTTP/1.1, without what speaks of the connection (RFC 9113 section 8.2.2).
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, uri};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri,
+};
 
-use crate::http::{forbidden_in_trailer, is_of_connection};
+use super::Channel;
+use crate::{
+    error::{Cause, ProxyError},
+    http::{forbidden_in_trailer, is_of_connection},
+};
 
-/// Writes the fields as lines of text.
-pub(crate) fn write_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        write_line(name.as_str().as_bytes(), value.as_bytes(), out);
+/// Writes the head of a request as text, as HTTP/1.1 would say it.
+///
+/// # Errors
+/// If it says something that no request may say; what is written then is not complete.
+pub(crate) fn write_request(
+    parts: &request::Parts,
+    channel: &Channel,
+    draw: u64,
+    out: &mut Vec<u8>,
+) -> Result<(), ProxyError> {
+    let socket = parts.extensions.get::<h2::ext::Protocol>();
+    let method = if socket.is_some() { "GET" } else { parts.method.as_str() };
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    let authority = parts.uri.authority().map(uri::Authority::as_str);
+    match parts.uri.path_and_query() {
+        Some(target) => out.extend_from_slice(target.as_str().as_bytes()),
+        // CONNECT.
+        None => out.extend_from_slice(authority.unwrap_or_default().as_bytes()),
     }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if let Some(authority) = authority {
+        write_line(b"host", authority.as_bytes(), out);
+    }
+    let mut cookies = false;
+    for (name, value) in &parts.headers {
+        let value = value.as_bytes();
+        if value.trim_ascii().len() != value.len() {
+            return Err(ProxyError::with(Cause::ClientBadHeader, "a value that begins or ends with a space"));
+        }
+        match *name {
+            // RFC 9113 section 8.3.1: the authority counts, and must not be contradicted.
+            header::HOST if authority.is_some_and(|authority| authority.as_bytes() == value) => {}
+            header::COOKIE => cookies = true,
+            _ => write_line(name.as_str().as_bytes(), value, out),
+        }
+    }
+    if cookies {
+        write_cookies(&parts.headers, out);
+    }
+    if let Some(protocol) = socket {
+        write_line(b"connection", b"upgrade", out);
+        write_line(b"upgrade", protocol.as_str().as_bytes(), out);
+        write_line(b"sec-websocket-key", channel.expect_socket(draw).as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
 }
 
-pub(crate) fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+/// HTTP/2 may cut cookies into crumbs, HTTP/1.1 has one field of them (RFC 9113 section 8.2.3).
+fn write_cookies(fields: &HeaderMap, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"cookie: ");
+    for (index, crumb) in fields.get_all(header::COOKIE).iter().enumerate() {
+        if index > 0 {
+            out.extend_from_slice(b"; ");
+        }
+        out.extend_from_slice(crumb.as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
     out.extend_from_slice(value);
@@ -39,7 +99,9 @@ pub(crate) fn write_response(response: &Response<()>, socket: Option<&str>, out:
             out.extend_from_slice(b"\r\n");
         }
     }
-    write_fields(response.headers(), out);
+    for (name, value) in response.headers() {
+        write_line(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
     out.extend_from_slice(b"\r\n");
 }
 

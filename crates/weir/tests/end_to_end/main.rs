@@ -17,6 +17,8 @@ mod explain;
 mod forwarding;
 mod framing;
 mod health;
+mod http2_attacks;
+mod http2_backend;
 mod interim;
 mod limits;
 mod operate;
