@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, fmt, io};
 
+use weir_model::grpc;
+
 use crate::tls;
 
 /// Whose fault it is.
@@ -87,6 +89,8 @@ causes! {
     ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
     /// The client went away before its answer.
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// RFC 9112 section 3, or the preface of RFC 9113 section 3.4.
+    ClientNotHttp = "client_not_http", Client, 0, "what the client sent begins neither HTTP/1 nor HTTP/2";
     /// RFC 9113 section 5.4.1.
     ClientHttp2 = "client_http2", Client, 0, "the client broke the rules of HTTP/2";
     /// RFC 9113 section 10.5.
@@ -111,6 +115,8 @@ causes! {
     NoRoute = "no_route", Ours, 404, "no route of the listener matches";
     /// timeout of a route.
     TimeoutRoute = "timeout_route", Ours, 504, "the exchange was not complete within the timeout of its route";
+    /// grpc-timeout.
+    CallDeadline = "call_deadline", Ours, 504, "the call was not complete within its grpc-timeout";
     /// 503.
     NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool takes traffic";
     /// limits.requests.
@@ -165,6 +171,33 @@ causes! {
     TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
     /// tunnels: idle.
     TimeoutTunnel = "timeout_tunnel", Client, 0, "no byte went either way within timeouts.tunnel";
+}
+
+impl Cause {
+    /// The status of gRPC that a caller is told.
+    pub const fn grpc_status(self) -> u8 {
+        match self {
+            Self::TimeoutRoute
+            | Self::CallDeadline
+            | Self::BackendTimeoutBody
+            | Self::BackendTimeoutHeader | Self::BackendTimeoutTry => {
+                grpc::DEADLINE_EXCEEDED
+            }
+            Self::ClientAborted => grpc::CANCELLED,
+            Self::ClientDenied => grpc::PERMISSION_DENIED,
+            Self::ClientUriTooLong
+            | Self::ClientHeaderTooLarge
+            | Self::ClientTooManyHeaders
+            | Self::ClientBodyTooLarge => grpc::RESOURCE_EXHAUSTED,
+            // What a backend answers that is no answer: the protocol knows it as what is broken.
+            Self::BackendBadResponse
+            | Self::BackendHeaderTooLarge
+            | Self::BackendTruncated
+            | Self::BackendBadChunk
+            | Self::BackendUnaskedUpgrade => grpc::INTERNAL,
+            _ => grpc::of_http(self.status()),
+        }
+    }
 }
 
 /// A failure: its cause, and what there is to say beyond the cause's own sentence.

@@ -25,6 +25,7 @@ mod board;
 mod deliver;
 mod exchange;
 mod forward;
+mod grpc;
 mod kept;
 mod record;
 mod retry;

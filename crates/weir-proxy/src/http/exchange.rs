@@ -10,6 +10,7 @@ use weir_model::{
 };
 
 use super::{
+    grpc::{self, Call},
     chunked::ChunkDecoder,
     kept::Kept,
     lines::Span,
@@ -77,6 +78,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) half_closed: bool,
     /// What the client was told; 0 until then.
     pub(crate) status: u16,
+    /// The status that it ended with as a call of gRPC; none until then, and for whatever is no such call.
+    pub(crate) grpc_status: Option<u8>,
     /// What is kept of the request, if the log or values in the response ask for it.
     pub(super) kept: Option<Box<Kept>>,
 }
@@ -95,6 +98,8 @@ pub(crate) struct Asked {
     pub(crate) body: BodyLength,
     /// The protocol it asked to switch to.
     pub(crate) upgrade: Option<Vec<u8>>,
+    /// The call of gRPC that it is.
+    pub(crate) call: Option<Call>,
 }
 
 /// How an exchange ended.
@@ -229,6 +234,7 @@ impl<'c> Exchange<'c> {
             until: Moment::NEVER,
             half_closed: false,
             status: 0,
+            grpc_status: None,
             kept: None,
         }
     }
@@ -289,8 +295,14 @@ impl<'c> Exchange<'c> {
             expects_continue: request.expects_continue,
             body: request.body,
             upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
+            call: None,
         };
         judged.inspect_err(|_| self.request_line = first_line(head))?;
+        if self.client.is_stream()
+            && let Some(call) = grpc::call(request, head)
+        {
+            self.begin_call(call);
+        }
         if self.listener.proofs.are_any()
             && let Some(proof) = self.proof(head, request)
         {
@@ -324,7 +336,7 @@ impl<'c> Exchange<'c> {
                 methods.iter().any(|name| name.as_bytes() == request.method.of(head))
             }
         };
-        self.deadline = clock::now() + route.timeout;
+        self.deadline = self.deadline.min(clock::now() + route.timeout);
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {

@@ -38,15 +38,15 @@ impl Upload {
 
     /// True if all of it can be sent again, by HTTP/2 at least.
     pub(super) const fn can_resend(&self) -> bool {
-        self.pump.taken == 0 || self.sent.is_some()
+        self.pump.taken == 0 || self.pump.can_restart() || self.sent.is_some()
     }
 
     /// Gets ready for another attempt; how it goes out is said anew.
-    pub(super) fn restart(&mut self, coding: Coding) {
+    pub(super) fn restart(&mut self, coding: Coding, input: &mut Buffer) {
         (self.cut, self.again) = (false, false);
-        if self.pump.taken == 0 {
+        if self.pump.taken == 0 || self.pump.can_restart() {
             self.sent = None;
-            self.pump.restart(coding);
+            self.pump.restart(coding, input);
         }
     }
 

@@ -60,7 +60,7 @@ keys! {
     } later ["body"];
     GRPC = "the match of a gRPC call" {
         "service" = OneOrMore(&Text), Nothing, "The service with its package: `shop.Cart`.";
-        "method" = OneOrMore(&Text), Nothing, "The method: `Add`. At least one of the two is given.";
+        "method" = OneOrMore(&Text), Nothing, "The method, without its service. At least one of the two is given.";
     };
     CLIENT_CERT = "the match of a client certificate" {
         "san" = OneOrMore(&Text), Nothing,
