@@ -88,8 +88,7 @@ impl PoolState {
         }
         let places = places(&self.pool, &state.pool);
         // Connections that were made another way are not what the pool asks for now.
-        let made_like =
-            |pool: &Pool| pool.tls == state.pool.tls && pool.send_proxy == state.pool.send_proxy;
+        let made_like = |pool: &Pool| pool.tls == state.pool.tls && pool.send_proxy == state.pool.send_proxy;
         if made_like(&self.pool) {
             state.idle.inherit(&self.idle, &places);
             if self.pool.protocol == state.pool.protocol {

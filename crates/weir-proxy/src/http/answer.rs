@@ -208,9 +208,10 @@ impl Link {
     /// Takes what comes of a head.
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ProxyError>> {
         match &self.way {
-            Way::Own(upstream) => {
-                upstream.stream.poll_fill(cx, &mut self.answer).map_err(|error| ProxyError::from_backend(&error))
-            }
+            Way::Own(upstream) => upstream
+                .stream
+                .poll_fill(cx, &mut self.answer)
+                .map_err(|error| ProxyError::from_backend(&error)),
             Way::Shared(lane) => {
                 let mut text = Vec::new();
                 match ready!(lane.poll_head(cx, &mut text)) {

@@ -4,10 +4,7 @@ use std::rc::Rc;
 
 use h2::ext::Protocol;
 use http::Method;
-use weir_model::{
-    grpc,
-    pool::{Pool, UpstreamProtocol},
-};
+use weir_model::pool::{Pool, UpstreamProtocol};
 
 use super::{exchange::Exchange, upload::Upload};
 use crate::{
@@ -21,7 +18,7 @@ use crate::{
 impl Exchange<'_> {
     /// By what the request may go to backends of this pool.
     #[inline]
-    pub(super) fn carries(&self, pool: &Pool, upload: &Upload) -> Carries {
+    pub(super) fn carries(&self, pool: &Pool) -> Carries {
         match (pool.protocol, &pool.tls) {
             (UpstreamProtocol::Http1, _) => Carries::Http1,
             (UpstreamProtocol::H2, _) => Carries::H2,
@@ -29,9 +26,7 @@ impl Exchange<'_> {
             (UpstreamProtocol::Auto, Some(_)) if self.asked.upgrade.is_some() => Carries::Http1,
             (UpstreamProtocol::Auto, Some(_)) => Carries::Requests,
             // Calls of gRPC come by HTTP/2 only.
-            (UpstreamProtocol::Auto, None) if self.client.is_stream() && is_call(upload.pump.head()) => {
-                Carries::H2
-            }
+            (UpstreamProtocol::Auto, None) if self.asked.call.is_some() => Carries::H2,
             (UpstreamProtocol::Auto, None) => Carries::Http1,
         }
     }
@@ -60,22 +55,25 @@ impl Exchange<'_> {
         };
         let (secure, upgrade) = (pool.pool.tls.is_some(), self.asked.upgrade.as_deref());
         let socket = upgrade.is_some_and(|asked| asked.eq_ignore_ascii_case(b"websocket"));
+        let call = self.asked.call.is_some();
         let introduction = || self.introduction(&pool.pool);
         let boarded = pool.shared.board(&passenger, introduction, |trunk| {
             if socket && !trunk.takes_sockets() {
-                let detail = "it does not take WebSockets over HTTP/2 (RFC 8441); `protocol: http1` reaches it";
+                let detail =
+                    "it does not take WebSockets over HTTP/2 (RFC 8441); `protocol: http1` reaches it";
                 return Err(ProxyError::with(Cause::BackendNoH2, detail));
             }
-            asked(upload, secure, socket)
+            asked(upload, secure, (socket, call))
         });
         match boarded.await? {
             Boarded::Lane(lane) => {
                 upload.board(&lane.channel);
                 let reused = lane.reused;
-                Ok((Way::Shared(Box::new(lane)), reused))
+                Ok((Way::Shared(lane), reused))
             }
             Boarded::Own(_) if upload.sent.is_some() => {
-                let detail = "it does not speak HTTP/2, by which a part of the request was sent elsewhere before";
+                let detail =
+                    "it does not speak HTTP/2, by which a part of the request was sent elsewhere before";
                 Err(ProxyError::with(Cause::BackendNoH2, detail))
             }
             Boarded::Own(upstream) => Ok((Way::Own(upstream), false)),
@@ -84,45 +82,18 @@ impl Exchange<'_> {
 }
 
 /// The head of a request as HTTP/2 has it.
-fn asked(upload: &mut Upload, secure: bool, socket: bool) -> Result<Asked, ProxyError> {
+fn asked(upload: &mut Upload, secure: bool, (socket, call): (bool, bool)) -> Result<Asked, ProxyError> {
     let text = upload.pump.head();
     let unsaid = ProxyError::with(Cause::BackendNoH2, "the request cannot be said in HTTP/2");
-    let mut request = head::read_request(text, secure, is_call(text)).ok_or(unsaid)?;
+    let mut request = head::read_request(text, secure, call).ok_or(unsaid)?;
     if !socket {
-        return Ok(Asked { request, last: upload.into_frames(), socket: None });
+        return Ok(Asked { request, last: upload.begin_stream(), socket: None });
     }
     // RFC 8441 section 5: the key and its answer have no place here.
     let key = request.headers_mut().remove("sec-websocket-key");
     let key = key.as_ref().and_then(|key| key.to_str().ok()).unwrap_or_default();
     *request.method_mut() = Method::CONNECT;
     request.extensions_mut().insert(Protocol::from_static("websocket"));
-    upload.into_frames();
+    upload.begin_stream();
     Ok(Asked { request, last: false, socket: Some(accept(key)) })
-}
-
-/// True if the head is that of a call of gRPC.
-fn is_call(head: &[u8]) -> bool {
-    const NAME: &[u8] = b"content-type:";
-    let mut lines = head.split(|byte| *byte == b'\n').skip(1);
-    let value = lines.find_map(|line| {
-        let (name, value) = line.split_at_checked(NAME.len())?;
-        name.eq_ignore_ascii_case(NAME).then(|| value.trim_ascii())
-    });
-    value.is_some_and(grpc::is_call)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_known_by_their_content_type() {
-        let head = |line: &str| format!("POST / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n").into_bytes();
-        assert!(is_call(&head("Content-Type: application/grpc")));
-        assert!(is_call(&head("content-type:application/grpc+proto")));
-        assert!(!is_call(&head("content-type: application/grpc-web")));
-        assert!(!is_call(&head("x-content-type: application/grpc")));
-        assert!(!is_call(&head("content-type: text/plain")));
-        assert!(!is_call(b""));
-    }
 }

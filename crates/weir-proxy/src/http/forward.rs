@@ -289,7 +289,7 @@ impl Exchange<'_> {
         fresh: bool,
     ) -> Result<Answer, (Failed, bool)> {
         let conn = self.conn;
-        let carries = self.carries(&pool.pool, upload);
+        let carries = self.carries(&pool.pool);
         let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;

@@ -42,7 +42,8 @@ impl ResponseHead {
     /// Field by field, because making a new one and moving it here costs more. The lines are cleared by whoever reads new
     /// ones.
     fn forget(&mut self) {
-        let Self { status, reason, lines: _, body, keep_alive, upgrade, length, says_empty, nominated } = self;
+        let Self { status, reason, lines: _, body, keep_alive, upgrade, length, says_empty, nominated } =
+            self;
         (*status, *reason, *body) = (0, Span::default(), BodyLength::None);
         (*keep_alive, *upgrade, *length, *says_empty) = (false, None, None, false);
         nominated.clear();

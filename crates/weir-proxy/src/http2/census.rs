@@ -188,10 +188,10 @@ impl Census {
             WINDOW_UPDATE => Some(Flood::WindowUpdate),
             _ => Some(Flood::Unknown),
         };
-        if let Some(kind) = spent {
-            if count.budget.spend(kind, now) {
-                self.flood.set(Some(kind));
-            }
+        if let Some(kind) = spent
+            && count.budget.spend(kind, now)
+        {
+            self.flood.set(Some(kind));
         }
     }
 }

@@ -88,7 +88,9 @@ pub(crate) fn write_response(response: &Response<()>, socket: Option<&str>, out:
     let status = response.status();
     match socket {
         Some(accept) if status.is_success() => {
-            out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n");
+            out.extend_from_slice(
+                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+            );
             write_line(b"sec-websocket-accept", accept.as_bytes(), out);
         }
         _ => {

@@ -147,7 +147,9 @@ impl Server {
         let conn = &self.conn;
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Next::Asked(request, respond)),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    return Poll::Ready(Next::Asked(request, respond));
+                }
                 Poll::Ready(None) => return Poll::Ready(Next::Over),
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(violation(&error).map_or(Next::Over, Next::Broken));

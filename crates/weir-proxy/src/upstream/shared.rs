@@ -75,7 +75,7 @@ pub(crate) struct Passenger<'p> {
 /// How a request gets to its backend.
 pub(crate) enum Boarded {
     /// It is on its way.
-    Lane(Lane),
+    Lane(Box<Lane>),
     /// The backend speaks HTTP/1.1: this connection is for it alone.
     Own(Upstream),
 }
@@ -173,7 +173,10 @@ impl Shared {
                 return Ok(Boarded::Own(upstream));
             }
         }
-        Err(ProxyError::with(Cause::BackendConnectFailed, "others took every HTTP/2 connection that was made"))
+        Err(ProxyError::with(
+            Cause::BackendConnectFailed,
+            "others took every HTTP/2 connection that was made",
+        ))
     }
 }
 

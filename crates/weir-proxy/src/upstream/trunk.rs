@@ -60,7 +60,10 @@ pub(crate) struct Trunk {
 
 impl fmt::Debug for Trunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trunk").field("lanes", &self.lanes).field("requests", &self.requests).finish_non_exhaustive()
+        f.debug_struct("Trunk")
+            .field("lanes", &self.lanes)
+            .field("requests", &self.requests)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,7 +79,7 @@ pub(crate) struct Asked {
 /// What a trunk has to say to a request.
 pub(super) enum Boarding {
     /// The request is on its way.
-    Taken(Lane),
+    Taken(Box<Lane>),
     /// It takes no more requests; this one has not been sent.
     Full,
     /// The request cannot be said in HTTP/2.
@@ -93,7 +96,8 @@ impl Trunk {
         let Upstream { stream, opened, owner, .. } = upstream;
         let census = Rc::new(Census::of_backend(clock::now()));
         let wire = Wire::new(stream, worker.spare.buffer(), census.clone());
-        let (send, mut connection) = settings().handshake(wire).await.map_err(|error| unspoken(error, &census))?;
+        let (send, mut connection) =
+            settings().handshake(wire).await.map_err(|error| unspoken(error, &census))?;
         poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(Ok(())) => Poll::Ready(Err(Cause::BackendClosed.into())),
             Poll::Ready(Err(error)) => Poll::Ready(Err(unspoken(error, &census))),
@@ -192,7 +196,7 @@ impl Trunk {
                 channel.open_outgoing(content);
                 let answer = RefCell::new(Some(answer));
                 channel.keep_sent();
-                Boarding::Taken(Lane { channel, answer, trunk: self.clone(), reused, socket })
+                Boarding::Taken(Box::new(Lane { channel, answer, trunk: self.clone(), reused, socket }))
             }
             Err(error) if error.is_go_away() || error.is_io() || error.get_io().is_some() => {
                 self.retire();
@@ -260,11 +264,7 @@ impl Drop for Lane {
 impl Lane {
     /// The next head of an answer, an interim one or the final one, written as the text of an HTTP/1.1 head. With the final
     /// one, the content can be taken from the channel.
-    pub(crate) fn poll_head(
-        &self,
-        cx: &mut Context<'_>,
-        text: &mut Vec<u8>,
-    ) -> Poll<Result<(), BrokenOff>> {
+    pub(crate) fn poll_head(&self, cx: &mut Context<'_>, text: &mut Vec<u8>) -> Poll<Result<(), BrokenOff>> {
         let mut slot = self.answer.borrow_mut();
         let Some(answer) = &mut *slot else {
             return Poll::Ready(Err(BrokenOff { error: Cause::BackendClosed.into(), unprocessed: false }));

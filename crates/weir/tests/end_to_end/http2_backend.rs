@@ -50,7 +50,10 @@ fn answers_are_framed_for_a_client_of_http1() {
     let weir = setup(&[&backend]).start();
     let mut client = RawClient::connect(weir.address());
     let answer = client.get("/length");
-    assert_eq!((answer.status(), &*answer.text(), answer.header("content-length")), (200, "hello", Some("5")));
+    assert_eq!(
+        (answer.status(), &*answer.text(), answer.header("content-length")),
+        (200, "hello", Some("5"))
+    );
     let answer = client.get("/empty");
     assert_eq!((answer.status(), answer.header("content-length")), (200, Some("0")));
     assert!(answer.body.is_empty() && answer.complete);
@@ -222,7 +225,7 @@ fn what_a_backend_has_not_looked_at_goes_elsewhere_whatever_it_is() {
     assert_eq!((&*answer.text(), answer.trailer("x-sum")), ("abc", Some("3")));
     let snapshot = weir.app().snapshot();
     let status = &snapshot.pools[0].backends[0].status;
-    assert_eq!(status.shards.iter().map(|shard| shard.errors.get()).sum::<u64>(), 0);
+    assert_eq!(status.shards.iter().map(|shard| shard.errors.value()).sum::<u64>(), 0);
     // Not for ever.
     backend.seen.refusals.store(1000, Ordering::SeqCst);
     assert_eq!(RawClient::connect(weir.address()).get("/").status(), 502);

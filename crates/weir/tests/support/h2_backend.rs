@@ -148,23 +148,21 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             stream.send_reset(Reason::INTERNAL_ERROR);
         }
         "/reset" => respond.send_reset(Reason::INTERNAL_ERROR),
-        "/held" => {
-            loop {
-                if seen.released.load(Ordering::SeqCst) {
-                    return whole(respond, b"held");
-                }
-                let waited = tokio::time::sleep(std::time::Duration::from_millis(5));
-                tokio::select! {
-                    reset = poll_fn(|cx| respond.poll_reset(cx)) => {
-                        if let Ok(reason) = reset {
-                            seen.reset.lock().unwrap().push(reason);
-                        }
-                        return;
-                    }
-                    () = waited => {}
-                }
+        "/held" => loop {
+            if seen.released.load(Ordering::SeqCst) {
+                return whole(respond, b"held");
             }
-        }
+            let waited = tokio::time::sleep(std::time::Duration::from_millis(5));
+            tokio::select! {
+                reset = poll_fn(|cx| respond.poll_reset(cx)) => {
+                    if let Ok(reason) = reset {
+                        seen.reset.lock().unwrap().push(reason);
+                    }
+                    return;
+                }
+                () = waited => {}
+            }
+        },
         "/socket" => echo(body, respond).await,
         _ => whole(respond, b"ok"),
     }
