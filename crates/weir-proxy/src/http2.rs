@@ -17,6 +17,7 @@ mod wire;
 
 pub(crate) use census::Census;
 pub(crate) use channel::{Channel, Sent};
+pub(crate) use head::read_request;
 pub(crate) use serve::serve;
 pub(crate) use socket::accept;
 pub(crate) use wire::Wire;

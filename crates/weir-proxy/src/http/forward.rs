@@ -106,13 +106,11 @@ impl Exchange<'_> {
     async fn attempts(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>, upload: &mut Upload) -> Ended {
         let conn = self.conn;
         let mut tried = Tried::default();
-        if self.asked.expects_continue && !input.is_empty() {
-            // The body is here already: the backend need not be asked whether it is wanted.
-            let told = self.client.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
-            let told = Box::pin(self.timer.limit(self.listener.timeouts.send_idle, told));
-            if let Ok(Err(error)) = told.await {
-                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
-            }
+        if self.asked.expects_continue
+            && !input.is_empty()
+            && let Err(error) = Box::pin(self.tell_to_go_on()).await
+        {
+            return Ended { after: After::Close, error: Some(error) };
         }
         let mut last = None;
         loop {
@@ -210,6 +208,14 @@ impl Exchange<'_> {
             upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
         }
+    }
+
+    /// The body is here already: the backend need not be asked whether it is wanted.
+    #[cold]
+    async fn tell_to_go_on(&self) -> Result<(), ProxyError> {
+        let told = self.client.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let told = self.timer.limit(self.listener.timeouts.send_idle, told).await;
+        told.map_or(Ok(()), |told| told.map_err(|error| ProxyError::from_client(&error)))
     }
 
     /// A backend that has to be waited for, with what is held of it; true if the backend counts it already.

@@ -17,6 +17,7 @@ mod explain;
 mod forwarding;
 mod framing;
 mod health;
+mod http2;
 mod http2_attacks;
 mod http2_backend;
 mod interim;
