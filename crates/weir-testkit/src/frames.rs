@@ -200,7 +200,7 @@ impl Framed {
     }
 
     /// The next frame, those of SETTINGS and PING that want it answered; none if the connection has ended or broken.
-    pub fn next(&mut self) -> Option<Frame> {
+    pub fn receive(&mut self) -> Option<Frame> {
         let header = self.read(9)?;
         let length = u32::from_be_bytes([0, header[0], header[1], header[2]]) as usize;
         let payload = self.read(length)?;
@@ -219,7 +219,7 @@ impl Framed {
     /// The next frame of which this holds.
     pub fn until(&mut self, holds: impl Fn(&Frame) -> bool) -> Option<Frame> {
         loop {
-            let frame = self.next()?;
+            let frame = self.receive()?;
             if holds(&frame) {
                 return Some(frame);
             }

@@ -20,6 +20,7 @@ use crate::{
     clock,
     duplex::Duplex,
     error::{Cause, ProxyError, Side},
+    http2::Sent,
     telemetry::Outcome,
     tls::Carries,
     upstream::{Errand, Introduction, Way, connect, introduction},
@@ -36,6 +37,14 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// What was sent of the request by HTTP/2, if it can be sent again.
+    fn take_sent(&self) -> Option<Sent> {
+        match &self.way {
+            Way::Own(_) => None,
+            Way::Shared(lane) => lane.channel.take_sent(),
+        }
+    }
+
     /// The answer, whose body comes from this backend.
     pub(super) fn take_out(&self, answer: Pump) -> Pump {
         match self.way.duplex() {
@@ -182,15 +191,9 @@ impl Exchange<'_> {
                     failed
                 }
             };
-            if let Some(Link { way: Way::Shared(lane), .. }) = &link {
-                upload.sent = lane.channel.take_sent();
-            }
+            upload.sent = link.as_ref().and_then(Link::take_sent);
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
-                let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
-                if late && failed.waited_for {
-                    pool.kept_waiting(&conn.worker, backend, &failed.error);
-                }
-                pool.count_cut(backend, &failed.error);
+                self.note_end(pool, backend, &failed);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.backends.push(backend);
@@ -208,6 +211,16 @@ impl Exchange<'_> {
             upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
         }
+    }
+
+    /// An attempt has ended that was not the backend's to end.
+    #[cold]
+    fn note_end(&self, pool: &PoolState, backend: usize, failed: &Failed) {
+        let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
+        if late && failed.waited_for {
+            pool.kept_waiting(&self.conn.worker, backend, &failed.error);
+        }
+        pool.count_cut(backend, &failed.error);
     }
 
     /// The body is here already: the backend need not be asked whether it is wanted.
