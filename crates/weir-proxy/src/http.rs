@@ -26,6 +26,7 @@ mod deliver;
 mod exchange;
 mod forward;
 mod grpc;
+mod grpc_web;
 mod kept;
 mod record;
 mod retry;

@@ -131,7 +131,7 @@ impl Exchange<'_> {
             link.answer.consume(length);
             let opened = channel.send_head(&lead, response.body == BodyLength::None);
             let mut download = Pump::new(lead, response.body, Coding::Frames, u64::MAX);
-            download.into_frames();
+            download.go_as_frames();
             return (link.take_out(download), opened);
         }
         let content = link.answer.len() - length;

@@ -49,7 +49,7 @@ impl Link {
     pub(super) fn take_out(&self, answer: Pump) -> Pump {
         match self.way.duplex() {
             Duplex::Bytes(_) => answer,
-            Duplex::Frames(_) => answer.from_frames(),
+            Duplex::Frames(_) => answer.of_frames(),
         }
     }
 }
@@ -75,9 +75,9 @@ impl Exchange<'_> {
         match self.client {
             Duplex::Bytes(_) => request,
             Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
-                request.from_frames().keep()
+                request.of_frames().keep()
             }
-            Duplex::Frames(_) => request.from_frames(),
+            Duplex::Frames(_) => request.of_frames(),
         }
     }
 

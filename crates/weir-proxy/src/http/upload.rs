@@ -52,7 +52,7 @@ impl Upload {
 
     /// It goes out over a stream from now on, whose head says whether that is all.
     pub(super) fn begin_stream(&mut self) -> bool {
-        self.pump.into_frames();
+        self.pump.go_as_frames();
         self.sent.is_none() && self.pump.is_done()
     }
 

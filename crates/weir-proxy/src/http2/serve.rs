@@ -51,7 +51,7 @@ struct Server {
 
 /// What happens next on a connection.
 enum Next {
-    Asked(Request<RecvStream>, SendResponse<Bytes>),
+    Asked(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
     Over,
     Broken(ProxyError),
 }
@@ -60,6 +60,7 @@ enum Next {
 pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let conn = Rc::new(conn);
     let started = clock::micros();
+    conn.own_counters().http2_begun.add(1);
     let server = Rc::new(Server {
         conn: conn.clone(),
         census: Rc::new(Census::of_client(clock::now())),
@@ -86,7 +87,8 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let mut going = false;
     loop {
         match poll_fn(|cx| server.poll_next(cx, &mut connection, age, &mut going)).await {
-            Next::Asked(request, respond) => {
+            Next::Asked(asked) => {
+                let (request, respond) = *asked;
                 server.open.set(server.open.get() + 1);
                 drop(tokio::task::spawn_local(answer(Open(server.clone()), request, respond)));
             }
@@ -148,7 +150,7 @@ impl Server {
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    return Poll::Ready(Next::Asked(request, respond));
+                    return Poll::Ready(Next::Asked(Box::new((request, respond))));
                 }
                 Poll::Ready(None) => return Poll::Ready(Next::Over),
                 Poll::Ready(Some(Err(error))) => {
@@ -198,6 +200,13 @@ impl Server {
     /// When the head that is coming has to be complete, if one is.
     fn head_ends(&self) -> Option<Moment> {
         Some(self.census.head_since()? + self.conn.listener().timeouts.header)
+    }
+}
+
+/// When the last stream is over, too.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.conn.own_counters().http2_ended.add(1);
     }
 }
 
