@@ -21,6 +21,7 @@ mod target;
 
 // 2. One exchange, stage by stage.
 mod answer;
+mod board;
 mod deliver;
 mod exchange;
 mod forward;

@@ -45,6 +45,10 @@ impl Exchange<'_> {
             return Box::pin(self.switch(pool, link, answer)).await;
         }
         let Some(link) = slot else { return Ended::well(After::Reset) };
+        if let Way::Shared(lane) = &link.way {
+            // There is no way back.
+            drop(lane.channel.take_sent());
+        }
         let Answer { mut response, length } = answer;
         if self.bridged().is_some() {
             grpc_web::forget_length(&mut response, link.answer.part(0..length));
@@ -135,7 +139,7 @@ impl Exchange<'_> {
             link.answer.consume(length);
             let opened = channel.send_head(&lead, response.body == BodyLength::None);
             let mut download = Pump::new(lead, response.body, Coding::Frames, u64::MAX);
-            download.into_frames();
+            download.go_as_frames();
             return (link.take_out(download), opened);
         }
         let content = link.answer.len() - length;

@@ -160,7 +160,7 @@ impl Pump {
     }
 
     /// The same, where the body comes as frames.
-    pub(crate) fn from_frames(mut self) -> Self {
+    pub(crate) fn of_frames(mut self) -> Self {
         if !matches!(self.rest, Rest::Done) {
             self.rest = Rest::Frames { last: false };
         }
@@ -176,7 +176,7 @@ impl Pump {
     }
 
     /// The message goes to a stream, which has its head already.
-    pub(crate) fn into_frames(&mut self) {
+    pub(crate) fn go_as_frames(&mut self) {
         self.coding = Coding::Frames;
         self.lead_sent = self.lead.len();
     }

@@ -201,6 +201,9 @@ pub(crate) fn write_response(
         };
         passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
     });
+    if response.says_empty {
+        write_length(out, 0);
+    }
     if framing.chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
