@@ -181,7 +181,7 @@ impl Exchange<'_> {
         }
         let Duplex::Frames(channel) = self.client else { return (download, Ok(())) };
         let opened = channel.send_head(download.head(), download.is_complete());
-        download.into_frames();
+        download.go_as_frames();
         (download, opened)
     }
 

@@ -80,7 +80,7 @@ impl Exchange<'_> {
         match self.client {
             Duplex::Bytes(_) => request,
             // What is kept is sent again from its beginning, and that was text.
-            Duplex::Frames(_) if text => request.from_frames(),
+            Duplex::Frames(_) if text => request.of_frames(),
             Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
                 request.of_frames().keep()
             }
