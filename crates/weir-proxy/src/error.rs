@@ -59,6 +59,8 @@ causes! {
     ClientBadTransferEncoding = "client_bad_transfer_encoding", Client, 400, "Transfer-Encoding is not exactly `chunked`";
     /// RFC 9112 section 7.1.
     ClientBadChunk = "client_bad_chunk", Client, 400, "a chunk of the request body is malformed";
+    /// PROTOCOL-WEB of gRPC.
+    ClientBadText = "client_bad_text", Client, 400, "the body of a gRPC-Web call in text is not base64";
     /// RFC 9112 section 3.2.
     ClientBadHost = "client_bad_host", Client, 400, "the request has no valid Host, or more than one";
     /// RFC 9112 section 3.2.

@@ -7,6 +7,7 @@
 //! ```
 
 mod asking;
+mod attend;
 mod budget;
 mod census;
 mod channel;
@@ -15,6 +16,7 @@ mod serve;
 mod socket;
 mod wire;
 
+pub(crate) use attend::Attendants;
 pub(crate) use census::Census;
 pub(crate) use channel::{Channel, Sent};
 pub(crate) use head::read_request;

@@ -7,6 +7,7 @@ use weir_model::pool::Pool;
 
 use super::{
     exchange::{Ended, Exchange},
+    grpc_web::{Bridge, Form},
     pump::{Coding, Pump},
     request::BodyLength,
     response::ResponseHead,
@@ -71,9 +72,15 @@ const fn coding(body: BodyLength) -> Coding {
 
 impl Exchange<'_> {
     /// The request, whose body comes from this client.
-    fn take_in(&self, request: Pump) -> Pump {
+    fn take_in(&self, mut request: Pump) -> Pump {
+        let text = self.bridged().is_some_and(|call| call.asks == Form::Text);
+        if text {
+            request.bridge = Some(Bridge::asking());
+        }
         match self.client {
             Duplex::Bytes(_) => request,
+            // What is kept is sent again from its beginning, and that was text.
+            Duplex::Frames(_) if text => request.of_frames(),
             Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
                 request.of_frames().keep()
             }

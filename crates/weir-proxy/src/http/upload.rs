@@ -101,6 +101,7 @@ impl Upload {
 fn client_stop(stop: Stop) -> ProxyError {
     match stop {
         Stop::BadChunk => Cause::ClientBadChunk.into(),
+        Stop::BadText => Cause::ClientBadText.into(),
         Stop::TooLarge => Cause::ClientBodyTooLarge.into(),
         Stop::Truncated => ProxyError::with(Cause::ClientAborted, "in the request body"),
         Stop::Source(error) | Stop::Sink(error) if error.kind() == ErrorKind::TimedOut => {

@@ -131,6 +131,8 @@ pub(crate) fn read_response(text: &[u8]) -> Option<Response<()>> {
     let text = Bytes::copy_from_slice(text);
     let status = StatusCode::from_bytes(text.get(9..12)?).ok()?;
     let mut response = Response::new(());
+    // What is added on the way out fits as well.
+    *response.headers_mut() = HeaderMap::with_capacity(memchr::memchr_iter(b'\n', &text).count());
     *response.status_mut() = status;
     let start = memchr::memchr(b'\n', &text)? + 1;
     read_fields(&text, start, response.headers_mut(), |name, _| !is_of_connection(name));

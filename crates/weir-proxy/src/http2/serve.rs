@@ -19,15 +19,13 @@ use weir_model::{
     time::{Millis, Moment},
 };
 
-use super::{Census, Channel, Wire, head};
+use super::{Census, Wire, attend::Job};
 use crate::{
     buffer::Buffer,
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    http::{After, exchange_stream},
     l4,
-    timer::Timer,
 };
 
 /// What a stream may have sent that nobody has taken yet.
@@ -90,7 +88,8 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
             Next::Asked(asked) => {
                 let (request, respond) = *asked;
                 server.open.set(server.open.get() + 1);
-                drop(tokio::task::spawn_local(answer(Open(server.clone()), request, respond)));
+                let job = Job { open: Open(server.clone()), request, respond };
+                conn.worker.attendants.serve(&conn.worker, job);
             }
             Next::Over => break,
             Next::Broken(error) => {
@@ -211,39 +210,19 @@ impl Drop for Server {
 }
 
 /// A stream under way, counted as long as this lives.
-struct Open(Rc<Server>);
+pub(super) struct Open(Rc<Server>);
+
+impl Open {
+    /// The connection that it belongs to.
+    pub(super) fn conn(&self) -> &Conn {
+        &self.0.conn
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
         let server = &self.0;
         server.open.set(server.open.get() - 1);
         server.quiet_since.set(clock::now());
-    }
-}
-
-/// Serves one stream.
-async fn answer(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let conn = &*open.0.conn;
-    let (parts, content) = request.into_parts();
-    let channel = Channel::asked(content, respond);
-    let mut text = conn.worker.room.take_text();
-    let written = head::write_request(&parts, &channel, conn.worker.draw(), &mut text);
-    drop(parts);
-    let timer = Lent { timer: conn.worker.wheel.lend(), conn };
-    let after = exchange_stream(conn, &channel, &timer.timer, (text, written)).await;
-    if after == After::Reset {
-        channel.reset(Reason::INTERNAL_ERROR);
-    }
-}
-
-/// A timer that is given back.
-struct Lent<'c> {
-    timer: Timer,
-    conn: &'c Conn,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        self.conn.worker.wheel.give_back(&self.timer);
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn request(lines: &str) -> (Option<Call>, String) {
+fn request(lines: &str) -> (Option<WebCall>, String) {
     let mut head = format!("POST /shop.Cart/Add HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
     let call = translate_request(&mut head);
     (call, String::from_utf8(head).unwrap())
@@ -12,7 +12,7 @@ fn request(lines: &str) -> (Option<Call>, String) {
 
 #[test]
 fn a_request_becomes_one_of_grpc() {
-    let call = |asks, reads| Some(Call { asks, reads });
+    let call = |asks, reads| Some(WebCall { asks, reads });
     for (kind, plain, form) in [
         ("application/grpc-web", "application/grpc", Form::Binary),
         ("application/grpc-web+proto", "application/grpc+proto", Form::Binary),
@@ -44,7 +44,7 @@ fn a_client_may_want_another_form_than_it_writes() {
         (format!("{text}accept: */*, application/grpc-web+proto;q=1\r\n"), Form::Text, Form::Binary),
         (format!("{text}accept: */*\r\n"), Form::Text, Form::Text),
     ] {
-        assert_eq!(request(&lines).0, Some(Call { asks, reads }), "{lines}");
+        assert_eq!(request(&lines).0, Some(WebCall { asks, reads }), "{lines}");
     }
 }
 
@@ -57,9 +57,10 @@ fn the_length_of_text_is_not_that_of_its_content() {
 }
 
 fn answer(lines: &str, reads: Form, whole: bool) -> (Option<Answered>, String) {
-    let mut head = format!("HTTP/1.1 200 OK\r\n{lines}").into_bytes();
+    let mut head = format!("HTTP/1.1 200 OK\r\n{lines}\r\n").into_bytes();
     let answered = translate_answer(&mut head, reads, whole);
-    (answered, String::from_utf8(head).unwrap())
+    let head = String::from_utf8(head).unwrap();
+    (answered, head.strip_suffix("\r\n").expect("an empty line").to_owned())
 }
 
 #[test]
