@@ -135,7 +135,11 @@ fn what_breaks_a_rule_is_answered_as_the_rule_says() {
         ),
         ("frame_20k", after(frame(kind::DATA, 0, 1, vec![0; 20_000])), &[GoAway(FRAME_SIZE_ERROR)]),
         ("settings_len", frame(kind::SETTINGS, 0, 0, [0; 5]), size),
-        ("initwin_big", frame(kind::SETTINGS, 0, 0, setting(4, 0x8000_0000)), &[GoAway(FLOW_CONTROL_ERROR)]),
+        (
+            "initwin_big",
+            frame(kind::SETTINGS, 0, 0, setting(4, 0x8000_0000)),
+            &[GoAway(FLOW_CONTROL_ERROR), GoAway(PROTOCOL_ERROR)],
+        ),
         ("data_on_idle", frame(kind::DATA, 0, 1, *b"x"), &[GoAway(PROTOCOL_ERROR)]),
         ("continuation_alone", frame(kind::CONTINUATION, 0, 1, []), &[GoAway(PROTOCOL_ERROR)]),
         ("settings_on_stream", frame(kind::SETTINGS, 0, 1, []), &[GoAway(PROTOCOL_ERROR)]),
