@@ -36,7 +36,6 @@ const ADDRESSES: usize = 4096;
 
 /// What travels on a connection, as far as both ends have to agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(dead_code, reason = "requests go by HTTP/1.1 alone until shared connections are there")]
 pub(crate) enum Carries {
     /// Requests, by HTTP/2 or HTTP/1.1: by whichever of the two the backend prefers. What was agreed on is in the facts of the
     /// stream; HTTP/1.1 if that is nothing.

@@ -36,6 +36,8 @@ fn refused_requests(all: &mut BTreeSet<&'static str>) {
         "nonsense\r\n\r\n".to_owned(),
         "nonsense HTTP/1.1\r\n\r\n".to_owned(),
         format!("{PREFACE}nonsense that is no frame"),
+        // Settings, and far too many pings.
+        format!("{PREFACE}\0\0\0\x04\0\0\0\0\0{}", "\0\0\x08\x06\0\0\0\0\0weirweir".repeat(2000)),
         format!("GET / HTTP/1.1\r\n{host}bad field\r\n\r\n"),
         format!("GET / HTTP/1.1\n{host}\r\n"),
         format!("POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
@@ -271,10 +273,12 @@ fn encrypted_backends(all: &mut BTreeSet<&'static str>) {
         connection.send("HTTP/1.1 400 Bad Request\r\n\r\n");
         connection.read_to_end();
     });
-    for backend in [FakeBackend::tls(&stranger, Answer::ok("never")), plain] {
+    let old = TlsServer::new(&root.server(&["127.0.0.1"]));
+    let backends = [&stranger, &old].map(|server| FakeBackend::tls(server, Answer::ok("never")));
+    for backend in backends.into_iter().chain([plain]) {
         let text = format!(
             "workers: 1\nlisteners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }} }}\n\
-             pools: {{ app: {{ backends: ['{}'], connect_timeout: 10s, tls: {{ ca: {} }} }} }}\n",
+             pools: {{ app: {{ backends: ['{}'], connect_timeout: 10s, protocol: h2, tls: {{ ca: {} }} }} }}\n",
             backend.address(),
             ca.display()
         );
@@ -353,10 +357,10 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     openings(&mut all);
     connections_of_a_bind_that_went(&mut all);
     requests_of_a_backend_that_went(&mut all);
-    // What needs a full file table, a name server, half a minute of a slow body, or a backend that is asked by HTTP/2; and what
-    // ends an attempt only.
+    // What needs a full file table, a name server, half a minute of a slow body, or gRPC-Web; and what ends an
+    // attempt only.
     let elsewhere = [
-        "backend_no_h2",
+        "client_bad_text",
         "client_misdirected_host",
         "out_of_resources",
         "backend_unresolved",
