@@ -190,9 +190,7 @@ impl Exchange<'_> {
                     self.passed_over(answer)
                 }
                 Err((mut failed, reused)) => {
-                    if self.asked.call.is_some() {
-                        failed.error = self.in_time(failed.error);
-                    }
+                    failed.error = self.in_time(failed.error);
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                         attempt.outcome = Outcome::Failed(failed.error.cause);
