@@ -9,8 +9,8 @@ use weir_model::{
 
 use super::{
     exchange::{Ended, Exchange},
-    grpc_web::{self, Answered, Bridge, Form},
     forward::{Answer, Link},
+    grpc_web::{self, Answered, Bridge, Form},
     kept::{Kept, ResponseFields},
     pump::{COPIED, Coding, Pump, Stop, Waiting},
     request::BodyLength,
