@@ -20,6 +20,7 @@ const ROUTED: SocketAddr = address(18091);
 const RAW: SocketAddr = address(18092);
 const ENCRYPTED: SocketAddr = address(18093);
 const PASSED: SocketAddr = address(18094);
+const STREAMS: SocketAddr = address(18095);
 const BACKEND: SocketAddr = address(18011);
 
 const fn address(port: u16) -> SocketAddr {
@@ -74,7 +75,7 @@ fn train(weir: &Path, folder: &Path, configuration: &str, seconds: u64) -> Resul
         ("http", PLAIN, "/", seconds, &[][..]),
         ("http", RAW, "/", seconds, &[][..]),
         ("http", ROUTED, "/", seconds, &["-s", script][..]),
-        ("https", ENCRYPTED, "/", seconds, &[][..]),
+        ("https", ENCRYPTED, "/", seconds.div_ceil(2), &[][..]),
         ("http", PLAIN, "/", 1, close),
         ("http", RAW, "/", 1, close),
         ("https", ENCRYPTED, "/", 1, close),
@@ -92,6 +93,24 @@ fn train(weir: &Path, folder: &Path, configuration: &str, seconds: u64) -> Resul
         println!(
             "  {scheme}://{address}{path}: {}",
             rate.with_context(|| format!("wrk counted nothing: {said}"))?
+        );
+    }
+    for (scheme, address, connections, streams) in [
+        ("http", PLAIN, "10", "32"),
+        ("http", PLAIN, "64", "1"),
+        ("https", ENCRYPTED, "10", "32"),
+        ("http", STREAMS, "10", "32"),
+    ] {
+        let mut h2load = Command::new("h2load");
+        h2load.args(["-D", &seconds.div_ceil(3).to_string(), "-c", connections, "-m", streams]);
+        h2load.arg(format!("{scheme}://{address}/"));
+        let output =
+            h2load.output().context("h2load cannot be started; on Debian: apt-get install nghttp2-client")?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let rate = said.lines().find(|line| line.contains("req/s,"));
+        println!(
+            "  {scheme}://{address} in HTTP/2: {}",
+            rate.with_context(|| format!("h2load counted nothing: {said}"))?
         );
     }
     if !process.finish()? {

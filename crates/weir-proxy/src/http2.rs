@@ -12,6 +12,7 @@ mod budget;
 mod census;
 mod channel;
 pub(crate) mod head;
+mod names;
 mod serve;
 mod socket;
 mod wire;

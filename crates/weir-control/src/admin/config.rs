@@ -1,5 +1,6 @@
 //! `GET /api/config`: the configuration as it runs, defaults included, in the words of the file. Secrets are hidden.
 
+mod health;
 mod tls;
 
 use serde_json::{Map, Value, json};
@@ -7,7 +8,7 @@ use weir_model::{
     balance::Balance,
     discovery::{Asking, Source},
     grpc,
-    health::{HealthCheck, Outlier, Probe},
+    health::Outlier,
     listener::{Listener, Networks},
     pool::Pool,
     route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RetryOn, RewritePath, Route, TextMatch},
@@ -296,7 +297,7 @@ fn pool(pool: &Pool) -> Value {
         "protocol": pool.protocol.word(),
         "backends": backends,
         "discover": pool.discover.as_ref().map(|source| discover(source)),
-        "health": pool.health.as_ref().map(health),
+        "health": pool.health.as_ref().map(health::check),
         "outlier": pool.outlier.as_ref().map(outlier),
         "slow_start": time(pool.slow_start),
         "panic": format!("{}%", f64::from(pool.panic) / 10_000.0),
@@ -381,41 +382,4 @@ fn discover(source: &Source) -> Value {
             "network": docker.network.as_deref(),
         } }),
     }
-}
-
-fn health(check: &HealthCheck) -> Value {
-    let probe = match &check.probe {
-        Probe::Tcp => ("tcp", json!({})),
-        Probe::Tls => ("tls", json!({})),
-        Probe::Grpc(grpc) => ("grpc", json!({ "service": grpc.service.to_string() })),
-        Probe::Udp(udp) => (
-            "udp",
-            json!({
-                "send": udp.send.escape_ascii().to_string(),
-                "expect": udp.expect.as_ref().map(|expect| expect.escape_ascii().to_string()),
-            }),
-        ),
-        Probe::Http(http) => (
-            "http",
-            json!({
-                "path": http.path.to_string(),
-                "host": http.host.as_deref(),
-                "method": http.method.to_string(),
-                "headers": fields(http.headers.iter().map(|(name, value)| (name.to_string(), value.to_string()))),
-                "expect": http.expect.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>(),
-                "body": http.body.as_deref(),
-            }),
-        ),
-    };
-    json!({
-        probe.0: probe.1,
-        "interval": time(check.interval),
-        "interval_down": time(check.interval_down),
-        "timeout": time(check.timeout),
-        "fall": check.fall,
-        "rise": check.rise,
-        "port": check.port,
-        "initial": if check.initially_up { "up" } else { "unknown" },
-        "plain": check.plain,
-    })
 }

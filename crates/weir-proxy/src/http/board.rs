@@ -20,6 +20,8 @@ impl Exchange<'_> {
     #[inline]
     pub(super) fn carries(&self, pool: &Pool) -> Carries {
         match (pool.protocol, &pool.tls) {
+            // What it was made of was no message of HTTP/1.1 with a length any more.
+            _ if self.bridged().is_some() => Carries::H2,
             (UpstreamProtocol::Http1, _) => Carries::Http1,
             (UpstreamProtocol::H2, _) => Carries::H2,
             // An upgrade is a matter of HTTP/1.1, and not every backend of HTTP/2 knows another way.

@@ -189,7 +189,10 @@ impl Exchange<'_> {
                     tried.stale = false;
                     self.passed_over(answer)
                 }
-                Err((failed, reused)) => {
+                Err((mut failed, reused)) => {
+                    if self.asked.call.is_some() {
+                        failed.error = self.in_time(failed.error);
+                    }
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                         attempt.outcome = Outcome::Failed(failed.error.cause);

@@ -89,10 +89,12 @@ fn is(name: &[u8], known: &[u8]) -> bool {
 
 /// True for fields that speak of the connection, which are nothing to a stream of HTTP/2 (RFC 9113 section 8.2.2).
 pub(crate) fn is_of_connection(name: &[u8]) -> bool {
-    matches!(classify(name), Name::Connection | Name::TransferEncoding | Name::Upgrade)
-        || [&b"keep-alive"[..], b"proxy-connection", b"te", b"http2-settings"]
-            .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
+    match classify(name) {
+        Name::Connection | Name::TransferEncoding | Name::Upgrade => true,
+        // Two of those speak of who the client is.
+        Name::Hop => !name.get(..10).is_some_and(|start| start.eq_ignore_ascii_case(b"proxy-auth")),
+        _ => false,
+    }
 }
 
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,

@@ -346,9 +346,9 @@ impl Pump {
         };
         let content = match &mut self.bridge {
             None => content,
-            Some(bridge) => bridge
-                .decode(&mut buffer.filled_mut()[head..head + content], ended)
-                .ok_or(Stop::BadText)?,
+            Some(bridge) => {
+                bridge.decode(&mut buffer.filled_mut()[head..head + content], ended).ok_or(Stop::BadText)?
+            }
         };
         self.taken += content as u64;
         if let Some(kept) = &mut self.kept {

@@ -5,14 +5,17 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri,
 };
 
-use super::Channel;
+use super::{Channel, names};
 use crate::{
     error::{Cause, ProxyError},
     http::{forbidden_in_trailer, is_of_connection},
 };
+
+/// Fields that most heads do not exceed.
+const USUAL_FIELDS: usize = 12;
 
 /// Writes the head of a request as text, as HTTP/1.1 would say it.
 ///
@@ -131,8 +134,7 @@ pub(crate) fn read_response(text: &[u8]) -> Option<Response<()>> {
     let text = Bytes::copy_from_slice(text);
     let status = StatusCode::from_bytes(text.get(9..12)?).ok()?;
     let mut response = Response::new(());
-    // What is added on the way out fits as well.
-    *response.headers_mut() = HeaderMap::with_capacity(memchr::memchr_iter(b'\n', &text).count());
+    *response.headers_mut() = HeaderMap::with_capacity(USUAL_FIELDS);
     *response.status_mut() = status;
     let start = memchr::memchr(b'\n', &text)? + 1;
     read_fields(&text, start, response.headers_mut(), |name, _| !is_of_connection(name));
@@ -148,6 +150,7 @@ pub(crate) fn read_request(text: &[u8], secure: bool, trailers: bool) -> Option<
     let method = Method::from_bytes(&line[..method_end]).ok()?;
     let path = uri::PathAndQuery::from_maybe_shared(text.slice(method_end + 1..target_end)).ok()?;
     let mut request = Request::new(());
+    *request.headers_mut() = HeaderMap::with_capacity(USUAL_FIELDS);
     let mut authority = None;
     read_fields(&text, line.len() + 2, request.headers_mut(), |name, value| {
         if name.eq_ignore_ascii_case(b"host") {
@@ -187,7 +190,7 @@ fn read_fields(
         if !keeps(name, &value) {
             continue;
         }
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_maybe_shared(value)) {
+        if let (Some(name), Ok(value)) = (names::of(name), HeaderValue::from_maybe_shared(value)) {
             // Refuses only what no head of ours can have.
             let _ = fields.try_append(name, value);
         }

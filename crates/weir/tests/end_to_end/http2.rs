@@ -4,6 +4,7 @@ mod calls;
 mod client;
 mod going;
 mod told;
+mod web;
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Backends that speak HTTP/2: requests share connections, and nothing that ends one of them costs a request that can be saved.
 
 #[path = "../support/h2_backend.rs"]
-mod h2_backend;
+pub(crate) mod h2_backend;
 
 use std::{sync::atomic::Ordering, thread, time::Duration};
 

@@ -10,6 +10,9 @@ use weir_testkit::{
 
 use crate::support::Logged;
 
+/// What clients of HTTP/2 begin with.
+const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// What went wrong, as the log tells it.
 fn told(objects: &[Value], all: &mut BTreeSet<&'static str>) {
     for object in objects {
@@ -31,6 +34,8 @@ fn refused_requests(all: &mut BTreeSet<&'static str>) {
     let host = "Host: a.test\r\n";
     let requests = [
         "nonsense\r\n\r\n".to_owned(),
+        "nonsense HTTP/1.1\r\n\r\n".to_owned(),
+        format!("{PREFACE}nonsense that is no frame"),
         format!("GET / HTTP/1.1\r\n{host}bad field\r\n\r\n"),
         format!("GET / HTTP/1.1\n{host}\r\n"),
         format!("POST / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
@@ -61,7 +66,11 @@ fn refused_requests(all: &mut BTreeSet<&'static str>) {
     assert_eq!(objects.len(), requests.len() + 1, "{objects:#?}");
     assert!(objects.iter().all(|object| object["cause"].is_string()), "{objects:#?}");
     // Requests without a route or a backend: what came stands in the log all the same.
-    assert!(objects.iter().any(|object| object["target"] == "nonsense" && object["status"] == 400));
+    let logged = |target: &str, cause: &str| {
+        objects.iter().any(|object| object["target"] == target && object["cause"] == cause)
+    };
+    assert!(logged("nonsense HTTP/1.1", "client_bad_request_line"), "{objects:#?}");
+    assert!(logged("nonsense", "client_not_http"), "{objects:#?}");
     told(&objects, all);
 }
 
@@ -99,6 +108,41 @@ fn failing_backends(all: &mut BTreeSet<&'static str>) {
     told(&ask(&[hole.address()], ""), all);
     let backend = FakeBackend::answering(Answer::hang());
     told(&ask(&[backend.address()], "    health: { http: /healthz, interval: 1h, initial: unknown }\n"), all);
+}
+
+/// A call by HTTP/2 whose caller has no more time than this: frames with its head (RFC 9113 section 6.2), whose fields are
+/// literals (RFC 7541 section 6.2.2).
+fn call(timeout: &str) -> Vec<u8> {
+    let mut head = Vec::new();
+    for (name, value) in [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "a.test"),
+        (":path", "/shop.Cart/Add"),
+        ("content-type", "application/grpc"),
+        ("grpc-timeout", timeout),
+    ] {
+        head.push(0);
+        for text in [name, value] {
+            head.push(u8::try_from(text.len()).unwrap());
+            head.extend_from_slice(text.as_bytes());
+        }
+    }
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let length = u8::try_from(head.len()).unwrap();
+    [PREFACE.as_bytes(), &settings, &[0, 0, length, 1, 5, 0, 0, 0, 1], &head].concat()
+}
+
+fn calls(all: &mut BTreeSet<&'static str>) {
+    let backend = FakeBackend::answering(Answer::hang());
+    let weir = Logged::http(&[backend.address()], "json", "    protocol: http1\n");
+    let mut client = RawClient::connect(weir.address());
+    client.send(call("100m"));
+    let is_over = || weir.said.lock().unwrap().iter().any(|line| line.contains("call_deadline"));
+    weir_testkit::wait_until("the call is over", is_over);
+    let objects = weir.objects();
+    assert_eq!((&objects[0]["grpc_status"], &objects[0]["protocol"]), (&4.into(), &"HTTP/2.0".into()));
+    told(&objects, all);
 }
 
 /// Limits of the pool, met while a first request is under way.
@@ -302,6 +346,7 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     refused_requests(&mut all);
     failing_backends(&mut all);
     encrypted_backends(&mut all);
+    calls(&mut all);
     full_pools(&mut all);
     rules_of_the_file(&mut all);
     routes_and_clients(&mut all);

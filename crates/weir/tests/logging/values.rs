@@ -109,7 +109,7 @@ fn debug_headers_say_where_an_answer_comes_from() {
         fields.map(|name| get(&weir, "/who", "").header(name).map(str::to_owned)),
         [Some("who".to_owned()), None, None, None]
     );
-    let refused = RawClient::connect(weir.address()).send("nonsense\r\n\r\n").final_response("GET");
+    let refused = RawClient::connect(weir.address()).send("nonsense HTTP/1.1\r\n\r\n").final_response("GET");
     assert_eq!(refused.header("weir-error"), Some("client_bad_request_line"));
     let address = refusing.address();
     let weir = Logged::http(&[address], "json", "debug_headers: true\n");

@@ -125,6 +125,27 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
     }
     match path.as_str() {
         "/echo" => echo(body, respond).await,
+        "/shop.Cart/Echo" => call(body, respond).await,
+        "/shop.Cart/Fail" => {
+            let head =
+                Response::builder().header("content-type", "application/grpc").header("grpc-status", "5");
+            let head = head.header("grpc-message", "no such cart").header("x-own", "stays").body(()).unwrap();
+            drop(respond.send_response(head, true));
+        }
+        "/shop.Cart/Page" => {
+            let head = Response::builder().status(403).header("content-type", "text/plain").body(()).unwrap();
+            let mut stream = respond.send_response(head, false).unwrap();
+            stream.send_data(Bytes::from_static(b"go away"), true).unwrap();
+        }
+        "/shop.Cart/Drip" => {
+            let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+            let mut stream = respond.send_response(head, false).unwrap();
+            stream.send_data(Bytes::from_static(b"\0\0\0\0\x01a"), false).unwrap();
+            while !seen.released.load(Ordering::SeqCst) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            stream.send_data(Bytes::from_static(b"\0\0\0\0\x01b"), true).unwrap();
+        }
         "/length" => {
             let head = Response::builder().header("content-length", "5").body(()).unwrap();
             let last = parts.method == Method::HEAD;
@@ -187,6 +208,22 @@ async fn echo(mut body: RecvStream, mut respond: SendResponse<Bytes>) {
     if let Ok(Some(came)) = body.trailers().await {
         trailers = came;
     }
+    trailers.insert("x-end", HeaderValue::from_static("yes"));
+    let _ = stream.send_trailers(trailers);
+}
+
+/// A call that answers with what it was asked, and says that all is well.
+async fn call(mut body: RecvStream, mut respond: SendResponse<Bytes>) {
+    let head = Response::builder().header("content-type", "application/grpc+proto").body(()).unwrap();
+    let Ok(mut stream) = respond.send_response(head, false) else { return };
+    while let Some(Ok(data)) = body.data().await {
+        let _ = body.flow_control().release_capacity(data.len());
+        if send(&mut stream, data, |_| {}).await.is_none() {
+            return;
+        }
+    }
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
     trailers.insert("x-end", HeaderValue::from_static("yes"));
     let _ = stream.send_trailers(trailers);
 }

@@ -30,6 +30,7 @@ fn unreachable(route: &RouteDraft, pools: &[Arc<Pool>]) -> Option<Problem> {
         "`grpc_web` leads to the pool `{}`, whose backends are spoken to by HTTP/1.1, which gRPC does not know",
         name.value
     );
-    let problem = Problem::error(bridged.span, cause, "write `protocol: h2` in the pool, or remove `grpc_web`");
+    let problem =
+        Problem::error(bridged.span, cause, "write `protocol: h2` in the pool, or remove `grpc_web`");
     Some(problem.with_related(name.span, "it is named here"))
 }

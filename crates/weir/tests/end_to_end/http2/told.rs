@@ -25,10 +25,8 @@ fn text(folder: &Folder, nobody: &Refusing) -> String {
 }
 
 fn metrics(weir: &Weir) -> String {
-    let page = RawClient::connect(weir.app().admin_address().unwrap())
-        .send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .final_response("GET");
-    page.text().to_owned()
+    let mut client = RawClient::connect(weir.app().admin_address().unwrap());
+    client.send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").final_response("GET").text()
 }
 
 #[test]
