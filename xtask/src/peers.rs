@@ -14,6 +14,7 @@ mod discovery;
 mod encrypted;
 mod idle;
 mod kill;
+mod multiplexed;
 mod outlier;
 mod prometheus;
 mod reload;
@@ -36,7 +37,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 33] = [
+const TESTS: [(&str, Test); 38] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("curl_tls", termination::curl_tls),
@@ -68,6 +69,11 @@ const TESTS: [(&str, Test); 33] = [
     ("acme_tls_alpn", acme::tls_alpn),
     ("acme_failures", acme::failures),
     ("acme_two", acme::two),
+    ("h2spec", multiplexed::h2spec::conformance),
+    ("grpc_kinds", multiplexed::grpc::kinds),
+    ("grpc_spread", multiplexed::grpc::spread),
+    ("grpc_rolling", multiplexed::grpc::rolling),
+    ("grpc_ages", multiplexed::grpc::ages),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];
