@@ -22,7 +22,7 @@ cargo xtask COMMAND
   sizes                              sizes of files, module docs
   docs                               paths and symbols that the papers cite
   profile                            record anew what release builds are optimised by (profile/README.md)
-  bench http tcp idle instructions   weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
+  bench http tcp tls h2 idle …        weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
 ";
 
 use tally::Tally;
