@@ -37,7 +37,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 38] = [
+const TESTS: [(&str, Test); 44] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("curl_tls", termination::curl_tls),
@@ -74,6 +74,12 @@ const TESTS: [(&str, Test); 38] = [
     ("grpc_spread", multiplexed::grpc::spread),
     ("grpc_rolling", multiplexed::grpc::rolling),
     ("grpc_ages", multiplexed::grpc::ages),
+    ("http2_clients", multiplexed::web::clients),
+    ("http2_reloads", multiplexed::web::reloads),
+    ("http2_browser", multiplexed::browser::chromium),
+    ("http2_backends", multiplexed::backends::servers),
+    ("http2_end_to_end", multiplexed::backends::end_to_end),
+    ("http2_backends_reloaded", multiplexed::backends::reloaded),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -21,6 +23,7 @@ func web(arguments []string) error {
 	url := flags.String("url", "", "what to ask for")
 	connections := flags.Int("connections", 4, "clients, each with a connection of its own")
 	streams := flags.Int("streams", 8, "requests at a time on each")
+	at := flags.String("at", "", "the address of every host; without it they are looked up")
 	authority := flags.String("ca", "", "a file with the authority to believe; without it requests go in clear text")
 	_ = flags.Parse(arguments)
 
@@ -28,7 +31,7 @@ func web(arguments []string) error {
 	stop := untilTold()
 	var group sync.WaitGroup
 	for range *connections {
-		client, err := webClient(*authority)
+		client, err := webClient(*authority, *at)
 		if err != nil {
 			return err
 		}
@@ -46,9 +49,18 @@ func web(arguments []string) error {
 	return report(sum)
 }
 
-func webClient(authority string) (*http.Client, error) {
+func webClient(authority, at string) (*http.Client, error) {
 	protocols := new(http.Protocols)
 	transport := &http.Transport{Protocols: protocols}
+	if at != "" {
+		transport.DialContext = func(ctx context.Context, network, host string) (net.Conn, error) {
+			_, port, err := net.SplitHostPort(host)
+			if err != nil {
+				return nil, err
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort(at, port))
+		}
+	}
 	if authority == "" {
 		protocols.SetUnencryptedHTTP2(true)
 	} else {
