@@ -8,7 +8,6 @@ mod ask;
 mod eligible;
 mod ewma;
 mod explain;
-mod first;
 mod hashed;
 mod key;
 mod least_conn;
@@ -16,6 +15,7 @@ mod maglev;
 mod policy;
 mod random;
 mod ring_hash;
+mod room;
 mod round_robin;
 mod seed;
 mod source_hash;
@@ -36,53 +36,64 @@ pub use table::HashTable;
 pub use tier::{Headcount, Standing, Tier};
 pub use zone::Zones;
 
+use ewma::Ewma;
+use hashed::Hashed;
+use least_conn::LeastConn;
+use room::Room;
+use round_robin::RoundRobin;
+
+/// So many proposals of a policy may be full, or tried before, until the next one that is neither will do.
+const PROPOSALS: usize = 4;
+
 /// One worker's balancer for one pool.
 #[derive(Debug)]
-pub enum Balancer {
-    /// See [`Policy::RoundRobin`].
-    RoundRobin(round_robin::RoundRobin),
-    /// See [`Policy::LeastConn`].
-    LeastConn(least_conn::LeastConn),
-    /// See [`Policy::Random`].
+pub struct Balancer {
+    by: By,
+    room: Room,
+}
+
+/// What each policy keeps.
+#[derive(Debug)]
+enum By {
+    RoundRobin(RoundRobin),
+    LeastConn(LeastConn),
     Random,
-    /// See [`Policy::TwoChoices`].
     TwoChoices,
-    /// See [`Policy::Ewma`].
-    Ewma(Box<ewma::Ewma>),
-    /// See [`Policy::SourceHash`], [`Policy::RingHash`] and [`Policy::Maglev`].
-    Hashed(hashed::Hashed),
-    /// See [`Policy::First`].
-    First(first::First),
+    Ewma(Box<Ewma>),
+    /// `source_hash`, `ring_hash` and `maglev`.
+    Hashed(Hashed),
+    First,
 }
 
 impl Balancer {
     /// A balancer for what a pool says, with its table if the policy hashes; without one it draws. Workers pass different
     /// seeds so that they do not all start with the same backend.
     pub fn new(balance: &Balance, table: Option<&Arc<HashTable>>, seed: u64) -> Self {
-        match balance.policy {
-            Policy::RoundRobin => Self::RoundRobin(round_robin::RoundRobin::new(seed)),
-            Policy::LeastConn => Self::LeastConn(least_conn::LeastConn::default()),
-            Policy::Random => Self::Random,
-            Policy::TwoChoices => Self::TwoChoices,
-            Policy::Ewma => Self::Ewma(Box::new(ewma::Ewma::new(seed))),
+        let by = match balance.policy {
+            Policy::RoundRobin => By::RoundRobin(RoundRobin::new(seed)),
+            Policy::LeastConn => By::LeastConn(LeastConn::default()),
+            Policy::Random => By::Random,
+            Policy::TwoChoices => By::TwoChoices,
+            Policy::Ewma => By::Ewma(Box::new(Ewma::new(seed))),
             Policy::SourceHash | Policy::RingHash | Policy::Maglev => match table {
-                Some(table) => Self::Hashed(hashed::Hashed::new(table.clone(), balance.bounded_load)),
-                None => Self::Random,
+                Some(table) => By::Hashed(Hashed::new(table.clone(), balance.bounded_load)),
+                None => By::Random,
             },
-            Policy::First => Self::First(first::First::default()),
-        }
+            Policy::First => By::First,
+        };
+        Self { by, room: Room::default() }
     }
 
     /// Goes on where the balancer of an earlier configuration of the same pool stands, if it has the same policy. `place`
     /// says where a backend stands now, by where it stood.
     pub fn inherit(&mut self, before: &Self, place: impl Fn(usize) -> Option<usize>) {
-        match (self, before) {
-            (Self::RoundRobin(own), Self::RoundRobin(before)) => {
+        match (&mut self.by, &before.by) {
+            (By::RoundRobin(own), By::RoundRobin(before)) => {
                 own.clone_from(before);
                 own.renumber(&place);
             }
-            (Self::LeastConn(own), Self::LeastConn(before)) => own.clone_from(before),
-            (Self::Ewma(own), Self::Ewma(before)) => {
+            (By::LeastConn(own), By::LeastConn(before)) => own.clone_from(before),
+            (By::Ewma(own), By::Ewma(before)) => {
                 own.clone_from(before);
                 own.renumber(&place);
             }
@@ -93,12 +104,12 @@ impl Balancer {
 
     /// Called when the eligible set was built anew.
     pub fn prepare(&mut self, set: &EligibleSet) {
-        match self {
-            Self::RoundRobin(balancer) => balancer.prepare(set),
-            Self::Ewma(balancer) => balancer.prepare(set),
-            Self::Hashed(balancer) => balancer.prepare(set),
-            Self::First(balancer) => balancer.prepare(set),
-            Self::LeastConn(_) | Self::Random | Self::TwoChoices => {}
+        self.room.prepare(set);
+        match &mut self.by {
+            By::RoundRobin(balancer) => balancer.prepare(set),
+            By::Ewma(balancer) => balancer.prepare(set),
+            By::Hashed(balancer) => balancer.prepare(set),
+            By::LeastConn(_) | By::Random | By::TwoChoices | By::First => {}
         }
     }
 
@@ -115,27 +126,26 @@ impl Balancer {
             (!ask.tried.is_empty() && ask.tried.contains(&backend)) || loads.is_full(backend)
         };
         let free = |index: &usize| !blocked(set.members()[*index].backend);
-        if let Self::First(balancer) = self {
-            return balancer.pick(set, ask.tried, loads);
-        }
-        let index = match set.len() {
+        match set.len() {
             0 => return None,
             1 => return Some(0).filter(free),
-            _ => self.propose(set, ask, loads, blocked, seed)?,
-        };
-        if free(&index) {
-            return Some(index);
+            _ => {}
         }
-        for _ in 0..3 {
-            if let Some(index) = self.propose(set, ask, loads, blocked, seed).filter(free) {
-                return Some(index);
+        for _ in 0..PROPOSALS {
+            match self.by.propose(set, ask, loads, blocked, seed) {
+                Ok(index) if free(&index) => return Some(index),
+                Ok(_) => {}
+                Err(start) => return self.room.find(set, start, ask.tried, loads),
             }
         }
         let start = seed.below(set.len() as u64) as usize;
-        (start..set.len()).chain(0..start).find(free)
+        self.room.find(set, start, ask.tried, loads)
     }
+}
 
-    /// A member of a set with two at least. It may be blocked if the policy is one that goes on by itself.
+impl By {
+    /// A member of a set with two at least; it may be blocked. Or the one from which on the next that is not is the one.
+    #[inline]
     fn propose(
         &mut self,
         set: &EligibleSet,
@@ -143,17 +153,17 @@ impl Balancer {
         loads: &impl Loads,
         blocked: impl Fn(usize) -> bool,
         seed: &mut Seed,
-    ) -> Option<usize> {
+    ) -> Result<usize, usize> {
         let load =
             |member: &Member| if blocked(member.backend) { u32::MAX } else { loads.active(member.backend) };
-        Some(match self {
+        Ok(match self {
             Self::RoundRobin(balancer) => balancer.pick(set),
             Self::LeastConn(balancer) => balancer.pick(set, load, seed),
             Self::Random => random::draw(set, seed),
             Self::TwoChoices => random::two_choices(set, load, seed),
             Self::Ewma(balancer) => balancer.pick(set, ask, loads, blocked, seed),
             Self::Hashed(balancer) => return balancer.pick(set, ask, loads, blocked),
-            Self::First(balancer) => return balancer.pick(set, ask.tried, loads),
+            Self::First => return Err(0),
         })
     }
 }

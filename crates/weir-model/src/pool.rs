@@ -35,7 +35,7 @@ pub struct Pool {
     pub name: Arc<str>,
     /// How a backend is chosen.
     pub balance: Balance,
-    /// Which backends are known to be full, if the policy passes over those.
+    /// Which backends are known to be full, if any can be and there are enough of them, or the policy has to know.
     pub occupancy: Option<Arc<Occupancy>>,
     /// From keys to backends, if the policy hashes.
     pub hash_table: Option<Arc<HashTable>>,

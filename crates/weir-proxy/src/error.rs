@@ -87,6 +87,8 @@ causes! {
     ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
     /// The client went away before its answer.
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// RFC 9113 section 5.4.1.
+    ClientHttp2 = "client_http2", Client, 0, "the client broke the rules of HTTP/2";
     /// A listener with TLS, and a client that does not begin it.
     ClientNotTls = "client_not_tls", Client, 0, "the client does not speak TLS, and this listener speaks nothing else";
     /// RFC 8446 section 6.2.

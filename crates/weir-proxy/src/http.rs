@@ -40,8 +40,10 @@ mod write;
 // 4. What would be sent, for those who ask.
 mod rehearse;
 
+pub(crate) use names::{forbidden_in_trailer, is_of_connection};
 pub use rehearse::Rehearsal;
-pub(crate) use serve::{begin, serve};
+pub(crate) use exchange::exchange_stream;
+pub(crate) use serve::{After, begin, serve};
 
 // What probes need of it: the same judgement of an answer as traffic gets.
 pub(crate) use {
@@ -89,6 +91,13 @@ impl<T: Default> Shelf<T> {
 }
 
 impl Room {
+    /// Room for a text.
+    pub(crate) fn take_text(&self) -> Vec<u8> {
+        let mut text = self.texts.take();
+        text.clear();
+        text
+    }
+
     /// Keeps the room of a text, unless it has none or an unusual message made it large.
     fn give_text(&self, text: Vec<u8>) {
         if (1..=8 * 1024).contains(&text.capacity()) {

@@ -15,6 +15,7 @@ use crate::{
     choose::{Found, InFlight, PoolState, Search},
     clock,
     conn::Conn,
+    duplex::Duplex,
     error::{Cause, ProxyError},
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
@@ -215,7 +216,7 @@ async fn join(
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
-    let errand = Errand { conn, carries: Carries::Bytes, unique_id: b"" };
+    let errand = Errand { conn, timer: &conn.timer, carries: Carries::Bytes, unique_id: b"" };
     while tried.len() < MOST_ATTEMPTS {
         let begun = clock::micros();
         let choice = if pool.queued { None } else { pool.choose(&conn.worker, hash, &tried) };
@@ -266,7 +267,7 @@ async fn find(conn: &Conn, pool: &Rc<PoolState>, hash: u64, tried: &[usize]) -> 
     let search = Search {
         worker: &conn.worker,
         timer: &conn.timer,
-        client: &conn.stream,
+        client: Duplex::Bytes(&conn.stream),
         hash,
         bound: None,
         tried,
@@ -284,9 +285,10 @@ async fn carry(
     passed: &mut Passed,
 ) -> Result<(), ProxyError> {
     let backend = &joined.upstream.stream;
-    let drained = (backend, &joined.in_flight.drain);
+    let drained = (Duplex::Bytes(backend), &joined.in_flight.drain);
+    let client = (conn, Duplex::Bytes(&conn.stream), &conn.timer);
     let Carried { to_backend, to_client, end, whole } =
-        relay(conn, drained, idle, send_idle, early, conn.worker.spare.buffer()).await;
+        relay(client, drained, idle, send_idle, early, conn.worker.spare.buffer()).await;
     let counters = conn.own_counters();
     counters.bytes_in.add(to_backend);
     counters.bytes_out.add(to_client);

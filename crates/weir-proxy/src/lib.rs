@@ -14,6 +14,7 @@ pub mod tls;
 
 // 3. What travels on it: bytes, or requests.
 mod http;
+mod http2;
 mod l4;
 pub use http::Rehearsal;
 
@@ -29,6 +30,7 @@ pub mod health;
 // Beside the path: what it runs on, and what it says.
 mod buffer;
 pub mod clock;
+mod duplex;
 pub mod error;
 mod io;
 mod relay;

@@ -22,7 +22,8 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    http, l4,
+    http::{self, After},
+    http2, l4,
     listener::{Group, Sender, reached},
     proxy_header::{self, Progress as Told},
     tls::{
@@ -60,9 +61,15 @@ pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
     // A task of its own is as large as the protocol needs it, which is not much between requests.
     match protocol {
         Protocol::Http | Protocol::Https => {
-            let mut served = 0;
-            if received.is_empty() || Box::pin(http::begin(&conn, &mut served, received)).await {
-                drop(tokio::task::spawn_local(http::serve(conn, served)));
+            let (mut served, mut received) = (0, received);
+            let after = match received.is_empty() {
+                true => After::Keep,
+                false => Box::pin(http::begin(&conn, &mut served, &mut received)).await,
+            };
+            match after {
+                After::Keep => drop(tokio::task::spawn_local(http::serve(conn, served))),
+                After::Multiplex => drop(tokio::task::spawn_local(http2::serve(conn, received))),
+                After::Close | After::Linger | After::Reset => {}
             }
         }
         Protocol::Tcp | Protocol::Tls => drop(tokio::task::spawn_local(l4::serve(conn, received))),

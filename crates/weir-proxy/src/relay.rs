@@ -2,7 +2,7 @@
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     task::{Context, Poll, ready},
 };
 
@@ -12,8 +12,9 @@ use crate::{
     buffer::{Buffer, LARGE},
     clock,
     conn::Conn,
+    duplex::Duplex,
     error::{Cause, ProxyError},
-    io::Stream,
+    timer::Timer,
 };
 
 /// What was carried, and how it ended.
@@ -47,11 +48,10 @@ impl Direction {
     }
 
     /// Moves what can be moved; ready once the source has ended and the sink has been told.
-    fn poll(&mut self, cx: &mut Context<'_>, from: &Stream, to: &Stream) -> Poll<Result<(), Broken>> {
+    fn poll(&mut self, cx: &mut Context<'_>, from: Duplex<'_>, to: Duplex<'_>) -> Poll<Result<(), Broken>> {
         while !self.finished {
             while !self.buffer.is_empty() {
-                let slices = [IoSlice::new(self.buffer.filled())];
-                let count = ready!(to.poll_write(cx, &slices)).map_err(Broken::Sink)?;
+                let count = ready!(to.poll_write(cx, self.buffer.filled())).map_err(Broken::Sink)?;
                 self.buffer.consume(count);
                 self.carried += count as u64;
             }
@@ -75,8 +75,8 @@ impl Direction {
 /// (RFC 9293 section 3.6); no byte either way for `idle` ends both, and so does a client that takes nothing of what waits
 /// for it for `send_idle`, and the end of the drain of a backend that is let go.
 pub(crate) async fn relay(
-    conn: &Conn,
-    (backend, drain): (&Stream, &Drain),
+    (conn, client, timer): (&Conn, Duplex<'_>, &Timer),
+    (backend, drain): (Duplex<'_>, &Drain),
     idle: Millis,
     send_idle: Millis,
     early_from_client: Buffer,
@@ -87,16 +87,16 @@ pub(crate) async fn relay(
     let (mut carried, mut moved_at) = (0, clock::now());
     // What had been taken by the client when it was last seen to take something, or had nothing to take.
     let (mut taken, mut taken_at) = (0, clock::now());
-    conn.timer.tie(true);
+    timer.tie(true);
     let end = poll_fn(|cx| {
-        let upward = up.poll(cx, &conn.stream, backend);
+        let upward = up.poll(cx, client, backend);
         if let Poll::Ready(Err(broken)) = upward {
             return Poll::Ready(Err(match broken {
                 Broken::Source(error) => ProxyError::from_client(&error),
                 Broken::Sink(error) => ProxyError::from_backend(&error),
             }));
         }
-        let downward = down.poll(cx, backend, &conn.stream);
+        let downward = down.poll(cx, backend, client);
         if let Poll::Ready(Err(broken)) = downward {
             return Poll::Ready(Err(match broken {
                 Broken::Source(error) => ProxyError::from_backend(&error),
@@ -122,8 +122,8 @@ pub(crate) async fn relay(
         if drain.ends() < deadline {
             (deadline, cause) = (drain.ends(), Cause::DrainOver);
         }
-        conn.timer.set(deadline);
-        if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+        timer.set(deadline);
+        if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
     })
     .await;
     if end.as_ref().is_err_and(|error| error.cause == Cause::DrainOver) {

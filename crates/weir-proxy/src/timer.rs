@@ -28,6 +28,9 @@ pub(crate) const TICK: Millis = Millis(TICK_MS);
 /// How many slots the wheel has; also the longest that a dropped timer stays in it.
 const SLOTS: u64 = 128;
 
+/// Timers that wait for their next user.
+const MOST_SPARE: usize = 4096;
+
 /// The deadline came before the work was done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Elapsed;
@@ -38,6 +41,8 @@ pub(crate) struct Wheel {
     slots: RefCell<Vec<Vec<Rc<Entry>>>>,
     /// The tick whose slot comes up next.
     next: Cell<u64>,
+    /// Entries that nobody uses, for tasks that come and go: one that is dropped would lie in its slot for seconds.
+    spare: RefCell<Vec<Rc<Entry>>>,
 }
 
 #[derive(Debug)]
@@ -90,7 +95,7 @@ pub(crate) struct Timer {
 impl Default for Wheel {
     fn default() -> Self {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Self { slots: RefCell::new(slots), next: Cell::new(clock::now().0 / TICK_MS) }
+        Self { slots: RefCell::new(slots), next: Cell::new(clock::now().0 / TICK_MS), spare: RefCell::default() }
     }
 }
 
@@ -104,6 +109,25 @@ impl Wheel {
             tied: Cell::new(false),
         };
         Timer { wheel: self.clone(), entry: Rc::new(entry) }
+    }
+
+    /// A timer that somebody has used, or a new one. To be given back.
+    pub(crate) fn lend(self: &Rc<Self>) -> Timer {
+        match self.spare.borrow_mut().pop() {
+            Some(entry) => Timer { wheel: self.clone(), entry },
+            None => self.timer(),
+        }
+    }
+
+    /// Takes a timer back, for whoever comes next.
+    pub(crate) fn give_back(&self, timer: &Timer) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < MOST_SPARE {
+            timer.entry.tied.set(false);
+            timer.entry.deadline.set(u64::MAX);
+            timer.entry.waker.take();
+            spare.push(timer.entry.clone());
+        }
     }
 
     fn queue(&self, entry: &Rc<Entry>) {

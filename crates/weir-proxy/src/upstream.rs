@@ -8,7 +8,7 @@ use std::rc::{Rc, Weak};
 
 use weir_model::time::Moment;
 
-use crate::{conn::Mark, io::Stream};
+use crate::{conn::Mark, duplex::Duplex, io::Stream};
 
 pub(crate) use connect::{Errand, connect};
 pub(crate) use gate::{Gate, Hold, Permit, Tried, Wait, add_below};
@@ -26,6 +26,22 @@ pub(crate) struct Upstream {
     pub(crate) requests: u64,
     /// The client connection that it is for: the backend was told whose it is. None if it may carry anybody's requests.
     pub(crate) owner: Option<Weak<Mark>>,
+}
+
+/// How a backend is reached for one exchange.
+pub(crate) enum Way {
+    /// Over a connection that carries one exchange at a time.
+    Own(Upstream),
+}
+
+impl Way {
+    /// Where the request goes to, and the answer comes from.
+    #[inline]
+    pub(crate) fn duplex(&self) -> Duplex<'_> {
+        match self {
+            Self::Own(upstream) => Duplex::Bytes(&upstream.stream),
+        }
+    }
 }
 
 impl Upstream {

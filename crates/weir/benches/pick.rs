@@ -21,22 +21,28 @@ const SIZES: [usize; 3] = [10, 1000, 10_000];
 const PICKS: u32 = 200_000;
 /// The least of so many rounds counts: what is more is the machine's.
 const ROUNDS: usize = 7;
-const FULL: [Full; 3] = [Full::Nobody, Full::Half, Full::AllButLast];
+const FULL: [Full; 5] = [Full::Nobody, Full::Half, Full::Most, Full::AllButLast, Full::OrDown];
 
-/// Who has as much as it may have: always the first ones.
+/// Who has as much as it may have.
 #[derive(Clone, Copy, PartialEq)]
 enum Full {
     Nobody,
+    /// The first half.
     Half,
+    /// All but every hundredth, which is one at least.
+    Most,
     AllButLast,
+    /// All but the last, and every second one of them is down as well: a pool of few has one left then.
+    OrDown,
 }
 
 impl Full {
-    fn count(self, size: usize) -> usize {
+    const fn has(self, index: usize, size: usize) -> bool {
         match self {
-            Self::Nobody => 0,
-            Self::Half => size / 2,
-            Self::AllButLast => size - 1,
+            Self::Nobody => false,
+            Self::Half => index < size / 2,
+            Self::Most => index % 100 != if size < 100 { 5 } else { 50 },
+            Self::AllButLast | Self::OrDown => index + 1 < size,
         }
     }
 
@@ -44,7 +50,9 @@ impl Full {
         match self {
             Self::Nobody => "none",
             Self::Half => "half",
+            Self::Most => "all but every hundredth",
             Self::AllButLast => "all but the last",
+            Self::OrDown => "all but the last (half of them down as well)",
         }
     }
 }
@@ -56,8 +64,7 @@ fn main() {
         .filter(|policy| is_ready(*policy))
         .flat_map(|policy| [false, true].map(|weighted| (policy, weighted)))
         .flat_map(|(policy, weighted)| FULL.map(|full| (policy, weighted, full)))
-        // Only `first` goes on where all the others are full; those that draw find a free one soon.
-        .filter(|(policy, weighted, full)| *full == Full::Nobody || (*policy == Policy::First && !weighted))
+        .filter(|(_, weighted, full)| *full == Full::Nobody || !weighted)
         .flat_map(|(policy, weighted, full)| SIZES.map(|size| row(policy, weighted, full, size)))
         .collect();
     println!("{:#}", json!({ "picks": PICKS, "rounds": ROUNDS, "rows": rows }));
@@ -94,8 +101,11 @@ fn row(policy: Policy, weighted: bool, full: Full, size: usize) -> Value {
         backend.status.active.store(seed.below(20) as u32, Ordering::Relaxed);
         backend.status.latency.answered(1000 + seed.below(1000), Moment(1));
     }
-    for backend in &pool.backends[..full.count(size)] {
+    for (index, backend) in pool.backends.iter().enumerate().filter(|(index, _)| full.has(*index, size)) {
         backend.status.active.store(1000, Ordering::SeqCst);
+        if full == Full::OrDown && index % 2 == 0 {
+            backend.status.set_health(Health::Down, "a bench says so", Moment(1));
+        }
     }
     let mut set = EligibleSet::of(&pool);
     let mut balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), 0);

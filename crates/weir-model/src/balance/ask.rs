@@ -25,7 +25,8 @@ pub trait Loads {
     fn latency(&self, backend: usize, now: Moment) -> Option<f32>;
     /// What all of them have in flight. Only `bounded_load` asks.
     fn total(&self) -> u32;
-    /// Which of them are known to be full, if somebody keeps count of that. Only `first` asks.
+    /// Which of them are known to be full, if somebody keeps count of that. Asked only
+    /// where a policy goes on to the next one that has room.
     fn occupancy(&self) -> Option<&Occupancy> {
         None
     }

@@ -16,7 +16,7 @@ const ROUND: u32 = 64;
 
 /// State of one worker.
 #[derive(Clone, Debug)]
-pub struct Ewma {
+pub(super) struct Ewma {
     /// Grows by [`IN_TURN`] with each pick; whenever it comes to [`ROUND`], that pick is made in turn.
     share: u32,
     turns: RoundRobin,

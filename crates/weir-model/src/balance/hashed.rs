@@ -19,7 +19,7 @@ const PLACES: usize = 64;
 
 /// State of one worker.
 #[derive(Debug)]
-pub struct Hashed {
+pub(super) struct Hashed {
     table: Arc<HashTable>,
     bounded_load: Option<u32>,
     /// For each backend of the pool.
@@ -55,14 +55,14 @@ impl Hashed {
         }
     }
 
-    /// A member that is not blocked; none if all are.
+    /// A member that is not blocked. If none is found, the one from which on the next that is not is the one.
     pub(super) fn pick(
         &self,
         set: &EligibleSet,
         ask: &Ask<'_>,
         loads: &impl Loads,
         blocked: impl Fn(usize) -> bool,
-    ) -> Option<usize> {
+    ) -> Result<usize, usize> {
         let bound = self.bounded_load.map(|percent| Bound::new(percent, loads.total(), set.total_weight()));
         let mut hash = ask.hash;
         for _ in 0..PLACES {
@@ -74,13 +74,12 @@ impl Hashed {
                 let member = &set.members()[index];
                 let within = bound.is_none_or(|bound| bound.admits(member.weight, loads.active(backend)));
                 if within && !blocked(backend) {
-                    return Some(index);
+                    return Ok(index);
                 }
             }
             hash = next;
         }
-        let start = set.at_weight(((u128::from(hash) * u128::from(set.total_weight())) >> 64) as u64);
-        (start..set.len()).chain(0..start).find(|index| !blocked(set.members()[*index].backend))
+        Err(set.at_weight(((u128::from(hash) * u128::from(set.total_weight())) >> 64) as u64))
     }
 }
 

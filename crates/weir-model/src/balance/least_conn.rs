@@ -9,7 +9,7 @@ const SAMPLES: usize = 5;
 
 /// State of one worker.
 #[derive(Clone, Debug, Default)]
-pub struct LeastConn {
+pub(super) struct LeastConn {
     turn: usize,
 }
 

@@ -15,7 +15,7 @@ const REBASE: u64 = 1 << 62;
 
 /// State of one worker.
 #[derive(Clone, Debug)]
-pub struct RoundRobin {
+pub(super) struct RoundRobin {
     /// The member that is next while weights are equal.
     next: usize,
     seed: u64,

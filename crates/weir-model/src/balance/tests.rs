@@ -1,10 +1,10 @@
 //! What every policy keeps to. Loads and latencies are those of a small world that the tests make up.
 
 mod ewma;
-mod first;
 mod hash;
 mod keys;
 mod reload;
+mod room;
 
 use std::cell::RefCell;
 

@@ -1,4 +1,4 @@
-//! Which backends of a pool are known to have no room, so that `first` need not look at each of them again.
+//! Which backends of a pool are known to have no room, so that a balancer need not look at each of them again.
 //!
 //! One bit for each place in the pool, and above every 64 words a word that says which of them have no place left. All
 //! workers share it, but only those write that find a backend full or release a slot of one that was. It is a hint: a

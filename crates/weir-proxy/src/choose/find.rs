@@ -13,8 +13,8 @@ use weir_model::{
 use super::PoolState;
 use crate::{
     clock,
+    duplex::Duplex,
     error::{Cause, ProxyError},
-    io::Stream,
     timer::Timer,
     upstream::{Hold, Tried, Wait, add_below},
     worker::Worker,
@@ -25,7 +25,7 @@ pub(crate) struct Search<'s> {
     pub(crate) worker: &'s Worker,
     pub(crate) timer: &'s Timer,
     /// Who waits meanwhile.
-    pub(crate) client: &'s Stream,
+    pub(crate) client: Duplex<'s>,
     /// Of the key, if the pool has one.
     pub(crate) hash: u64,
     /// What the client is bound to.

@@ -23,6 +23,7 @@ use crate::{
     buffer::{Buffer, LARGE},
     choose::PoolState,
     clock,
+    duplex::Duplex,
     error::{Cause, ProxyError},
 };
 
@@ -93,18 +94,22 @@ impl Exchange<'_> {
         upload: &mut Upload,
         link: &mut Link,
     ) -> Result<(), ProxyError> {
-        let conn = self.conn;
+        let (client, timer) = (self.client, self.timer);
         let begun = clock::now();
         poll_fn(|cx| {
-            upload.advance(cx, &conn.stream, input, &link.upstream.stream)?;
-            match link.upstream.stream.poll_fill(cx, &mut link.answer) {
+            upload.advance(cx, client, input, link.way.duplex())?;
+            match link.way.duplex().poll_fill(cx, &mut link.answer) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_backend(&error))),
                 Poll::Pending => {}
             }
-            if upload.is_over() && !self.half_closed && input.has_space() {
-                match conn.stream.poll_fill(cx, input) {
+            if let Duplex::Frames(channel) = client {
+                if let Some(error) = channel.poll_gone(cx) {
+                    return Poll::Ready(Err(ProxyError::from_client(&error)));
+                }
+            } else if upload.is_over() && !self.half_closed && input.has_space() {
+                match client.poll_fill(cx, input) {
                     // The client has said all it will say; it may well wait for the answer.
                     Poll::Ready(Ok(0)) => self.half_closed = true,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_client(&error))),
@@ -120,8 +125,8 @@ impl Exchange<'_> {
             if drained < deadline {
                 (deadline, cause) = (drained, Cause::DrainOver);
             }
-            conn.timer.set(deadline);
-            if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+            timer.set(deadline);
+            if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
         })
         .await
     }
@@ -176,7 +181,7 @@ impl Exchange<'_> {
         write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
         out.extend_from_slice(b"\r\n");
         let conn = self.conn;
-        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&out)).await;
+        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_interim(&out)).await;
         conn.worker.room.give_text(out);
         match sent {
             Ok(Ok(())) => Ok(()),

@@ -1,6 +1,6 @@
 //! The way back: the head of the answer and its body to the client, or a tunnel if both sides agreed on one.
 
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{future::poll_fn, io, rc::Rc, task::Poll};
 
 use weir_model::{route::HeaderEdits, time::Moment};
 
@@ -8,7 +8,7 @@ use super::{
     exchange::{Ended, Exchange},
     forward::{Answer, Link},
     kept::{Kept, ResponseFields},
-    pump::{COPIED, Pump, Stop, Waiting},
+    pump::{COPIED, Coding, Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
     serve::After,
@@ -19,8 +19,10 @@ use crate::{
     buffer::Buffer,
     choose::PoolState,
     clock,
+    duplex::Duplex,
     error::{Cause, ProxyError},
     telemetry::Record,
+    upstream::Way,
 };
 
 impl Exchange<'_> {
@@ -44,11 +46,14 @@ impl Exchange<'_> {
             !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();
         let (framing, body) = self.framing(&response, close);
         self.note_answer(&response, link.answer.part(0..length));
-        let mut download = self.stage_head(link, &response, length, framing);
+        let (mut download, opened) = self.stage_head(link, &response, length, framing);
         self.status = response.status;
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
-        let outcome = self.carry(input, pool, upload, link, &mut download).await;
+        let outcome = match opened {
+            Ok(()) => self.carry(input, pool, upload, link, &mut download).await,
+            Err(error) => Err(ProxyError::from_client(&error)),
+        };
         self.conn.counters(&self.listener).bytes_out.add(download.written);
         self.note_sent(download.written, download.taken);
         self.conn.worker.room.give_text(download.into_head());
@@ -68,7 +73,7 @@ impl Exchange<'_> {
                 }
                 // A body that ends with the connection looks complete unless the end is a reset.
                 let open_ended = body != BodyLength::None && framing.close && !framing.chunked;
-                let after = if open_ended { After::Reset } else { After::Close };
+                let after = if open_ended || self.client.is_stream() { After::Reset } else { After::Close };
                 Ended { after, error: Some(error) }
             }
         }
@@ -78,26 +83,41 @@ impl Exchange<'_> {
     fn framing(&self, response: &ResponseHead, close: bool) -> (Framing, BodyLength) {
         let body = response.body;
         let unknown = matches!(body, BodyLength::Chunked | BodyLength::UntilClose);
-        let chunked = unknown && !self.asked.http10;
+        let chunked = unknown && !self.asked.http10 && !self.client.is_stream();
         let close = close || (unknown && self.asked.http10);
         (Framing { chunked, close, say_keep_alive: self.asked.http10 && !close }, body)
     }
 
     /// Writes the head, and makes the message of it and its body. Where content has come with the head and the new head is
     /// no longer than the old one, it takes its place in the buffer: one plain write costs less than a gathering one.
-    fn stage_head(&self, link: &mut Link, response: &ResponseHead, length: usize, framing: Framing) -> Pump {
+    /// A stream gets its head at once; that it is gone is the error.
+    fn stage_head(
+        &self,
+        link: &mut Link,
+        response: &ResponseHead,
+        length: usize,
+        framing: Framing,
+    ) -> (Pump, io::Result<()>) {
         let lead = self.write_head(link, response, length, framing);
+        if let Duplex::Frames(channel) = self.client {
+            link.answer.consume(length);
+            let opened = channel.send_head(&lead, response.body == BodyLength::None);
+            let mut download = Pump::new(lead, response.body, Coding::Frames, u64::MAX);
+            download.into_frames();
+            return (link.take_out(download), opened);
+        }
         let content = link.answer.len() - length;
         let plain = matches!(response.body, BodyLength::Length(_) | BodyLength::UntilClose);
         if lead.len() > length || content <= COPIED || !plain || framing.chunked {
             link.answer.consume(length);
-            return Pump::new(lead, response.body, framing.chunked, u64::MAX);
+            let coding = if framing.chunked { Coding::Chunked } else { Coding::Plain };
+            return (link.take_out(Pump::new(lead, response.body, coding, u64::MAX)), Ok(()));
         }
         link.answer.consume(length - lead.len());
         link.answer.filled_mut()[..lead.len()].copy_from_slice(&lead);
         let head = lead.len();
         self.conn.worker.room.give_text(lead);
-        Pump::in_place(head, response.body)
+        (Pump::in_place(head, response.body), Ok(()))
     }
 
     pub(crate) fn write_head(
@@ -161,10 +181,11 @@ impl Exchange<'_> {
         link: &mut Link,
         download: &mut Pump,
     ) -> Result<(), ProxyError> {
-        let conn = self.conn;
+        let (client, timer) = (self.client, self.timer);
         poll_fn(|cx| {
-            upload.advance(cx, &conn.stream, input, &link.upstream.stream)?;
-            match download.poll(cx, &link.upstream.stream, &mut link.answer, &conn.stream) {
+            let backend = link.way.duplex();
+            upload.advance(cx, client, input, backend)?;
+            match download.poll(cx, backend, &mut link.answer, client) {
                 Poll::Ready(result) => return Poll::Ready(result.map_err(backend_stop)),
                 Poll::Pending => {}
             }
@@ -183,15 +204,15 @@ impl Exchange<'_> {
             if drained < deadline {
                 (deadline, cause) = (drained, Cause::DrainOver);
             }
-            conn.timer.set(deadline);
-            if conn.timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+            timer.set(deadline);
+            if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
         })
         .await
     }
 
     /// Keeps the connection to the backend, if the exchange left it as it found it.
     fn put_back(&self, pool: &PoolState, upload: &Upload, link: Option<Link>, keep_alive: bool) {
-        let Some(Link { mut upstream, answer, .. }) = link else { return };
+        let Some(Link { way: Way::Own(mut upstream), answer, .. }) = link else { return };
         // Bytes beyond the answer belong to nobody: whoever got this connection next would read them as theirs.
         if keep_alive && upload.pump.is_done() && answer.is_empty() {
             upstream.requests += 1;

@@ -25,8 +25,11 @@ use crate::{
     choose::PoolState,
     clock,
     conn::Conn,
+    duplex::Duplex,
     error::{Cause, ProxyError},
+    http2::Channel,
     telemetry::{Record, Work},
+    timer::Timer,
     upstream::Hold,
     view::{Held, View},
 };
@@ -34,6 +37,9 @@ use crate::{
 /// One exchange under way, and what is known of it for its record.
 pub(crate) struct Exchange<'c> {
     pub(crate) conn: &'c Conn,
+    /// Who asks: the connection, or a stream of it.
+    pub(crate) client: Duplex<'c>,
+    pub(crate) timer: &'c Timer,
     /// Of the snapshot it keeps this, its pool, and nothing else.
     pub(crate) listener: Held,
     /// Where its route stands in the listener's table.
@@ -113,8 +119,11 @@ enum Plan {
     Prove(Arc<str>),
 }
 
+/// What looks like a request, and begins HTTP/2 (RFC 9113 section 3.4). The rest of it is judged with the frames.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
-pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
+pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> After {
     let (mut view, mut listener) = conn.scene();
     let room = &conn.worker.room;
     let begun = clock::micros();
@@ -124,46 +133,26 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
         room.requests.give(request);
         return After::Close;
     }
+    if first
+        && let Err(NoHead::Bad(ProxyError { cause: Cause::ClientBadVersion, .. })) = head
+        && input.filled().starts_with(PREFACE)
+    {
+        room.requests.give(request);
+        return After::Multiplex;
+    }
     // Somebody may connect long before they ask, and what was there then may be gone.
     if conn.worker.is_behind(&view) {
         (view, listener) = conn.scene();
     }
-    let mut exchange = Exchange {
-        conn,
-        listener,
-        route: None,
-        text: room.texts.take(),
-        asked: Asked::default(),
-        started: clock::micros(),
-        came: 0,
-        work: conn.worker.overhead.begin(),
-        request_line: Vec::new(),
-        pool: None,
-        hash: 0,
-        bond: None,
-        binds: false,
-        arm: 0,
-        backend: None,
-        hold: None,
-        tunnel: None,
-        deadline: Moment::NEVER,
-        until: Moment::NEVER,
-        half_closed: false,
-        status: 0,
-        kept: None,
-    };
+    let mut exchange = Exchange::new(conn, Duplex::Bytes(&conn.stream), &conn.timer, listener);
     if exchange.listener.access_log.is_some() {
         let bytes = head.as_ref().map_or(input.filled(), |length| input.part(0..*length));
         exchange.keep(bytes, head.is_ok(), begun);
     }
     let plan = match head {
         Ok(length) => {
-            let plan = exchange.decide(&view, input, length, &mut request, begun);
+            let plan = exchange.take_head(&view, input.filled().split_at(length), &mut request, begun);
             input.consume(length);
-            if let Some(kept) = &mut exchange.kept {
-                std::mem::swap(&mut kept.request, &mut request);
-            }
-            exchange.came = length as u64;
             plan
         }
         Err(NoHead::Bad(error)) => Err(error),
@@ -175,12 +164,92 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer) -> After {
     exchange.record(ended)
 }
 
+/// Serves one stream, whose head has been written as this text.
+pub(crate) async fn exchange_stream(
+    conn: &Conn,
+    channel: &Channel,
+    timer: &Timer,
+    (text, written): (Vec<u8>, Result<(), ProxyError>),
+) -> After {
+    let (view, listener) = conn.scene();
+    let room = &conn.worker.room;
+    let begun = clock::micros();
+    let mut request = room.requests.take();
+    let mut exchange = Exchange::new(conn, Duplex::Frames(channel), timer, listener);
+    let most = exchange.listener.limits.headers;
+    let parsed = written.and_then(|()| request.parse_stream(&text, most, channel.has_content()));
+    if exchange.listener.access_log.is_some() {
+        exchange.keep(&text, parsed.is_ok(), begun);
+    }
+    let plan = match parsed {
+        Ok(()) => exchange.take_head(&view, (&text, b""), &mut request, begun),
+        Err(error) => {
+            exchange.request_line = first_line(&text);
+            Err(error)
+        }
+    };
+    room.requests.give(request);
+    room.give_text(text);
+    drop(view);
+    let mut input = conn.worker.spare.buffer();
+    let ended = exchange.carry_out(plan, &mut input).await;
+    exchange.record(ended)
+}
+
 /// True if there is nothing wrong with the request but that nobody serves it here.
 const fn is_unwanted(cause: Cause) -> bool {
     matches!(cause, Cause::NoRoute | Cause::ClientDenied | Cause::ClientMisdirectedHost)
 }
 
 impl<'c> Exchange<'c> {
+    /// One of which nothing is known yet.
+    #[inline]
+    fn new(conn: &'c Conn, client: Duplex<'c>, timer: &'c Timer, listener: Held) -> Self {
+        Self {
+            conn,
+            client,
+            timer,
+            listener,
+            route: None,
+            text: conn.worker.room.texts.take(),
+            asked: Asked::default(),
+            started: clock::micros(),
+            came: 0,
+            work: conn.worker.overhead.begin(),
+            request_line: Vec::new(),
+            pool: None,
+            hash: 0,
+            bond: None,
+            binds: false,
+            arm: 0,
+            backend: None,
+            hold: None,
+            tunnel: None,
+            deadline: Moment::NEVER,
+            until: Moment::NEVER,
+            half_closed: false,
+            status: 0,
+            kept: None,
+        }
+    }
+
+    /// Decides on a head, behind which this has come already.
+    #[inline]
+    fn take_head(
+        &mut self,
+        view: &View,
+        (head, early): (&[u8], &[u8]),
+        request: &mut Box<RequestHead>,
+        begun: u64,
+    ) -> Result<Plan, ProxyError> {
+        let plan = self.decide(view, head, early, request, begun);
+        self.came = head.len() as u64;
+        if let Some(kept) = &mut self.kept {
+            std::mem::swap(&mut kept.request, request);
+        }
+        plan
+    }
+
     async fn carry_out(&mut self, plan: Result<Plan, ProxyError>, input: &mut Buffer) -> Ended {
         match plan {
             Ok(Plan::Forward(pool)) => {
@@ -206,12 +275,11 @@ impl<'c> Exchange<'c> {
     fn decide(
         &mut self,
         view: &View,
-        input: &Buffer,
-        length: usize,
+        head: &[u8],
+        body: &[u8],
         request: &mut RequestHead,
         begun: u64,
     ) -> Result<Plan, ProxyError> {
-        let head = input.part(0..length);
         let judged = request.judge(head, &self.listener);
         self.asked = Asked {
             head: request.method.of(head) == b"HEAD",
@@ -228,7 +296,6 @@ impl<'c> Exchange<'c> {
         {
             return Ok(Plan::Prove(proof));
         }
-        let body = &input.filled()[length..];
         let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
             let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
             if let Some(kept) = &mut self.kept {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::{
     exchange::{Ended, Exchange},
-    pump::Pump,
+    pump::{Coding, Pump},
     request::BodyLength,
     response::ResponseHead,
     retry::{Failed, Tried},
@@ -16,18 +16,29 @@ use crate::{
     buffer::Buffer,
     choose::{Found, InFlight, PoolState, Search},
     clock,
+    duplex::Duplex,
     error::{Cause, ProxyError, Side},
     telemetry::Outcome,
     tls::Carries,
-    upstream::{Errand, Upstream, connect},
+    upstream::{Errand, Way, connect},
 };
 
 /// A connection to a backend with a request on it.
 pub(crate) struct Link {
-    pub(crate) upstream: Upstream,
+    pub(crate) way: Way,
     pub(crate) answer: Buffer,
     /// Something came from the backend.
     pub(super) heard: bool,
+}
+
+impl Link {
+    /// The answer, whose body comes from this backend.
+    pub(super) fn take_out(&self, answer: Pump) -> Pump {
+        match self.way.duplex() {
+            Duplex::Bytes(_) => answer,
+            Duplex::Frames(_) => answer.from_frames(),
+        }
+    }
 }
 
 /// The head of a final response.
@@ -37,7 +48,23 @@ pub(crate) struct Answer {
     pub(crate) length: usize,
 }
 
+/// How a body of this length is delimited for a backend with a connection of its own.
+const fn coding(body: BodyLength) -> Coding {
+    match body {
+        BodyLength::Chunked => Coding::Chunked,
+        _ => Coding::Plain,
+    }
+}
+
 impl Exchange<'_> {
+    /// The request, whose body comes from this client.
+    fn take_in(&self, request: Pump) -> Pump {
+        match self.client {
+            Duplex::Bytes(_) => request,
+            Duplex::Frames(_) => request.from_frames(),
+        }
+    }
+
     /// Forwards the request to a backend of the pool, and its answer to the client.
     pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
         pool.pool.status.retry_budget.count_request(clock::now());
@@ -49,15 +76,15 @@ impl Exchange<'_> {
         let lead = std::mem::take(&mut self.text);
         let of_head = lead.len() as u64;
         let mut upload = Upload {
-            pump: Pump::new(lead, body, body == BodyLength::Chunked, self.listener.limits.body),
+            pump: self.take_in(Pump::new(lead, body, coding(body), self.listener.limits.body)),
             cut: false,
             window: clock::now(),
             window_taken: 0,
         };
-        self.conn.timer.tie(true);
+        self.timer.tie(true);
         let ended = self.attempts(input, pool, &mut upload).await;
         self.hold = None;
-        self.conn.timer.tie(false);
+        self.timer.tie(false);
         self.came += upload.pump.written.saturating_sub(of_head);
         self.text = upload.pump.into_head();
         match &mut self.tunnel {
@@ -72,8 +99,8 @@ impl Exchange<'_> {
         let mut tried = Tried::default();
         if self.asked.expects_continue && !input.is_empty() {
             // The body is here already: the backend need not be asked whether it is wanted.
-            let told = conn.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n");
-            let told = Box::pin(conn.timer.limit(self.listener.timeouts.send_idle, told));
+            let told = self.client.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
+            let told = Box::pin(self.timer.limit(self.listener.timeouts.send_idle, told));
             if let Ok(Err(error)) = told.await {
                 return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
             }
@@ -162,7 +189,7 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.again += u32::from(!tried.stale);
-            upload.pump.restart();
+            upload.pump.restart(coding(self.asked.body));
             upload.cut = false;
             last = Some(failed.error);
         }
@@ -176,8 +203,8 @@ impl Exchange<'_> {
         let conn = self.conn;
         let search = Search {
             worker: &conn.worker,
-            timer: &conn.timer,
-            client: &conn.stream,
+            timer: self.timer,
+            client: self.client,
             hash: self.hash,
             bound: self.bound(pool, &tried.backends),
             tried: &tried.backends,
@@ -257,7 +284,7 @@ impl Exchange<'_> {
             None => {
                 let backend = &pool.pool.backends[backend];
                 let unique_id = self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id());
-                let errand = Errand { conn, carries: Carries::Requests, unique_id };
+                let errand = Errand { conn, timer: self.timer, carries: Carries::Requests, unique_id };
                 Box::pin(connect(&errand, &pool.pool, backend, until))
                     .await
                     .map_err(|error| self.unsent(error))?
@@ -267,7 +294,7 @@ impl Exchange<'_> {
             (attempt.connected, attempt.reused) = (clock::micros(), reused);
         }
         let answer = conn.worker.spare.buffer();
-        let link = link.insert(Link { upstream, answer, heard: false });
+        let link = link.insert(Link { way: Way::Own(upstream), answer, heard: false });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err((

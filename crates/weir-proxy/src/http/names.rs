@@ -87,6 +87,14 @@ fn is(name: &[u8], known: &[u8]) -> bool {
     }
 }
 
+/// True for fields that speak of the connection, which are nothing to a stream of HTTP/2 (RFC 9113 section 8.2.2).
+pub(crate) fn is_of_connection(name: &[u8]) -> bool {
+    matches!(classify(name), Name::Connection | Name::TransferEncoding | Name::Upgrade)
+        || [&b"keep-alive"[..], b"proxy-connection", b"te", b"http2-settings"]
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+}
+
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,
 /// authentication, and how the content is to be read.
 pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {

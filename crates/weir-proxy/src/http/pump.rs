@@ -14,6 +14,8 @@ use super::{
 use crate::{
     buffer::{Buffer, LARGE},
     clock,
+    duplex::Duplex,
+    http2::Channel,
     io::Stream,
 };
 
@@ -56,15 +58,29 @@ enum Rest {
     Length(u64),
     Chunked(Box<ChunkDecoder>),
     UntilClose,
+    /// Its frames say when it ends; `last` once it is known that nothing follows what has come.
+    Frames {
+        last: bool,
+    },
     Done,
+}
+
+/// How the body is delimited where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Coding {
+    /// By its length, or the end of the connection.
+    Plain,
+    /// By the chunked coding.
+    Chunked,
+    /// By the frames of a stream.
+    Frames,
 }
 
 /// One message on its way.
 #[derive(Debug)]
 pub(crate) struct Pump {
     rest: Rest,
-    /// Whether the body is written in the chunked coding.
-    chunked: bool,
+    coding: Coding,
     /// Content that may still come.
     allowance: u64,
     /// Written before the content that is staged: the head, and behind it the size line of a chunk.
@@ -81,6 +97,8 @@ pub(crate) struct Pump {
     /// Written after the content that is staged.
     tail: Vec<u8>,
     tail_sent: usize,
+    /// The stream it goes to is to be ended behind what is staged.
+    ending: bool,
     /// When bytes last moved.
     pub(crate) moved_at: Moment,
     /// What it waits for, if it does.
@@ -93,7 +111,7 @@ pub(crate) struct Pump {
 
 impl Pump {
     /// A message with its head already written out in `lead`.
-    pub(crate) fn new(lead: Vec<u8>, body: BodyLength, chunked: bool, allowance: u64) -> Self {
+    pub(crate) fn new(lead: Vec<u8>, body: BodyLength, coding: Coding, allowance: u64) -> Self {
         let rest = match body {
             BodyLength::None => Rest::Done,
             BodyLength::Length(length) => Rest::Length(length),
@@ -102,7 +120,7 @@ impl Pump {
         };
         Self {
             rest,
-            chunked,
+            coding,
             allowance,
             head: lead.len(),
             lead,
@@ -112,6 +130,7 @@ impl Pump {
             spent: 0,
             tail: Vec::new(),
             tail_sent: 0,
+            ending: false,
             moved_at: clock::now(),
             waiting: Waiting::Sink,
             taken: 0,
@@ -122,7 +141,26 @@ impl Pump {
     /// A message whose head, written out, stands before its content at the front of the buffer that this is polled with:
     /// both go out in one piece. The content must not need framing of its own.
     pub(crate) fn in_place(head: usize, body: BodyLength) -> Self {
-        Self { in_front: head, ..Self::new(Vec::new(), body, false, u64::MAX) }
+        Self { in_front: head, ..Self::new(Vec::new(), body, Coding::Plain, u64::MAX) }
+    }
+
+    /// The same, where the body comes as frames.
+    pub(crate) fn from_frames(mut self) -> Self {
+        if !matches!(self.rest, Rest::Done) {
+            self.rest = Rest::Frames { last: false };
+        }
+        self
+    }
+
+    /// The message goes to a stream, which has its head already.
+    pub(crate) fn into_frames(&mut self) {
+        self.coding = Coding::Frames;
+        self.lead_sent = self.lead.len();
+    }
+
+    /// The head, as text.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.lead[..self.head]
     }
 
     /// Gives the head back, and its room for the next one.
@@ -141,8 +179,9 @@ impl Pump {
         self.taken == 0 && self.written as usize <= self.lead.len() && matches!(self.rest, Rest::Done)
     }
 
-    /// Starts the message again on another connection.
-    pub(crate) fn restart(&mut self) {
+    /// Starts the message again on another connection, where it is delimited like this.
+    pub(crate) fn restart(&mut self, coding: Coding) {
+        self.coding = coding;
         self.lead.truncate(self.head);
         self.lead_sent = 0;
         self.written = 0;
@@ -150,17 +189,28 @@ impl Pump {
     }
 
     fn is_staged(&self) -> bool {
-        self.lead_sent < self.lead.len() || self.content > 0 || self.tail_sent < self.tail.len()
+        self.lead_sent < self.lead.len()
+            || self.content > 0
+            || self.tail_sent < self.tail.len()
+            || self.ending
     }
 
     /// Moves what can be moved now. Ready when the message is complete or cannot be completed.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        source: &Stream,
+        source: Duplex<'_>,
         buffer: &mut Buffer,
-        sink: &Stream,
+        sink: Duplex<'_>,
     ) -> Poll<Result<(), Stop>> {
+        if let Rest::Frames { last: false } = self.rest
+            && self.written == 0
+            && buffer.is_empty()
+            && let Poll::Ready(Err(stop)) = self.poll_fill(cx, source, buffer)
+        {
+            // What is there already goes out together with the head.
+            return Poll::Ready(Err(stop));
+        }
         loop {
             // Content that came with the head goes out with it.
             if self.content == 0
@@ -186,11 +236,20 @@ impl Pump {
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        source: &Stream,
+        source: Duplex<'_>,
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Stop>> {
         let count = ready!(source.poll_fill(cx, buffer)).map_err(Stop::Source)?;
         self.moved_at = clock::now();
+        if let Rest::Frames { last } = &mut self.rest
+            && let Duplex::Frames(channel) = source
+        {
+            if count == 0 {
+                self.end(&channel.take_trailers());
+                return Poll::Ready(Ok(()));
+            }
+            *last = channel.is_at_end();
+        }
         if count == 0 {
             if !matches!(self.rest, Rest::UntilClose) || source.is_truncated() {
                 return Poll::Ready(Err(Stop::Truncated));
@@ -219,6 +278,10 @@ impl Pump {
                 (count as usize, count as usize)
             }
             Rest::UntilClose => (length, length),
+            Rest::Frames { last } => {
+                ended = *last;
+                (length, length)
+            }
             Rest::Chunked(decoder) => {
                 let decoded = decoder.decode(buffer.filled_mut())?;
                 if decoder.is_done() {
@@ -231,7 +294,7 @@ impl Pump {
         };
         self.taken += content as u64;
         self.allowance = self.allowance.checked_sub(content as u64).ok_or(Stop::TooLarge)?;
-        if content > 0 && self.chunked {
+        if content > 0 && self.coding == Coding::Chunked {
             self.clear_behind_head();
             write_size(&mut self.lead, content);
             self.tail.extend_from_slice(b"\r\n");
@@ -262,14 +325,59 @@ impl Pump {
 
     fn end(&mut self, trailers: &[u8]) {
         self.rest = Rest::Done;
-        if self.chunked {
-            self.tail.extend_from_slice(b"0\r\n");
-            self.tail.extend_from_slice(trailers);
-            self.tail.extend_from_slice(b"\r\n");
+        match self.coding {
+            // Where the length is known, trailers have no place.
+            Coding::Plain => {}
+            Coding::Chunked => {
+                self.tail.extend_from_slice(b"0\r\n");
+                self.tail.extend_from_slice(trailers);
+                self.tail.extend_from_slice(b"\r\n");
+            }
+            Coding::Frames => {
+                self.tail.extend_from_slice(trailers);
+                self.ending = true;
+            }
         }
     }
 
     fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        sink: Duplex<'_>,
+    ) -> Poll<io::Result<()>> {
+        match sink {
+            Duplex::Bytes(stream) => self.poll_write(cx, buffer, stream),
+            Duplex::Frames(channel) => self.poll_send(cx, buffer, channel),
+        }
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut Buffer,
+        sink: &Channel,
+    ) -> Poll<io::Result<()>> {
+        while self.content > 0 {
+            let last = self.ending && self.tail.is_empty();
+            let count = ready!(sink.poll_send(cx, buffer.part(0..self.content), last))?;
+            self.moved_at = clock::now();
+            self.written += count as u64;
+            self.content -= count;
+            buffer.consume(count);
+            if self.content == 0 {
+                buffer.consume(std::mem::take(&mut self.spent));
+                self.ending &= !last;
+            }
+        }
+        if std::mem::take(&mut self.ending) {
+            sink.end(&self.tail)?;
+        }
+        self.tail.clear();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
         buffer: &mut Buffer,

@@ -239,13 +239,15 @@ impl Exchange<'_> {
             out.extend_from_slice(b"Connection: keep-alive\r\n");
         }
         out.extend_from_slice(b"\r\n");
+        let head = out.len();
         let content = if self.asked.head || status == 204 || status == 304 { &b""[..] } else { body };
         out.extend_from_slice(content);
         self.note_sent(out.len() as u64, content.len() as u64);
         self.status = status;
         let conn = self.conn;
         conn.counters(&self.listener).bytes_out.add(out.len() as u64);
-        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(out)).await;
+        let sent =
+            self.timer.limit(self.listener.timeouts.send_idle, self.client.send_answer(out, head)).await;
         conn.worker.room.give_text(text);
         match sent {
             Ok(Ok(())) => Ok(()),

@@ -79,6 +79,8 @@ pub(crate) struct RequestHead {
     pub(crate) upgrade: Option<Span>,
     /// Fields nominated by Connection.
     pub(crate) nominated: Vec<Span>,
+    /// It came on a stream; true if content follows.
+    streamed: Option<bool>,
 }
 
 impl RequestHead {
@@ -91,6 +93,14 @@ impl RequestHead {
         self.target = line.target;
         self.http10 = line.http10;
         fields(bytes, line.end, most, &mut self.lines).map_err(|bad| refusal(bad, bytes))
+    }
+
+    /// The same with the head of a stream, which is whole; `open` says that content follows.
+    pub(crate) fn parse_stream(&mut self, text: &[u8], most: usize, open: bool) -> Result<(), ProxyError> {
+        let length = self.parse(text, most)?;
+        self.streamed = Some(open);
+        // What it is made of has no line ends: it is whole, and nothing stands behind it.
+        if length == Some(text.len()) { Ok(()) } else { Err(Cause::ClientBadHeader.into()) }
     }
 
     /// Field by field, because making a new one and moving it here costs as much as parsing a short head. The lines are
@@ -112,7 +122,9 @@ impl RequestHead {
             idempotent,
             upgrade,
             nominated,
+            streamed,
         } = self;
+        *streamed = None;
         (*method, *target, *authority) = Default::default();
         *path = Text::default();
         (*query, *upgrade, *body) = (None, None, BodyLength::None);
@@ -195,9 +207,10 @@ impl RequestHead {
                 ));
             }
             (Some(length), false) if length > limits.body => return Err(Cause::ClientBodyTooLarge.into()),
-            (Some(0) | None, false) => BodyLength::None,
-            (Some(length), false) => BodyLength::Length(length),
+            (Some(length), false) if length > 0 => BodyLength::Length(length),
             (None, true) => BodyLength::Chunked,
+            (None, false) if self.streamed == Some(true) => BodyLength::Chunked,
+            (_, false) => BodyLength::None,
         };
         self.keep_alive = options.keep_alive(self.http10);
         // Two Upgrade fields are one list: too unusual to be worth a tunnel.

@@ -14,6 +14,7 @@ use crate::{
     buffer::Buffer,
     clock,
     conn::Conn,
+    http2,
     error::{Cause, ProxyError},
 };
 
@@ -33,6 +34,8 @@ pub(crate) enum After {
     Linger,
     /// It ends in a way that shows the client that the answer is incomplete.
     Reset,
+    /// It began with the preface of HTTP/2, which has not been used.
+    Multiplex,
 }
 
 /// How long a connection stays ready for its next request before it lets go of the room for an exchange.
@@ -41,11 +44,18 @@ const WARM: Millis = Millis(100);
 /// Serves one connection to its end. Between requests it holds no buffer, and soon no exchange either: what is left
 /// then is this future.
 pub(crate) async fn serve(conn: Conn, mut served: u64) {
+    if conn.tls().is_multiplexed() {
+        let early = conn.worker.spare.buffer();
+        return Box::pin(http2::serve(conn, early)).await;
+    }
     while wait_for_request(&conn, served, conn.idle_timeout()).await == Wait::Readable {
-        let input = conn.worker.spare.buffer();
-        let after = Box::pin(exchanges(&conn, &mut served, input)).await;
+        let mut input = conn.worker.spare.buffer();
+        let after = Box::pin(exchanges(&conn, &mut served, &mut input)).await;
         if after == After::Keep {
             continue;
+        }
+        if after == After::Multiplex {
+            return Box::pin(http2::serve(conn, input)).await;
         }
         // Mostly there is nothing to wait for.
         if after != After::Close || !conn.stream.finish() {
@@ -55,19 +65,19 @@ pub(crate) async fn serve(conn: Conn, mut served: u64) {
     }
 }
 
-/// Serves what has been read of a connection before it was known to be HTTP; true if it goes on.
-pub(crate) async fn begin(conn: &Conn, served: &mut u64, early: Buffer) -> bool {
+/// Serves what has been read of a connection before it was known to be HTTP; says if and how it goes on.
+pub(crate) async fn begin(conn: &Conn, served: &mut u64, early: &mut Buffer) -> After {
     let after = exchanges(conn, served, early).await;
-    if after != After::Keep && (after != After::Close || !conn.stream.finish()) {
+    if after != After::Close || !conn.stream.finish() {
         end(conn, after).await;
     }
-    after == After::Keep
+    after
 }
 
 /// Ends a connection as its last exchange has left it.
 async fn end(conn: &Conn, after: After) {
     match after {
-        After::Keep => {}
+        After::Keep | After::Multiplex => {}
         After::Close => conn.finish(LINGER).await,
         After::Linger => conn.linger(LINGER).await,
         After::Reset => conn.stream.abort(),
@@ -98,9 +108,9 @@ async fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> Wait {
 }
 
 /// Serves exchanges until nothing more has come for a while. The first of them may have come already.
-async fn exchanges(conn: &Conn, served: &mut u64, mut input: Buffer) -> After {
+async fn exchanges(conn: &Conn, served: &mut u64, input: &mut Buffer) -> After {
     loop {
-        let after = exchange(conn, &mut input).await;
+        let after = exchange(conn, input, *served == 0).await;
         *served += 1;
         if after != After::Keep {
             return after;

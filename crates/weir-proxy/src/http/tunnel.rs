@@ -10,14 +10,18 @@ use weir_model::status::BackendStatus;
 use super::{
     exchange::{Ended, Exchange},
     forward::{Answer, Link},
+    kept::ResponseFields,
+    response::ResponseHead,
     serve::After,
     write::Framing,
 };
 use crate::{
     buffer::Buffer,
     choose::{InFlight, PoolState},
+    duplex::Duplex,
     error::{Cause, ProxyError},
     relay::{Carried, relay},
+    telemetry::Fields,
     upstream::{Hold, Permit},
 };
 
@@ -44,7 +48,8 @@ impl Exchange<'_> {
         let Answer { response, length } = answer;
         let head = link.answer.part(0..length);
         let asked = self.asked.upgrade.as_deref();
-        let Some(backend) = self.backend.filter(|_| response.is_switch_to(head, asked)) else {
+        let agreed = response.is_switch_to(head, asked) && self.is_answered(&response, head);
+        let Some(backend) = self.backend.filter(|_| agreed) else {
             return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
         };
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
@@ -54,7 +59,7 @@ impl Exchange<'_> {
         self.conn.worker.room.responses.give(response);
         self.status = 101;
         let conn = self.conn;
-        let sent = conn.timer.limit(self.listener.timeouts.send_idle, conn.stream.write_all(&lead)).await;
+        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_switch(&lead)).await;
         self.note_sent(lead.len() as u64, 0);
         conn.worker.room.give_text(lead);
         match sent {
@@ -77,6 +82,13 @@ impl Exchange<'_> {
         Ended::well(After::Close)
     }
 
+    /// True if the backend has proved that it knows what it was asked for, where nobody behind us would ask it to.
+    fn is_answered(&self, response: &ResponseHead, head: &[u8]) -> bool {
+        let Duplex::Frames(channel) = self.client else { return true };
+        let fields = ResponseFields { response, head };
+        channel.is_answered_by(fields.first("sec-websocket-accept").unwrap_or_default())
+    }
+
     /// Carries bytes both ways to the end of the tunnel.
     pub(crate) async fn carry_tunnel(&mut self, input: &mut Buffer, tunnel: Box<Tunnel>) -> Ended {
         let conn = self.conn;
@@ -84,9 +96,16 @@ impl Exchange<'_> {
         let Tunnel { hold: _hold, link, in_flight, request: _request } = *tunnel;
         let early = std::mem::replace(input, conn.worker.spare.buffer());
         let timeouts = &self.listener.timeouts;
-        let drained = (&link.upstream.stream, &in_flight.drain);
-        let Carried { to_backend, to_client, end, whole } =
-            relay(conn, drained, timeouts.tunnel, timeouts.send_idle, early, link.answer).await;
+        let drained = (link.way.duplex(), &in_flight.drain);
+        let Carried { to_backend, to_client, end, whole } = relay(
+            (conn, self.client, self.timer),
+            drained,
+            timeouts.tunnel,
+            timeouts.send_idle,
+            early,
+            link.answer,
+        )
+        .await;
         let counters = conn.counters(&self.listener);
         counters.bytes_in.add(to_backend);
         counters.bytes_out.add(to_client);
@@ -100,7 +119,7 @@ impl Exchange<'_> {
                 Ended { after: After::Close, error: Some(error) }
             }
             Err(error) => {
-                link.upstream.stream.abort();
+                link.way.duplex().abort();
                 let error =
                     if error.cause == Cause::TimeoutIdle { Cause::TimeoutTunnel.into() } else { error };
                 Ended { after: After::Reset, error: Some(error) }

@@ -10,8 +10,8 @@ use weir_model::time::Moment;
 use super::pump::{Pump, Stop};
 use crate::{
     buffer::Buffer,
+    duplex::Duplex,
     error::{Cause, ProxyError},
-    io::Stream,
 };
 
 /// The request on its way to a backend.
@@ -35,9 +35,9 @@ impl Upload {
     pub(crate) fn advance(
         &mut self,
         cx: &mut Context<'_>,
-        client: &Stream,
+        client: Duplex<'_>,
         input: &mut Buffer,
-        backend: &Stream,
+        backend: Duplex<'_>,
     ) -> Result<(), ProxyError> {
         if self.is_over() {
             return Ok(());

@@ -37,6 +37,12 @@ impl<'c> Known<'c> {
         }
     }
 
+    /// True if HTTP/2 was agreed on.
+    #[inline]
+    pub(crate) fn is_multiplexed(self) -> bool {
+        self.facts.is_some_and(|facts| facts.alpn.as_deref() == Some(b"h2"))
+    }
+
     /// Who the client is, if it has shown a certificate that was verified.
     pub(crate) fn identity(self) -> Option<&'c Identity> {
         self.facts.and_then(Facts::identity)

@@ -15,6 +15,7 @@ use crate::{
     error::{Cause, ProxyError},
     io::Stream,
     proxy_header::{self, Told},
+    timer::Timer,
     tls::{self, Carries},
     worker::Worker,
 };
@@ -22,6 +23,7 @@ use crate::{
 /// For whom a connection is made, and what for.
 pub(crate) struct Errand<'c> {
     pub(crate) conn: &'c Conn,
+    pub(crate) timer: &'c Timer,
     pub(crate) carries: Carries,
     /// What the request is called that it is made for; empty if it has no name.
     pub(crate) unique_id: &'c [u8],
@@ -55,7 +57,7 @@ pub(crate) async fn connect(
         }
         Ok::<_, ProxyError>(stream)
     };
-    let stream = conn.timer.limit(length, connecting).await.map_err(|_| {
+    let stream = errand.timer.limit(length, connecting).await.map_err(|_| {
         let detail = if connected.get() && pool.tls.is_some() { "in the TLS handshake" } else { "" };
         ProxyError::with(Cause::BackendConnectTimeout, detail)
     })??;

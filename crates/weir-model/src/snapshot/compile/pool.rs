@@ -25,6 +25,8 @@ use crate::{
 };
 
 const PORTS: RangeInclusive<u64> = 1..=65_535;
+/// With more backends than this, looking at each of them takes longer than a word that all workers write.
+const MANY: usize = 64;
 
 /// One pool.
 pub(super) fn pool(
@@ -75,10 +77,12 @@ pub(super) fn pool(
     }
 }
 
-/// Kept only for a policy that has to pass over backends that are full, and where some can be.
+/// Kept only where some can be full. A policy that passes over those only when it has to finds its way through a few of
+/// them without it, and then workers have no word more in common.
 fn occupancy(policy: Policy, backends: &[Backend]) -> Option<Arc<Occupancy>> {
+    let wanted = policy == Policy::First || backends.len() > MANY;
     let limited = || backends.iter().any(|backend| backend.max_connections != u32::MAX);
-    (policy == Policy::First && limited()).then(|| Arc::new(Occupancy::new(backends.len())))
+    (wanted && limited()).then(|| Arc::new(Occupancy::new(backends.len())))
 }
 
 /// A unix socket of the kind that backends have takes no datagrams.

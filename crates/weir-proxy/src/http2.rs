@@ -1,0 +1,18 @@
+//! HTTP/2 on both sides (RFC 9113): frames, flow control and HPACK are the `h2` crate's; what a request is, where it goes and
+//! what becomes of it is the same code as for HTTP/1.
+//!
+//! ```text
+//!  bytes ── Wire ── h2 ──┬── stream: a head as text, a Channel for its content ──> http::exchange
+//!                        └── stream: ...
+//! ```
+
+mod asking;
+mod channel;
+mod head;
+mod serve;
+mod socket;
+mod wire;
+
+pub(crate) use channel::Channel;
+pub(crate) use serve::serve;
+pub(crate) use wire::{Carrier, Wire};

@@ -1,0 +1,208 @@
+//! One client connection that speaks HTTP/2: a task that drives it, and a task for each of its streams, which is an exchange
+//! like any other.
+//!
+//! The connection is told to go in two phases (RFC 9113 section 6.8) when the process or its address is on the way out, and
+//! when it has become old: what is under way is finished, what is already on its way here is served.
+
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, server, server::SendResponse};
+use http::Request;
+use weir_model::{
+    listener::Listener,
+    time::{Millis, Moment},
+};
+
+use super::{Channel, Wire, head};
+use crate::{
+    buffer::Buffer,
+    clock,
+    conn::Conn,
+    error::{Cause, ProxyError},
+    http::{After, exchange_stream},
+    l4,
+    timer::Timer,
+};
+
+/// What a stream may have sent that nobody has taken yet.
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// The same for all streams of a connection.
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// Bytes of a stream that wait to be sent.
+const SEND_BUFFER: usize = 64 * 1024;
+/// How long a client that was told to go, and has nothing under way, may take to do so.
+const PARTING: Millis = Millis::secs(2);
+
+/// A connection, and what its streams know of it.
+struct Server {
+    conn: Rc<Conn>,
+    /// Streams under way.
+    open: Cell<usize>,
+    /// Since when there is none, or when it was told to go.
+    quiet_since: Cell<Moment>,
+}
+
+/// What happens next on a connection.
+enum Next {
+    Asked(Request<RecvStream>, SendResponse<Bytes>),
+    Over,
+    Broken(ProxyError),
+}
+
+/// Serves a connection to its end. `early` is what has been read of it.
+pub(crate) async fn serve(conn: Conn, early: Buffer) {
+    let conn = Rc::new(conn);
+    let started = clock::micros();
+    let server = Rc::new(Server {
+        conn: conn.clone(),
+        open: Cell::new(0),
+        quiet_since: Cell::new(clock::now()),
+    });
+    let listener = conn.listener();
+    let length = listener.timeouts.header;
+    let handshake = settings(&listener).handshake(Wire::new(conn.clone(), early));
+    let age = age(&listener, conn.worker.draw());
+    drop(listener);
+    let begun = conn.timer.limit(length, handshake).await;
+    let mut connection = match begun {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => {
+            if let Some(error) = violation(&error) {
+                l4::refuse(&conn, started, error, false);
+                conn.linger(PARTING).await;
+            }
+            return;
+        }
+        Err(_) => return l4::refuse(&conn, started, Cause::ClientTimeoutHeader.into(), false),
+    };
+    let mut going = false;
+    loop {
+        match poll_fn(|cx| server.poll_next(cx, &mut connection, age, &mut going)).await {
+            Next::Asked(request, respond) => {
+                server.open.set(server.open.get() + 1);
+                drop(tokio::task::spawn_local(answer(Open(server.clone()), request, respond)));
+            }
+            Next::Over => break,
+            Next::Broken(error) => {
+                l4::refuse(&conn, started, error, false);
+                break;
+            }
+        }
+    }
+    drop(connection);
+    conn.linger(PARTING).await;
+}
+
+/// What is allowed to a client of this listener.
+fn settings(listener: &Listener) -> server::Builder {
+    let mut settings = server::Builder::new();
+    settings
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_concurrent_streams(128)
+        .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER)
+        .enable_connect_protocol();
+    settings
+}
+
+/// When a connection that begins now has become old: a little before its time, so that those that came together do not go
+/// together.
+fn age(listener: &Listener, draw: u64) -> Moment {
+    let most = Millis::secs(3600);
+    let early = most.0.min(u64::from(u32::MAX)) / 10;
+    clock::now() + Millis(most.0 - if early == 0 { 0 } else { draw % early })
+}
+
+/// What the client has done that it must not, if that is why the connection ended.
+fn violation(error: &h2::Error) -> Option<ProxyError> {
+    let own = (error.is_library() || !error.is_remote()) && !error.is_io();
+    own.then(|| ProxyError { cause: Cause::ClientHttp2, detail: error.to_string().into() })
+}
+
+impl Server {
+    fn poll_next(
+        &self,
+        cx: &mut Context<'_>,
+        connection: &mut server::Connection<Wire<Rc<Conn>>, Bytes>,
+        age: Moment,
+        going: &mut bool,
+    ) -> Poll<Next> {
+        let conn = &self.conn;
+        loop {
+            match connection.poll_accept(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Next::Asked(request, respond)),
+                Poll::Ready(None) => return Poll::Ready(Next::Over),
+                Poll::Ready(Some(Err(error))) => {
+                    return Poll::Ready(violation(&error).map_or(Next::Over, Next::Broken));
+                }
+                Poll::Pending => {}
+            }
+            let now = clock::now();
+            let patience = if *going { PARTING } else { conn.idle_timeout() };
+            let over = self.quiet_since.get() + patience;
+            let idle = self.open.get() == 0 && now >= over;
+            if idle && *going {
+                connection.abrupt_shutdown(Reason::NO_ERROR);
+                let _ = connection.poll_closed(cx);
+                return Poll::Ready(Next::Over);
+            }
+            if !*going && (idle || now >= age || conn.is_leaving()) {
+                *going = true;
+                self.quiet_since.set(now);
+                connection.graceful_shutdown();
+                continue;
+            }
+            let quiet = if self.open.get() == 0 { over } else { now + patience };
+            let deadline = if *going { quiet } else { quiet.min(age) };
+            conn.timer.set(deadline);
+            if !conn.timer.poll_elapsed(cx) {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// A stream under way, counted as long as this lives.
+struct Open(Rc<Server>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let server = &self.0;
+        server.open.set(server.open.get() - 1);
+        server.quiet_since.set(clock::now());
+    }
+}
+
+/// Serves one stream.
+async fn answer(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    let conn = &*open.0.conn;
+    let (parts, content) = request.into_parts();
+    let channel = Channel::asked(content, respond);
+    let mut text = conn.worker.room.take_text();
+    let written = head::write_request(&parts, &channel, conn.worker.draw(), &mut text);
+    drop(parts);
+    let timer = Lent { timer: conn.worker.wheel.lend(), conn };
+    let after = exchange_stream(conn, &channel, &timer.timer, (text, written)).await;
+    if after == After::Reset {
+        channel.reset(Reason::INTERNAL_ERROR);
+    }
+}
+
+/// A timer that is given back.
+struct Lent<'c> {
+    timer: Timer,
+    conn: &'c Conn,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.conn.worker.wheel.give_back(&self.timer);
+    }
+}

@@ -1,0 +1,87 @@
+//! A connection as the `h2` crate wants it.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{buffer::Buffer, conn::Conn, io::Stream};
+
+/// Whatever holds the stream of bytes that frames go over.
+pub(crate) trait Carrier {
+    /// The stream.
+    fn stream(&self) -> &Stream;
+}
+
+impl Carrier for Rc<Conn> {
+    fn stream(&self) -> &Stream {
+        &self.stream
+    }
+}
+
+impl Carrier for Stream {
+    fn stream(&self) -> &Stream {
+        self
+    }
+}
+
+/// Bytes to and from the other end. What was read before it was known to be HTTP/2 comes first.
+pub(crate) struct Wire<C> {
+    carrier: C,
+    early: Buffer,
+}
+
+impl<C: Carrier> Wire<C> {
+    pub(crate) fn new(carrier: C, early: Buffer) -> Self {
+        Self { carrier, early }
+    }
+}
+
+impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let count = self.early.len().min(into.remaining());
+            into.put_slice(self.early.part(0..count));
+            self.early.consume(count);
+            return Poll::Ready(Ok(()));
+        }
+        let stream = self.carrier.stream();
+        loop {
+            std::task::ready!(stream.poll_readable(cx))?;
+            if let Some(read) = stream.read_now(into.initialize_unfilled()) {
+                into.advance(read?);
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl<C: Carrier + Unpin> AsyncWrite for Wire<C> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        self.carrier.stream().poll_write(cx, &[IoSlice::new(from)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.carrier.stream().poll_write(cx, from)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.carrier.stream().poll_finish(cx).map(Ok)
+    }
+}
