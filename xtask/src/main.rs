@@ -16,7 +16,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   check                              formatting, lints, tests, and the rules of the house
-  peers [NAME...]                    tests against real peers: nginx, Python, curl, wrk, PostgreSQL, Redis
+  peers [NAME...]                    tests against real peers: nginx, curl, PostgreSQL, gRPC, …
   ci                                 both of these: what CI runs
   edges                              the direction of dependence between the crates
   sizes                              sizes of files, module docs

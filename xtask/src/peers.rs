@@ -1,6 +1,7 @@
 //! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
 //! all of them with TLS as well, HAProxy as a reader of PROXY headers, Prometheus as an observer, NSD and Podman as those
-//! who know where backends are, Pebble as an authority that issues certificates.
+//! who know where backends are, Pebble as an authority that issues certificates; h2spec, gRPC in Go and Python, Node, nghttp2
+//! and hypercorn for HTTP/2.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.

@@ -146,8 +146,8 @@ pub(in super::super) fn servers(program: &Path) -> Result<String> {
             requests += asked.with_context(|| format!("{} asked with {version}", backend.name))?;
         }
         let url = format!("http://{}.test:{}/", backend.name, web.port());
-        web::many(&url, web, 4000, (8, 16)).with_context(|| backend.name)?;
-        requests += 4000;
+        web::many(&url, web, 1000, (8, 16)).with_context(|| backend.name)?;
+        requests += 1000;
     }
     Ok(format!("{requests} requests to {} servers, 0 failed", backends.len()))
 }

@@ -68,7 +68,10 @@ socket.onmessage = async (message) => {
 function answer(name) {
   const pages = {
     "/": (request, response) => response.end("x".repeat(1024)),
-    "/browser": (request, response) => response.setHeader("content-type", "text/html") && response.end(PAGE),
+    "/browser": (request, response) => {
+      response.setHeader("content-type", "text/html");
+      response.end(PAGE);
+    },
     "/digest": async (request, response) => response.end(await digested(request)),
     "/long": (request, response, length) => Readable.from(content(Number(length))).pipe(response),
     "/trailers": (request, response) => {
