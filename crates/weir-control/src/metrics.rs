@@ -87,6 +87,18 @@ fn listeners(page: &mut Page, listeners: &[Arc<Listener>], causes: &[&str]) {
         let accepted = listener.status.shards.sum(|shard| shard.accepted.value());
         page.sample("_total", &[("listener", &listener.name)], accepted);
     }
+    page.family("weir_http2_connections_active", Gauge, "Those of them that speak HTTP/2.");
+    for listener in listeners {
+        let shards = &listener.status.shards;
+        let ended = shards.sum(|shard| shard.http2_ended.value());
+        let open = shards.sum(|shard| shard.http2_begun.value()).saturating_sub(ended);
+        page.sample("", &[("listener", &listener.name)], open);
+    }
+    page.family("weir_http2_connections", Counter, "Connections from clients that spoke HTTP/2.");
+    for listener in listeners {
+        let begun = listener.status.shards.sum(|shard| shard.http2_begun.value());
+        page.sample("_total", &[("listener", &listener.name)], begun);
+    }
     page.family("weir_bytes", Counter, "Bytes carried: `in` from clients to backends, `out` to clients.");
     for listener in listeners {
         let shards = &listener.status.shards;
@@ -168,6 +180,18 @@ fn routes(page: &mut Page, snapshot: &Snapshot, causes: &[&str]) {
         for (cause, count) in by_cause(counters, causes) {
             let labels =
                 [("listener", &*listener.name), ("route", &*route.name), ("pool", pool), ("cause", cause)];
+            page.sample("_total", &labels, count);
+        }
+    }
+    page.family(
+        "weir_grpc_responses",
+        Counter,
+        "Calls of gRPC by the number of the status that the client was told.",
+    );
+    for (listener, route, pool, status) in targets(snapshot) {
+        for (code, count) in page::summed(status.shards.iter().flat_map(|shard| shard.grpc.nonzero())) {
+            let labels =
+                [("listener", &*listener.name), ("route", &*route.name), ("pool", pool), ("status", &*code)];
             page.sample("_total", &labels, count);
         }
     }

@@ -26,7 +26,7 @@ pub use pool::{
     PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, UdpProbeDraft,
 };
 pub use route::{
-    ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, EditsDraft, NamedTexts, PathEditDraft,
+    ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, EditsDraft, GrpcDraft, NamedTexts, PathEditDraft,
     RedirectDraft, RespondDraft, RetryDraft, RetryMethodsDraft, RewriteDraft, RouteDraft, SharedRouteDraft,
     TextDraft,
 };

@@ -26,6 +26,7 @@ pub mod discovery;
 
 // Decisions made while traffic flows.
 pub mod balance;
+pub mod grpc;
 pub mod health;
 pub mod limit;
 pub mod quic;

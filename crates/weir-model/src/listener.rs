@@ -133,7 +133,7 @@ pub struct Bind {
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// HTTP/1.1 in clear text; upgrades tunnel.
+    /// HTTP/1.1 and HTTP/2 in clear text; upgrades tunnel.
     Http,
     /// The same behind TLS, which ends here.
     Https,
@@ -184,8 +184,10 @@ pub struct Timeouts {
     pub body_min_rate: u64,
     /// The client takes nothing of what waits for it.
     pub send_idle: Millis,
-    /// Upgraded connections: no byte either way.
+    /// Upgraded connections, and calls of gRPC: no byte either way.
     pub tunnel: Millis,
+    /// The age at which an HTTP/2 connection is asked to go, so that its client comes back elsewhere.
+    pub max_age: Millis,
 }
 
 impl Timeouts {
@@ -202,6 +204,7 @@ impl Timeouts {
             body_min_rate: 100,
             send_idle: Millis::secs(30),
             tunnel: Millis::secs(3600),
+            max_age: Millis::secs(3600),
         }
     }
 }
@@ -215,11 +218,13 @@ pub struct ListenerLimits {
     pub headers: usize,
     /// Bytes of a request body; `u64::MAX` is no limit.
     pub body: u64,
+    /// Requests that one HTTP/2 connection may have under way (1 to 10,000).
+    pub streams: u32,
 }
 
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self { header_bytes: 32 * 1024, headers: 100, body: u64::MAX }
+        Self { header_bytes: 32 * 1024, headers: 100, body: u64::MAX, streams: 128 }
     }
 }
 

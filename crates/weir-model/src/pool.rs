@@ -43,6 +43,8 @@ pub struct Pool {
     pub servers: Option<Arc<Servers>>,
     /// In the order of the file, and after them those that were discovered, in the order of the answer.
     pub backends: Vec<Backend>,
+    /// What carries requests to its backends.
+    pub protocol: UpstreamProtocol,
     /// How more of them are discovered.
     pub discover: Option<Arc<Source>>,
     /// Active checks; none by default, and then every backend counts as up.
@@ -216,6 +218,33 @@ impl fmt::Display for Endpoint {
             Self::Address(address) => address.fmt(f),
             Self::Name(host, port) => write!(f, "{host}:{port}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// What carries requests to backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// Over TLS whichever of the two the backend prefers by ALPN. In clear text HTTP/1.1, but HTTP/2 for calls of gRPC, which
+    /// know nothing else.
+    #[default]
+    Auto,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2; in clear text with prior knowledge (RFC 9113 section 3.3).
+    H2,
+}
+
+impl UpstreamProtocol {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Http1, Self::H2];
+
+    /// What the file calls it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Http1 => "http1",
+            Self::H2 => "h2",
         }
     }
 }

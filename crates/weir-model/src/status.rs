@@ -8,6 +8,7 @@ mod cause;
 mod counter;
 mod discovery;
 mod drain;
+mod grpc;
 mod histogram;
 mod latency;
 mod occupancy;
@@ -30,6 +31,7 @@ pub use cause::CauseCounter;
 pub use counter::{CodeCounter, Counter, Padded, Sharded};
 pub use discovery::DiscoveryStatus;
 pub use drain::{Drain, Drained, Drains, HEARD};
+pub use grpc::GrpcCounter;
 pub use histogram::{Histogram, HistogramView};
 pub use latency::LatencyEstimate;
 pub use occupancy::Occupancy;
@@ -145,6 +147,10 @@ pub struct ListenerCounters {
     pub overhead: Histogram,
     /// What those that no route took were told, by status code (connections by 0).
     pub codes: CodeCounter,
+    /// Connections that turned out to speak HTTP/2.
+    pub http2_begun: Counter,
+    /// Those of them that are over.
+    pub http2_ended: Counter,
 }
 
 /// Counters of one route towards one of its pools; a route that answers by itself has one of these as well.
@@ -163,6 +169,8 @@ pub struct RouteCounters {
     pub failures: CauseCounter,
     /// What clients waited.
     pub duration: Histogram,
+    /// Calls of gRPC by the status that they ended with.
+    pub grpc: GrpcCounter,
 }
 
 /// What is happening in one pool.

@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, fmt, io};
 
+use weir_model::grpc;
+
 use crate::tls;
 
 /// Whose fault it is.
@@ -87,6 +89,8 @@ causes! {
     ClientTimeoutSend = "client_timeout_send", Client, 0, "the client took nothing of the response within timeouts.send_idle";
     /// The client went away before its answer.
     ClientAborted = "client_aborted", Client, 499, "the client closed the connection before the exchange was complete";
+    /// RFC 9112 section 3, or the preface of RFC 9113 section 3.4.
+    ClientNotHttp = "client_not_http", Client, 0, "what the client sent begins neither HTTP/1 nor HTTP/2";
     /// RFC 9113 section 5.4.1.
     ClientHttp2 = "client_http2", Client, 0, "the client broke the rules of HTTP/2";
     /// A listener with TLS, and a client that does not begin it.
@@ -131,6 +135,8 @@ causes! {
     BackendTlsVerify = "backend_tls_verify", Backend, 502, "the backend's certificate cannot be trusted";
     /// Any other failure of a TLS handshake.
     BackendTlsHandshake = "backend_tls_handshake", Backend, 502, "no TLS could be agreed on with the backend";
+    /// RFC 9113 section 3.2.
+    BackendNoH2 = "backend_no_h2", Backend, 502, "the backend does not speak HTTP/2, and the pool's protocol is h2";
     /// Closed before a byte of the response.
     BackendClosed = "backend_closed", Backend, 502, "the backend closed the connection without an answer";
     /// Reset before a byte of the response.
@@ -161,6 +167,30 @@ causes! {
     TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
     /// tunnels: idle.
     TimeoutTunnel = "timeout_tunnel", Client, 0, "no byte went either way within timeouts.tunnel";
+}
+
+impl Cause {
+    /// The status of gRPC that a caller is told.
+    pub const fn grpc_status(self) -> u8 {
+        match self {
+            Self::TimeoutRoute | Self::BackendTimeoutHeader | Self::BackendTimeoutTry => {
+                grpc::DEADLINE_EXCEEDED
+            }
+            Self::ClientAborted => grpc::CANCELLED,
+            Self::ClientDenied => grpc::PERMISSION_DENIED,
+            Self::ClientUriTooLong
+            | Self::ClientHeaderTooLarge
+            | Self::ClientTooManyHeaders
+            | Self::ClientBodyTooLarge => grpc::RESOURCE_EXHAUSTED,
+            // What a backend answers that is no answer: the protocol knows it as what is broken.
+            Self::BackendBadResponse
+            | Self::BackendHeaderTooLarge
+            | Self::BackendTruncated
+            | Self::BackendBadChunk
+            | Self::BackendUnaskedUpgrade => grpc::INTERNAL,
+            _ => grpc::of_http(self.status()),
+        }
+    }
 }
 
 /// A failure: its cause, and what there is to say beyond the cause's own sentence.

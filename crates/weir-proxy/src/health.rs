@@ -55,7 +55,7 @@ pub async fn probe(check: &HealthCheck, address: &Address, way: &Way) -> Result<
             }
             Probe::Http(question) => {
                 if way.tls.is_some() {
-                    secure(&mut stream, address, way, Carries::Requests).await?;
+                    secure(&mut stream, address, way, Carries::Http1).await?;
                 }
                 let outcome = http::ask(&mut stream, question, &host(&way.endpoint)).await;
                 if way.tls.is_some() {
@@ -81,6 +81,7 @@ async fn secure(stream: &mut Stream, address: &Address, way: &Way, carries: Carr
     client.secure(stream, (&way.endpoint, address), carries).await.map_err(|error| {
         let what = match error.cause {
             Cause::BackendTlsVerify => "its certificate cannot be trusted",
+            Cause::BackendNoH2 => "it does not speak HTTP/2",
             _ => "no TLS could be agreed on",
         };
         format!("{what}: {}", error.detail)

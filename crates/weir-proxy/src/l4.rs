@@ -170,6 +170,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
         backend: noted.attempts.last().map(|attempt| attempt.backend),
         response: None,
         status: 0,
+        grpc_status: None,
         error,
         attempts: &noted.attempts,
         head_time: 0,

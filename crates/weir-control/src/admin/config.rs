@@ -6,10 +6,11 @@ use serde_json::{Map, Value, json};
 use weir_model::{
     balance::Balance,
     discovery::{Asking, Source},
+    grpc,
     health::{HealthCheck, Outlier, Probe},
     listener::{Listener, Networks},
     pool::Pool,
-    route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RewritePath, Route, TextMatch},
+    route::{Action, Condition, HeaderEdits, Matcher, RetryMethods, RetryOn, RewritePath, Route, TextMatch},
     secret,
     snapshot::Snapshot,
     time::Millis,
@@ -129,11 +130,13 @@ fn listener(listener: &Listener, snapshot: &Snapshot) -> Value {
         },
         "send_idle": time(timeouts.send_idle),
         "tunnel": time(timeouts.tunnel),
+        "max_age": time(timeouts.max_age),
     });
     told["limits"] = json!({
         "header_bytes": limits.header_bytes,
         "headers": limits.headers,
         "body": limit64(limits.body),
+        "streams": limits.streams,
     });
     let normalize = &listener.normalize;
     told["normalize"] = json!({
@@ -194,6 +197,7 @@ fn route(route: &Route, snapshot: &Snapshot) -> Value {
             "reset": retry.on.reset,
             "timeout": retry.on.timeout,
             "statuses": retry.on.statuses,
+            "grpc": RetryOn::GRPC.into_iter().filter(|status| retry.on.grpc(*status)).map(grpc::word).collect::<Vec<_>>(),
             "per_try": time(retry.per_try),
             "budget": retry.budget.map_or_else(|| "none".into(), share),
             "methods": match &retry.methods {
@@ -248,6 +252,12 @@ fn condition(condition: &Condition) -> Value {
             Matcher::Certificate(wanted) => {
                 told.insert("client_cert".into(), wanted.to_string().into());
             }
+            Matcher::Grpc(calls) => {
+                told.insert(
+                    "grpc".into(),
+                    json!({ "service": texts(calls.service()), "method": texts(calls.method()) }),
+                );
+            }
             Matcher::Not(conditions) => {
                 told.insert("not".into(), conditions.iter().map(self::condition).collect());
             }
@@ -282,6 +292,7 @@ fn pool(pool: &Pool) -> Value {
     let (keepalive, limits) = (&pool.keepalive, &pool.limits);
     json!({
         "balance": balance(&pool.balance),
+        "protocol": pool.protocol.word(),
         "backends": backends,
         "discover": pool.discover.as_ref().map(|source| discover(source)),
         "health": pool.health.as_ref().map(health),

@@ -1,9 +1,10 @@
 //! What happens on the way: edits, forwarded fields, retries, time-outs, each as a sentence.
 
 use weir_model::{
+    grpc,
     listener::Listener,
-    pool::Pool,
-    route::{Action, HeaderEdits, RequestFacts as _, Retry, RetryMethods, Route},
+    pool::{Pool, UpstreamProtocol},
+    route::{Action, HeaderEdits, RequestFacts as _, Retry, RetryMethods, RetryOn, Route},
     secret,
     snapshot::Snapshot,
     template::Template,
@@ -42,6 +43,7 @@ pub(super) fn of_request(
             forwarded(&mut effects, route, request);
             let pool = told.pool.as_deref().and_then(|name| snapshot.pool(name));
             effects.extend(pool.and_then(|(_, pool)| said_first(pool)));
+            effects.extend(pool.map(|(_, pool)| carried(pool, is_call(request))));
         }
     }
     edits(&mut effects, "response", &route.response_headers);
@@ -52,13 +54,13 @@ pub(super) fn of_request(
             effects.push(format!("the whole exchange may take {}", duration(route.timeout)));
         }
         let timeouts = &listener.timeouts;
-        let client = [
-            ("header", timeouts.header),
-            ("body_idle", timeouts.body_idle),
-            ("send_idle", timeouts.send_idle),
-        ];
+        let call = is_call(request);
+        let silence = if call { ("tunnel", timeouts.tunnel) } else { ("body_idle", timeouts.body_idle) };
+        let client = [("header", timeouts.header), silence, ("send_idle", timeouts.send_idle)];
         effects.push(format!("time-outs towards the client: {}", listed(&client)));
-        effects.push(format!("time-outs towards the backend: {}", listed(&of_pool(pool))));
+        // A call may be silent for as long as it likes, and has a deadline of its own if it wants one.
+        let backend = if call { &of_pool(pool)[..1] } else { &of_pool(pool)[..] };
+        effects.push(format!("time-outs towards the backend: {}", listed(backend)));
     }
     effects
 }
@@ -138,6 +140,23 @@ fn said_first(pool: &Pool) -> Option<String> {
     (!said.is_empty()).then(|| format!("the connection to the backend begins with {}", said.join(", then ")))
 }
 
+/// True if the request is a call of gRPC.
+fn is_call(request: &impl Rehearsed) -> bool {
+    request.facts().any_header("content-type", &mut |value| grpc::is_call(value))
+}
+
+/// What carries the request to the backend.
+fn carried(pool: &Pool, call: bool) -> String {
+    let version = match (pool.protocol, &pool.tls) {
+        (UpstreamProtocol::H2, _) => "HTTP/2",
+        (UpstreamProtocol::Http1, _) => "HTTP/1.1",
+        (UpstreamProtocol::Auto, Some(_)) => "HTTP/2 if it agrees on that (ALPN), else by HTTP/1.1",
+        (UpstreamProtocol::Auto, None) if call => "HTTP/2, since gRPC knows nothing else",
+        (UpstreamProtocol::Auto, None) => "HTTP/1.1",
+    };
+    format!("the backend is asked by {version}")
+}
+
 fn edits(effects: &mut Vec<String>, message: &str, edits: &HeaderEdits) {
     for name in &edits.remove {
         effects.push(format!("{message} header {name} is removed"));
@@ -178,6 +197,11 @@ fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
         if !retry.on.statuses.is_empty() {
             let codes: Vec<_> = retry.on.statuses.iter().map(u16::to_string).collect();
             failures.push(format!("it answers {}", codes.join(" or ")));
+        }
+        let statuses = RetryOn::GRPC.into_iter().filter(|status| retry.on.grpc(*status)).map(grpc::word);
+        let statuses: Vec<_> = statuses.collect();
+        if is_call(request) && !statuses.is_empty() {
+            failures.push(format!("it ends the call at once with {}", statuses.join(" or ")));
         }
     }
     if retry.retries == 0 || failures.is_empty() {

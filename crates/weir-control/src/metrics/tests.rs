@@ -73,6 +73,9 @@ fn every_promised_name_is_there_in_both_formats() {
             ("weir_connections_active", "gauge"),
             ("weir_connections", "counter"),
             ("weir_bytes", "counter"),
+            ("weir_http2_connections", "counter"),
+            ("weir_http2_connections_active", "gauge"),
+            ("weir_grpc_responses", "counter"),
             ("weir_retries", "counter"),
             ("weir_rejected", "counter"),
             ("weir_health_checks", "counter"),
@@ -106,6 +109,10 @@ fn counters_of_all_workers_are_summed_under_the_right_labels() {
         routes[1].status[1].shards.of(worker).failures.count(1);
         web.status.shards.of(worker).rejected.count(0);
         web.status.shards.of(worker).codes.count(404);
+        routes[1].status[1].shards.of(worker).grpc.count(14);
+        routes[1].status[1].shards.of(worker).grpc.count(99);
+        web.status.shards.of(worker).http2_begun.add(3);
+        web.status.shards.of(worker).http2_ended.add(1);
         web.status.shards.of(worker).accepted.add(5);
         web.status.shards.of(worker).closed.add(2);
         snapshot.pools[0].status.retries.of(worker).causes.count(1);
@@ -124,6 +131,10 @@ fn counters_of_all_workers_are_summed_under_the_right_labels() {
         (r#"weir_rejected_total{listener="web",reason="no_route"}"#, 2.0),
         (r#"weir_connections_active{listener="web"}"#, 6.0),
         (r#"weir_connections_total{listener="web"}"#, 10.0),
+        (r#"weir_grpc_responses_total{listener="web",route="halves",pool="two",status="14"}"#, 2.0),
+        (r#"weir_grpc_responses_total{listener="web",route="halves",pool="two",status="other"}"#, 2.0),
+        (r#"weir_http2_connections_total{listener="web"}"#, 6.0),
+        (r#"weir_http2_connections_active{listener="web"}"#, 4.0),
         (r#"weir_retries_total{pool="app",reason="backend_reset"}"#, 2.0),
         (r#"weir_retries_total{pool="app",reason="stale"}"#, 6.0),
         (r#"weir_backend_requests_total{pool="app",backend="10.0.0.2:80",code="503"}"#, 2.0),

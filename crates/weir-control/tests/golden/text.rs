@@ -8,7 +8,7 @@ use weir_model::{
     health::{HealthCheck, Probe},
     listener::{Listener, Normalize},
     log::ProcessLog,
-    pool::{Backend, Pool},
+    pool::{Backend, Pool, UpstreamProtocol},
     route::{Action, Condition, HeaderEdits, Matcher, Retry, RewritePath, Route},
     snapshot::{Logging, Snapshot},
     status::State,
@@ -197,6 +197,7 @@ fn matcher(matcher: &Matcher) -> String {
         Matcher::ServerName(hosts) => format!("sni {}", any(hosts)),
         Matcher::Protocol(names) => format!("alpn {}", any(names)),
         Matcher::Certificate(wanted) => format!("client certificate {wanted}"),
+        Matcher::Grpc(calls) => format!("grpc {calls}"),
         Matcher::Not(conditions) => {
             format!("not ({})", conditions.iter().map(condition).collect::<Vec<_>>().join(" or "))
         }
@@ -227,6 +228,9 @@ fn pool(out: &mut String, pool: &Pool) {
     if let Some(zones) = &pool.zones {
         let own: Vec<_> = (0..pool.backends.len()).filter(|index| zones.is_own(*index)).collect();
         line!(out, "  zone {} of {}: {own:?}", zones.own(), zones.count());
+    }
+    if pool.protocol != UpstreamProtocol::Auto {
+        line!(out, "  protocol {}", pool.protocol.word());
     }
     if let Some(source) = &pool.discover {
         line!(out, "  discover {source:?}");

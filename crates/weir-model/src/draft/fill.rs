@@ -89,18 +89,18 @@ impl ClientAuthDraft {
 
 impl TimeoutsDraft {
     fn fill(&mut self, from: &Self, http: bool) {
-        let Self { header, handshake, idle, body_idle, body_min_rate, send_idle, tunnel } = self;
+        let Self { header, handshake, idle, body_idle, body_min_rate, send_idle, tunnel, max_age } = self;
         absent!(from; handshake, idle, send_idle);
         if http {
-            absent!(from; header, body_idle, body_min_rate, tunnel);
+            absent!(from; header, body_idle, body_min_rate, tunnel, max_age);
         }
     }
 }
 
 impl ListenerLimitsDraft {
     fn fill(&mut self, from: &Self) {
-        let Self { header_bytes, headers, body } = self;
-        absent!(from; header_bytes, headers, body);
+        let Self { header_bytes, headers, body, streams } = self;
+        absent!(from; header_bytes, headers, body, streams);
     }
 }
 
@@ -181,6 +181,7 @@ impl PoolDraft {
             discover: _,
             found: _,
             balance,
+            protocol,
             health,
             outlier,
             slow_start,
@@ -195,7 +196,7 @@ impl PoolDraft {
             send_proxy,
             limits,
         } = self;
-        absent!(from; slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain, send_proxy);
+        absent!(from; protocol, slow_start, panic, zone_aware, connect_timeout, response_timeout, stream_idle, drain, send_proxy);
         map(balance, &from.balance, BalanceDraft::fill);
         map(keepalive, &from.keepalive, KeepaliveDraft::fill);
         map(tls, &from.tls, OriginationDraft::fill);

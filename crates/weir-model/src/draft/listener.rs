@@ -70,6 +70,7 @@ pub struct TimeoutsDraft {
     pub body_min_rate: Setting<u64>,
     pub send_idle: Setting<Millis>,
     pub tunnel: Setting<Millis>,
+    pub max_age: Setting<Millis>,
 }
 
 /// Limits of a listener; see [`crate::listener::ListenerLimits`].
@@ -80,6 +81,7 @@ pub struct ListenerLimitsDraft {
     pub headers: Setting<u32>,
     /// `u64::MAX` is no limit.
     pub body: Setting<u64>,
+    pub streams: Setting<u32>,
 }
 
 /// How paths are tidied; see [`crate::listener::Normalize`].

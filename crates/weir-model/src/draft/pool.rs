@@ -3,7 +3,7 @@
 use super::{DiscoverDraft, OriginationDraft, Setting, Text};
 use crate::{
     balance::Policy,
-    pool::{ProxyTlv, ProxyVersion},
+    pool::{ProxyTlv, ProxyVersion, UpstreamProtocol},
     problem::{Located, Span},
     status::State,
     time::Millis,
@@ -20,6 +20,8 @@ pub struct PoolDraft {
     pub balance: Setting<BalanceDraft>,
     /// In the order of the file.
     pub backends: Vec<BackendDraft>,
+    /// What is spoken to them.
+    pub protocol: Setting<UpstreamProtocol>,
     /// How more of them are discovered.
     pub discover: Option<DiscoverDraft>,
     /// Those that were discovered last. What is wrong with one of them is a warning, and it is left out.

@@ -93,6 +93,8 @@ pub struct ConditionDraft {
     pub alpn: Vec<Text>,
     /// The certificate of the client.
     pub client_cert: Option<Located<ClientCertDraft>>,
+    /// Calls of gRPC.
+    pub grpc: Option<Located<GrpcDraft>>,
     /// None of these may hold.
     pub not: Vec<Self>,
 }
@@ -106,6 +108,15 @@ pub struct ClientCertDraft {
     pub subject: Vec<Located<TextDraft>>,
     /// Whether there has to be one at all.
     pub present: Option<Located<bool>>,
+}
+
+/// Calls of gRPC; see [`crate::route::GrpcMatch`].
+#[derive(Clone, Debug, Default)]
+pub struct GrpcDraft {
+    /// Names of services with their packages, as written.
+    pub service: Vec<Text>,
+    /// Names of methods, as written.
+    pub method: Vec<Text>,
 }
 
 /// How a text is compared.

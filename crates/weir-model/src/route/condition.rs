@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{CertificateMatch, HostMatch, PathMatch, RequestFacts, TextMatch, fields, host::without_dot};
+use super::{
+    CertificateMatch, GrpcMatch, HostMatch, PathMatch, RequestFacts, TextMatch, fields, host::without_dot,
+};
 use crate::listener::Networks;
 
 /// Every matcher holds; without any it takes everything.
@@ -35,6 +37,8 @@ pub enum Matcher {
     Protocol(Vec<Arc<str>>),
     /// The client's certificate.
     Certificate(CertificateMatch),
+    /// A call of gRPC.
+    Grpc(GrpcMatch),
     /// None of these conditions holds.
     Not(Vec<Condition>),
 }
@@ -65,6 +69,15 @@ impl Condition {
             _ => None,
         })
     }
+
+    /// Path patterns of which one takes the path of every request that it takes, if there are any.
+    pub(super) fn places(&self) -> Option<&[PathMatch]> {
+        self.matchers.iter().find_map(|matcher| match matcher {
+            Matcher::Path(paths) => Some(&**paths),
+            Matcher::Grpc(calls) if !calls.paths().is_empty() => Some(calls.paths()),
+            _ => None,
+        })
+    }
 }
 
 impl Matcher {
@@ -91,6 +104,7 @@ impl Matcher {
                 request.any_protocol(&mut |offered| names.iter().any(|name| name.as_bytes() == offered))
             }
             Self::Certificate(wanted) => wanted.takes(request.identity()),
+            Self::Grpc(calls) => calls.takes(request),
             Self::Not(conditions) => !conditions.iter().any(|condition| condition.holds(request)),
         }
     }

@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::{Condition, Matcher, RequestFacts, Route, condition};
+use super::{Condition, GrpcMatch, Matcher, RequestFacts, Route, condition, grpc};
 use crate::secret;
 
 /// What became of one route when a request was routed.
@@ -60,6 +60,7 @@ impl Matcher {
             Self::ServerName(_) => "sni".into(),
             Self::Protocol(_) => "alpn".into(),
             Self::Certificate(_) => "client certificate".into(),
+            Self::Grpc(_) => "gRPC call".into(),
             Self::Not(_) => "not".into(),
         }
     }
@@ -107,12 +108,22 @@ impl Matcher {
                 None => format!("the client has shown no certificate, one with {wanted} is asked for"),
                 Some(client) => differs(format!("that of `{}`", client.subject), wanted.to_string()),
             },
+            Self::Grpc(calls) => why_no_call(calls, request),
             Self::Not(conditions) => {
                 let hit = conditions.iter().find(|condition| condition.holds(request));
                 format!("excluded by `not`: {}", hit.map(taken).unwrap_or_default())
             }
         }
     }
+}
+
+fn why_no_call(calls: &GrpcMatch, request: &impl RequestFacts) -> String {
+    if !calls.takes_path(request.path()) {
+        return format!("the path {} is not that of the gRPC call {calls}", quoted(request.path()));
+    }
+    // The path is right: then it is the Content-Type that is not.
+    debug_assert!(!grpc::is_call(request));
+    why_text("header content-type", "that of gRPC", |each| request.any_header("content-type", each))
 }
 
 fn why_text(subject: &str, wanted: &str, values: impl Fn(&mut dyn FnMut(&[u8]) -> bool) -> bool) -> String {

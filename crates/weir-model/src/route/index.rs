@@ -65,7 +65,7 @@ impl Index {
 
     fn add(&mut self, condition: &Condition, entry: Entry) {
         let Some(hosts) = condition.hosts() else {
-            return self.any.add(condition.paths(), entry);
+            return self.any.add(condition.places(), entry);
         };
         for host in hosts {
             let bucket = match host {
@@ -76,7 +76,7 @@ impl Index {
                     self.under.entry(parent.as_bytes().into()).or_default()
                 }
             };
-            bucket.add(condition.paths(), entry);
+            bucket.add(condition.places(), entry);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::time::Millis;
+use crate::{grpc, time::Millis};
 
 /// How a route tries again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,11 +43,13 @@ pub struct RetryOn {
     pub timeout: bool,
     /// The backend answers with one of these (400 to 599); ascending.
     pub statuses: Vec<u16>,
+    /// A call of gRPC ends with one of these before anything else of its answer has come: a bit for each status.
+    pub grpc: u32,
 }
 
 impl Default for RetryOn {
     fn default() -> Self {
-        Self { connect: true, reset: true, timeout: false, statuses: Vec::new() }
+        Self { connect: true, reset: true, timeout: false, statuses: Vec::new(), grpc: 0 }
     }
 }
 
@@ -55,6 +57,20 @@ impl RetryOn {
     /// True if an answer with this status is tried again.
     pub fn status(&self, status: u16) -> bool {
         self.statuses.binary_search(&status).is_ok()
+    }
+
+    /// The statuses of gRPC that may be tried again: those that say nothing about the call itself.
+    pub const GRPC: [u8; 5] = [
+        grpc::CANCELLED,
+        grpc::DEADLINE_EXCEEDED,
+        grpc::INTERNAL,
+        grpc::RESOURCE_EXHAUSTED,
+        grpc::UNAVAILABLE,
+    ];
+
+    /// True if a call that ends with this status of gRPC is tried again.
+    pub const fn grpc(&self, status: u8) -> bool {
+        status < 32 && self.grpc & 1 << status != 0
     }
 }
 

@@ -91,6 +91,12 @@ fn a_path() -> impl Strategy<Value = String> {
         .prop_map(|segments| format!("/{}", segments.join("/")))
 }
 
+fn some_calls() -> impl Strategy<Value = GrpcMatch> {
+    let name = || prop::sample::select(vec!["a", "b", "v1", "v1x"]).prop_map(Arc::<str>::from);
+    (prop::collection::vec(name(), 0..3), prop::collection::vec(name(), 0..3))
+        .prop_map(|(service, method)| GrpcMatch::new(service, method))
+}
+
 fn a_matcher() -> impl Strategy<Value = Matcher> {
     let host = prop_oneof![
         a_host().prop_map(|host| HostMatch::Exact(host.into())),
@@ -106,6 +112,7 @@ fn a_matcher() -> impl Strategy<Value = Matcher> {
         4 => prop::collection::vec(path, 1..3).prop_map(Matcher::Path),
         1 => Just(Matcher::Method(vec!["GET".into()])),
         1 => Just(Matcher::Header("x-canary".into(), vec![TextMatch::Present(true)])),
+        2 => some_calls().prop_map(Matcher::Grpc),
         1 => Just(Matcher::Not(vec![condition([Matcher::Method(vec!["POST".into()])])])),
     ]
 }
@@ -126,7 +133,13 @@ fn a_table() -> impl Strategy<Value = RouteTable> {
 }
 
 fn a_request() -> impl Strategy<Value = Facts> {
-    let headers = prop_oneof![Just(vec![]), Just(vec![("X-Canary", "true")])];
+    let headers = prop_oneof![
+        Just(vec![]),
+        Just(vec![("X-Canary", "true")]),
+        Just(vec![("Content-Type", "application/grpc+proto")]),
+        Just(vec![("content-type", "application/grpc-web")]),
+        Just(vec![("Content-Type", "application/json"), ("X-Canary", "")]),
+    ];
     let host =
         prop_oneof![8 => a_host(), 1 => Just(String::new()), 1 => a_host().prop_map(|host| host + ".")];
     (prop_oneof![Just("GET"), Just("POST")], host, a_path(), headers)
@@ -148,6 +161,35 @@ proptest! {
             let explained = table.explain(&request);
             let taken = explained.iter().find(|(_, verdict)| verdict.matched).map(|(route, _)| route.name.clone());
             prop_assert_eq!(&taken, &plain);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn calls_are_taken_as_their_path_and_their_content_type_say(calls in some_calls(), request in a_request()) {
+        let typed = request.headers.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("content-type") && value.starts_with("application/grpc")
+        });
+        let parts: Vec<_> = request.path.split('/').collect();
+        let within = |wanted: &[Arc<str>], part: &str| wanted.is_empty() || wanted.iter().any(|name| **name == *part);
+        let named = match &parts[..] {
+            // Names of services hold no slash here.
+            ["", service, method] if !service.is_empty() && !method.is_empty() => {
+                within(calls.service(), service) && within(calls.method(), method)
+            }
+            ["", rest @ .., method] if calls.service().is_empty() && rest.iter().any(|part| !part.is_empty()) => {
+                !method.is_empty() && within(calls.method(), method)
+            }
+            ["", _, "", method] if calls.service().is_empty() => !method.is_empty() && within(calls.method(), method),
+            _ => false,
+        };
+        let matcher = Matcher::Grpc(calls);
+        prop_assert_eq!(matcher.holds(&request), typed && named);
+        if !matcher.holds(&request) {
+            prop_assert_eq!(matcher.why_not(&request).contains("content-type"), named);
         }
     }
 }

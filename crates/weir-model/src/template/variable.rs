@@ -95,10 +95,10 @@ variables! {
     Time = "time", Request, Any, "when the request or connection began: RFC 3339, UTC, milliseconds";
     TimeClf = "time_clf", Request, Any, "the same as `21/Nov/2026:02:35:33 +0000`";
     TimeUnix = "time_unix", Request, Any, "the same in seconds since 1970, with milliseconds";
-    Protocol = "protocol", Request, Any, "`HTTP/1.1`, `HTTP/1.0` or `TCP`";
+    Protocol = "protocol", Request, Any, "`HTTP/2.0`, `HTTP/1.1`, `HTTP/1.0` or `TCP`";
     RequestId = "request_id", Request, Http,
         "X-Request-ID of a trusted proxy, or a new UUID (version 7)";
-    Request = "request", Request, Http, "the request line as it came";
+    Request = "request", Request, Http, "the request line as it came; of HTTP/2, method, target and `HTTP/2.0`";
     Method = "method", Request, Http, "method of the request";
     Scheme = "scheme", Request, Http, "`http` or `https`";
     TlsVersion = "tls_version", Request, Any, "`TLSv1.3` or `TLSv1.2`; empty if no TLS ends here";
@@ -116,6 +116,8 @@ variables! {
     Path = "path", Request, Http, "path that was matched, without query";
     Query = "query", Request, Http, "what stands behind `?` in the target";
     Status = "status", Answer, Http, "status code that the client was told; empty if none";
+    GrpcStatus = "grpc_status", Log, Http,
+        "number of the status that a call of gRPC ended with; empty if the request was none";
     Backend = "backend", Response, Any, "name of the backend tried last";
     BackendAddress = "backend_address", Response, Any, "address of the backend tried last, as configured";
     Cause = "cause", Log, Any, "stable code of what went wrong; empty if nothing did";

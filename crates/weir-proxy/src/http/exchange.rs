@@ -77,6 +77,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) half_closed: bool,
     /// What the client was told; 0 until then.
     pub(crate) status: u16,
+    /// The status that it ended with as a call of gRPC; none until then, and for whatever is no such call.
+    pub(crate) grpc_status: Option<u8>,
     /// What is kept of the request, if the log or values in the response ask for it.
     pub(super) kept: Option<Box<Kept>>,
 }
@@ -229,6 +231,7 @@ impl<'c> Exchange<'c> {
             until: Moment::NEVER,
             half_closed: false,
             status: 0,
+            grpc_status: None,
             kept: None,
         }
     }

@@ -284,7 +284,7 @@ impl Exchange<'_> {
             None => {
                 let backend = &pool.pool.backends[backend];
                 let unique_id = self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id());
-                let errand = Errand { conn, timer: self.timer, carries: Carries::Requests, unique_id };
+                let errand = Errand { conn, timer: self.timer, carries: Carries::Http1, unique_id };
                 Box::pin(connect(&errand, &pool.pool, backend, until))
                     .await
                     .map_err(|error| self.unsent(error))?

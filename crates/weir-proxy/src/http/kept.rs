@@ -64,6 +64,14 @@ impl Kept {
         self.answered.ends.clear();
     }
 
+    /// The head is that of a stream, whose text says HTTP/1.1 like any other's: for those who read it, it was not.
+    fn say_http2(&mut self) {
+        let end = memchr::memchr(b'\r', &self.head).unwrap_or(self.head.len());
+        if let Some(version) = self.head[..end].strip_suffix(b"HTTP/1.1").map(<[u8]>::len) {
+            self.head[version..end].copy_from_slice(b"HTTP/2.0");
+        }
+    }
+
     /// True if it is worth being used again.
     pub(super) fn is_small(&self) -> bool {
         self.head.capacity() <= MOST_KEPT && self.answered.values.capacity() <= MOST_KEPT
@@ -168,6 +176,9 @@ impl Exchange<'_> {
     pub(super) fn keep(&mut self, head: &[u8], parsed: bool, begun: u64) {
         let mut kept = self.conn.worker.room.kept.take();
         kept.begin(head, parsed, begun);
+        if self.client.is_stream() {
+            kept.say_http2();
+        }
         self.kept = Some(kept);
     }
 
@@ -226,6 +237,7 @@ impl Exchange<'_> {
             backend: self.backend,
             response: None,
             status: self.status,
+            grpc_status: self.grpc_status,
             error: None,
             attempts: &kept.attempts,
             head_time: self.started.saturating_sub(kept.begun),

@@ -29,6 +29,9 @@ impl Exchange<'_> {
                 let counters = route.status[self.arm].shards.of(worker.index);
                 counters.codes.count(self.status);
                 counters.duration.record(waited);
+                if let Some(status) = self.grpc_status {
+                    counters.grpc.count(status);
+                }
                 if let Some(error) = &ended.error {
                     counters.failures.count(error.cause as usize);
                 }

@@ -105,7 +105,7 @@ fn settings(listener: &Listener) -> server::Builder {
     settings
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_concurrent_streams(128)
+        .max_concurrent_streams(listener.limits.streams)
         .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
         .enable_connect_protocol();
@@ -115,7 +115,7 @@ fn settings(listener: &Listener) -> server::Builder {
 /// When a connection that begins now has become old: a little before its time, so that those that came together do not go
 /// together.
 fn age(listener: &Listener, draw: u64) -> Moment {
-    let most = Millis::secs(3600);
+    let most = listener.timeouts.max_age;
     let early = most.0.min(u64::from(u32::MAX)) / 10;
     clock::now() + Millis(most.0 - if early == 0 { 0 } else { draw % early })
 }

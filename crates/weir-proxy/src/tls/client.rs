@@ -24,7 +24,10 @@ use weir_model::{
 };
 
 use super::trust::{Unverified, Verified, failed};
-use crate::{error::ProxyError, io::Stream};
+use crate::{
+    error::{Cause, ProxyError},
+    io::Stream,
+};
 
 /// Sessions that are remembered for each address.
 const SESSIONS: usize = 32;
@@ -33,11 +36,29 @@ const ADDRESSES: usize = 4096;
 
 /// What travels on a connection, as far as both ends have to agree on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(dead_code, reason = "requests go by HTTP/1.1 alone until shared connections are there")]
 pub(crate) enum Carries {
-    /// HTTP/1.1, which is said by ALPN.
+    /// Requests, by HTTP/2 or HTTP/1.1: by whichever of the two the backend prefers. What was agreed on is in the facts of the
+    /// stream; HTTP/1.1 if that is nothing.
     Requests,
+    /// Requests, by HTTP/1.1.
+    Http1,
+    /// Requests, by HTTP/2.
+    H2,
     /// Anything: nothing is said.
     Bytes,
+}
+
+impl Carries {
+    /// What is offered by ALPN (RFC 7301 section 6, RFC 9113 section 3.2), the preferred one first.
+    const fn offers(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Requests => &[b"h2", b"http/1.1"],
+            Self::Http1 => &[b"http/1.1"],
+            Self::H2 => &[b"h2"],
+            Self::Bytes => &[],
+        }
+    }
 }
 
 /// How TLS is spoken to the backends of a pool.
@@ -102,7 +123,7 @@ impl Client {
     /// The handshake on a connection that was made to a backend.
     ///
     /// # Errors
-    /// If no TLS could be agreed on, or the certificate of the backend is not believed.
+    /// If no TLS could be agreed on, or the certificate of the backend is not believed, or it has to speak HTTP/2 and does not.
     pub(crate) async fn secure(
         &self,
         stream: &mut Stream,
@@ -112,7 +133,12 @@ impl Client {
         let name = self.name(endpoint, address);
         // Whoever asks for the connection sees to its time.
         let secured = super::connect(stream, self.config(address, carries), name.clone(), |_| false).await;
-        secured.map_err(|failure| failed(&failure, &name))
+        secured.map_err(|failure| failed(&failure, &name, carries))?;
+        let agreed = stream.facts().and_then(|facts| facts.alpn.as_deref());
+        if carries == Carries::H2 && agreed != Some(b"h2") {
+            return Err(ProxyError::with(Cause::BackendNoH2, "it agreed on no protocol (ALPN)"));
+        }
+        Ok(())
     }
 
     /// What a connection to this address is made with.
@@ -127,9 +153,7 @@ impl Client {
         }
         let mut config = self.base.clone();
         config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(SESSIONS)));
-        if carries == Carries::Requests {
-            config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        }
+        config.alpn_protocols = carries.offers().iter().map(|name| name.to_vec()).collect();
         by_address.entry(key).or_insert(Arc::new(config)).clone()
     }
 

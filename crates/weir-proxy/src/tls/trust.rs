@@ -15,7 +15,7 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use super::{Failure, session::said};
+use super::{Carries, Failure, session::said};
 use crate::{
     error::{Cause, ProxyError},
     telemetry::timestamp,
@@ -138,7 +138,7 @@ impl ServerCertVerifier for Unverified {
 
 /// Why no TLS could be agreed on with a backend. `name` is what its certificate had to be for.
 #[cold]
-pub(super) fn failed(failure: &Failure, name: &ServerName<'_>) -> ProxyError {
+pub(super) fn failed(failure: &Failure, name: &ServerName<'_>, carries: Carries) -> ProxyError {
     let (cause, detail) = match failure {
         Failure::TooLong => (Cause::BackendConnectTimeout, "in the TLS handshake".to_owned()),
         Failure::Closed | Failure::Tls(Error::AlertReceived(AlertDescription::CloseNotify)) => {
@@ -146,6 +146,15 @@ pub(super) fn failed(failure: &Failure, name: &ServerName<'_>) -> ProxyError {
         }
         Failure::Io(error) => {
             (Cause::BackendTlsHandshake, format!("the connection broke in the handshake: {error}"))
+        }
+        Failure::Tls(Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            let (cause, what) = match carries {
+                Carries::H2 => (Cause::BackendNoH2, "HTTP/2"),
+                Carries::Http1 => (Cause::BackendTlsHandshake, "HTTP/1.1"),
+                Carries::Requests => (Cause::BackendTlsHandshake, "HTTP"),
+                Carries::Bytes => (Cause::BackendTlsHandshake, "what it is asked for"),
+            };
+            (cause, format!("it does not speak {what} on this port (ALPN)"))
         }
         Failure::Tls(error) => refused(error, name),
     };
@@ -242,7 +251,6 @@ fn alerted(alert: AlertDescription) -> String {
         AlertDescription::UnknownCA => "it does not know who signed the client certificate of `tls.cert`",
         AlertDescription::UnrecognisedName => "it does not serve the name that was asked for: see `tls.sni`",
         AlertDescription::ProtocolVersion => "it speaks neither TLS 1.2 nor TLS 1.3",
-        AlertDescription::NoApplicationProtocol => "it does not speak HTTP/1.1 on this port (ALPN)",
         AlertDescription::HandshakeFailure => {
             "it refused the handshake: no cipher in common, or it wants a client certificate"
         }

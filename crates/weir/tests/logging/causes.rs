@@ -308,8 +308,10 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     openings(&mut all);
     connections_of_a_bind_that_went(&mut all);
     requests_of_a_backend_that_went(&mut all);
-    // What needs a full file table, a name server, or half a minute of a slow body; and what ends an attempt only.
+    // What needs a full file table, a name server, half a minute of a slow body, or a backend that is asked by HTTP/2; and what
+    // ends an attempt only.
     let elsewhere = [
+        "backend_no_h2",
         "client_misdirected_host",
         "out_of_resources",
         "backend_unresolved",

@@ -24,7 +24,8 @@ pub(super) use process::{
     UPGRADE, WORKERS,
 };
 pub(super) use route::{
-    ARM, CLIENT_CERT, EDITS, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE, TEXT,
+    ARM, CLIENT_CERT, EDITS, GRPC, MATCH, PATH_REGEX, REDIRECT, RESPOND, RETRY, REWRITE, ROUTE, SHARED_ROUTE,
+    TEXT,
 };
 
 /// The keys of one kind of map.
@@ -111,7 +112,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 46] = [
+static ALL: [&Keys; 47] = [
     &TOP,
     &LISTENER,
     &ACCEPT_PROXY,
@@ -127,6 +128,7 @@ static ALL: [&Keys; 46] = [
     &RETRY,
     &MATCH,
     &CLIENT_CERT,
+    &GRPC,
     &TEXT,
     &ARM,
     &REDIRECT,

@@ -143,6 +143,7 @@ fn timeouts(reader: &mut Reader, listener: &Fields<'_>) -> TimeoutsDraft {
         body_min_rate: fields.setting(reader, "body_min_rate", Reader::byte_rate),
         send_idle: fields.setting(reader, "send_idle", Reader::timeout),
         tunnel: fields.setting(reader, "tunnel", Reader::timeout),
+        max_age: fields.setting(reader, "max_age", Reader::timeout),
     }
 }
 
@@ -155,5 +156,6 @@ fn limits(reader: &mut Reader, listener: &Fields<'_>) -> ListenerLimitsDraft {
         header_bytes: fields.setting(reader, "header_bytes", Reader::size),
         headers: fields.setting(reader, "headers", Reader::number),
         body: fields.setting(reader, "body", Reader::size),
+        streams: fields.setting(reader, "streams", Reader::number),
     }
 }

@@ -6,7 +6,7 @@ use weir_model::{
         BackendDraft, BalanceDraft, Draft, HealthDraft, HttpProbeDraft, KeepaliveDraft, OutlierDraft,
         PoolDraft, PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, Text, UdpProbeDraft,
     },
-    pool::{ProxyTlv, ProxyVersion},
+    pool::{ProxyTlv, ProxyVersion, UpstreamProtocol},
     problem::Located,
     status::State,
 };
@@ -59,6 +59,7 @@ fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
 /// The keys that may have defaults.
 pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut PoolDraft) {
     draft.balance = fields.setting(reader, "balance", balance);
+    draft.protocol = fields.setting(reader, "protocol", protocol);
     draft.health = fields.entry("health").and_then(|entry| {
         if let Value::Scalar { text, .. } = &entry.value.value
             && text == "none"
@@ -82,6 +83,21 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Poo
     draft.tls = fields.setting(reader, "tls", tls::origination);
     draft.send_proxy = fields.setting(reader, "send_proxy_protocol", send_proxy);
     draft.limits = limits(reader, fields);
+}
+
+fn protocol(reader: &mut Reader, node: &Node) -> Option<UpstreamProtocol> {
+    if let Value::Scalar { text, .. } = &node.value
+        && ["http2", "h2c", "http/2", "grpc"].contains(&&**text)
+    {
+        let cause = format!("`{text}` is not what HTTP/2 is called here");
+        reader.error(
+            node.span,
+            cause,
+            "write `h2`; with `tls` it is agreed on by ALPN, without it is spoken in clear text",
+        );
+        return None;
+    }
+    reader.word(node, &UpstreamProtocol::ALL.map(|protocol| (protocol.word(), protocol)), &[])
 }
 
 fn send_proxy(reader: &mut Reader, node: &Node) -> Option<Option<SendProxyDraft>> {

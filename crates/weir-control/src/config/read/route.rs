@@ -2,8 +2,9 @@
 
 use weir_model::{
     draft::{
-        ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, Draft, EditsDraft, NamedTexts, PathEditDraft,
-        RedirectDraft, RespondDraft, RewriteDraft, RouteDraft, SharedRouteDraft, Text, TextDraft,
+        ActionDraft, ArmDraft, ClientCertDraft, ConditionDraft, Draft, EditsDraft, GrpcDraft, NamedTexts,
+        PathEditDraft, RedirectDraft, RespondDraft, RewriteDraft, RouteDraft, SharedRouteDraft, Text,
+        TextDraft,
     },
     problem::Located,
 };
@@ -85,6 +86,7 @@ fn condition(reader: &mut Reader, node: &Node) -> Option<ConditionDraft> {
         sni: fields.texts(reader, "sni"),
         alpn: fields.texts(reader, "alpn"),
         client_cert: fields.setting(reader, "client_cert", client_cert),
+        grpc: fields.setting(reader, "grpc", grpc),
         not: fields.node("not").map_or_else(Vec::new, |node| conditions(reader, node)),
     })
 }
@@ -97,6 +99,14 @@ fn client_cert(reader: &mut Reader, node: &Node) -> Option<ClientCertDraft> {
         subject: subject.iter().filter_map(|node| text_match(reader, node)).collect(),
         present: fields.setting(reader, "present", Reader::flag),
     })
+}
+
+fn grpc(reader: &mut Reader, node: &Node) -> Option<GrpcDraft> {
+    let fields = reader.fields(node, &keys::GRPC)?;
+    let draft =
+        GrpcDraft { service: fields.texts(reader, "service"), method: fields.texts(reader, "method") };
+    // A misspelt key was to be one of the two.
+    (!fields.strange || !draft.service.is_empty() || !draft.method.is_empty()).then_some(draft)
 }
 
 fn named_texts(reader: &mut Reader, node: Option<&Node>, what: &str) -> Vec<NamedTexts> {

@@ -1,6 +1,7 @@
 //! Conditions: patterns as written become matchers.
 
 mod certificate;
+mod grpc;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -41,6 +42,9 @@ pub(super) fn condition(draft: &ConditionDraft, problems: &mut Vec<Problem>) -> 
     }
     if let Some(draft) = &draft.client_cert {
         matchers.push(Matcher::Certificate(certificate::wanted(draft, problems)));
+    }
+    if let Some(draft) = &draft.grpc {
+        matchers.push(Matcher::Grpc(grpc::calls(draft, problems)));
     }
     named(&draft.headers, header::name, Matcher::Header, &mut matchers, problems);
     named(&draft.cookies, cookie_name, Matcher::Cookie, &mut matchers, problems);

@@ -127,6 +127,7 @@ fn timeouts(draft: &ListenerDraft, protocol: Protocol) -> Timeouts {
         body_min_rate: value(&draft.body_min_rate, defaults.body_min_rate),
         send_idle: value(&draft.send_idle, defaults.send_idle),
         tunnel: value(&draft.tunnel, defaults.tunnel),
+        max_age: value(&draft.max_age, defaults.max_age),
     }
 }
 
@@ -134,10 +135,12 @@ fn limits(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> ListenerLimits 
     let defaults = ListenerLimits::default();
     let bytes = within(&draft.limits.header_bytes, 1024..=1 << 20, "`header_bytes`", problems);
     let count = within(&draft.limits.headers, 1..=1000, "`headers`", problems);
+    let streams = within(&draft.limits.streams, 1..=10_000, "`streams`", problems);
     ListenerLimits {
         header_bytes: bytes.map_or(defaults.header_bytes, |bytes| bytes as usize),
         headers: count.map_or(defaults.headers, |count| count as usize),
         body: value(&draft.limits.body, defaults.body),
+        streams: streams.unwrap_or(defaults.streams),
     }
 }
 
@@ -224,9 +227,11 @@ fn refuse_http_keys(draft: &ListenerDraft, protocol: Protocol, problems: &mut Ve
         span("timeouts.body_idle", timeouts.body_idle.as_ref().map(|setting| setting.span)),
         span("timeouts.body_min_rate", timeouts.body_min_rate.as_ref().map(|setting| setting.span)),
         span("timeouts.tunnel", timeouts.tunnel.as_ref().map(|setting| setting.span)),
+        span("timeouts.max_age", timeouts.max_age.as_ref().map(|setting| setting.span)),
         span("limits.header_bytes", limits.header_bytes.as_ref().map(|setting| setting.span)),
         span("limits.headers", limits.headers.as_ref().map(|setting| setting.span)),
         span("limits.body", limits.body.as_ref().map(|setting| setting.span)),
+        span("limits.streams", limits.streams.as_ref().map(|setting| setting.span)),
         span("trusted_proxies", draft.trusted_proxies.as_ref().map(|setting| setting.span)),
         span("normalize", draft.normalize.as_ref().map(|setting| setting.span)),
         span("errors", draft.errors.as_ref().map(|setting| setting.span)),

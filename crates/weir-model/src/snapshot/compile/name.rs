@@ -79,6 +79,7 @@ fn detail(matcher: &Matcher) -> String {
         Matcher::ServerName(hosts) => format!("sni:{}", listed(hosts)),
         Matcher::Protocol(names) => format!("alpn:{}", listed(names)),
         Matcher::Certificate(_) => "client_cert".into(),
+        Matcher::Grpc(calls) => format!("grpc:{calls}"),
         Matcher::Not(conditions) => format!("not({})", of(conditions)),
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     balance::Policy,
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
     health::{HealthCheck, HttpProbe, Probe},
-    pool::{Backend, Endpoint, Keepalive, Pool, PoolIndex, PoolLimits},
+    pool::{Backend, Endpoint, Keepalive, Pool, PoolIndex, PoolLimits, UpstreamProtocol},
     problem::Problem,
     status::{Occupancy, Registry},
     time::Millis,
@@ -55,6 +55,7 @@ pub(super) fn pool(
         zones: members::zones(draft, own_zone, &backends, problems),
         tls: origination::origination(draft, problems),
         send_proxy: send_proxy::send_proxy(draft, problems),
+        protocol: value(&draft.protocol, UpstreamProtocol::default()),
         sticky: sticky::sticky(draft.sticky.as_ref(), &draft.name.value, &backends, problems),
         backends,
         discover: draft.discover.as_ref().and_then(|discover| {

@@ -3,6 +3,7 @@
 use super::{condition, kept, value, within};
 use crate::{
     draft::{RetryDraft, RetryMethodsDraft, Text},
+    grpc,
     problem::{Located, Problem},
     route::{Retry, RetryMethods, RetryOn},
 };
@@ -11,6 +12,7 @@ use crate::{
 pub(super) fn retry(draft: Option<&Located<RetryDraft>>, problems: &mut Vec<Problem>) -> Retry {
     let defaults = Retry::default();
     let Some(Located { value: draft, .. }) = draft else { return defaults };
+    problems.extend(never_repeated(draft));
     Retry {
         retries: within(&draft.retries, 0..=10, "`retries`", problems).unwrap_or(defaults.retries),
         on: draft.retry_on.as_ref().map_or(defaults.on, |words| retry_on(&words.value, problems)),
@@ -20,14 +22,33 @@ pub(super) fn retry(draft: Option<&Located<RetryDraft>>, problems: &mut Vec<Prob
     }
 }
 
+/// Calls of gRPC are POST requests: a status that they end with means nothing where those are never sent twice.
+fn never_repeated(draft: &RetryDraft) -> Option<Problem> {
+    let repeated = match draft.methods.as_ref().map(|methods| &methods.value) {
+        None | Some(RetryMethodsDraft::Idempotent) => false,
+        Some(RetryMethodsDraft::All) => true,
+        Some(RetryMethodsDraft::These(methods)) => methods.iter().any(|method| method.value == "POST"),
+    };
+    let of_grpc = |word: &&Text| RetryOn::GRPC.into_iter().any(|status| grpc::word(status) == word.value);
+    let word = draft.retry_on.as_ref()?.value.iter().find(of_grpc).filter(|_| !repeated)?;
+    let cause = format!(
+        "`{}` is never tried again: calls of gRPC are POST requests, which `methods` leaves out",
+        word.value
+    );
+    Some(Problem::warning(word.span, cause, "add `methods: all` where calls may run twice, or remove it"))
+}
+
 fn retry_on(words: &[Text], problems: &mut Vec<Problem>) -> RetryOn {
-    let mut on = RetryOn { connect: false, reset: false, timeout: false, statuses: Vec::new() };
+    let mut on = RetryOn { connect: false, reset: false, timeout: false, statuses: Vec::new(), grpc: 0 };
     for word in words {
         match word.value.as_str() {
             "connect" => on.connect = true,
             "reset" => on.reset = true,
             "timeout" => on.timeout = true,
-            other => on.statuses.extend(kept(status(other, word), problems)),
+            other => match RetryOn::GRPC.into_iter().find(|status| grpc::word(*status) == other) {
+                Some(status) => on.grpc |= 1 << status,
+                None => on.statuses.extend(kept(status(other, word), problems)),
+            },
         }
     }
     on.statuses.sort_unstable();
@@ -39,10 +60,13 @@ fn status(text: &str, word: &Text) -> Result<u16, Problem> {
     let code = text.parse().ok().filter(|code| (400..=599).contains(code));
     code.ok_or_else(|| {
         let cause = format!("`{text}` is nothing that can be tried again");
-        let near = crate::problem::nearest(text, ["connect", "reset", "timeout"]);
+        let words = ["connect", "reset", "timeout"].into_iter().chain(RetryOn::GRPC.map(grpc::word));
+        let near = crate::problem::nearest(text, words);
         let remedy = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None => "write `connect`, `reset`, `timeout` or a status code from 400 to 599".into(),
+            None => "write `connect`, `reset`, `timeout`, a status code from 400 to 599, or a status of gRPC such as \
+                     `unavailable`"
+                .into(),
         };
         Problem::error(word.span, cause, remedy)
     })

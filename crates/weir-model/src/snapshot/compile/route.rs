@@ -164,6 +164,7 @@ fn refuse_http_matches(condition: &ConditionDraft, protocol: Protocol, problems:
         ("headers", pair(&condition.headers)),
         ("query", pair(&condition.query)),
         ("cookies", pair(&condition.cookies)),
+        ("grpc", condition.grpc.as_ref().map(|draft| draft.span)),
     ];
     for (key, span) in asked {
         if let Some(span) = span {

@@ -8,7 +8,7 @@ use candidates::Candidates;
 
 use crate::{
     problem::{Problem, Span},
-    route::{Condition, Matcher, Route},
+    route::{Condition, Matcher, PathMatch, Route},
 };
 
 /// Where a route stands, and whether what was compiled is what was meant.
@@ -73,6 +73,12 @@ fn matcher_covers(wide: &Matcher, narrow: &Matcher) -> bool {
             all_in(theirs, ours, |ours, theirs| ours == theirs)
         }
         (Matcher::Certificate(ours), Matcher::Certificate(theirs)) => ours.covers(theirs),
+        (Matcher::Grpc(ours), Matcher::Grpc(theirs)) => ours.covers(theirs),
+        (Matcher::Path(ours), Matcher::Grpc(theirs)) => match theirs.paths() {
+            // Calls of every service may have any path but the root.
+            [] => ours.iter().any(|ours| ours.covers(&PathMatch::Prefix("".into()))),
+            theirs => all_in(theirs, ours, |ours, theirs| ours.covers(theirs)),
+        },
         // "None of ours" is the wider one if each of ours is among theirs.
         (Matcher::Not(ours), Matcher::Not(theirs)) => all_in(ours, theirs, covers),
         _ => false,

@@ -12,8 +12,8 @@ use crate::{
     tls::{ClientAuth, Slot, Termination, Version},
 };
 
-/// Its name as a protocol of ALPN (RFC 7301 section 6).
-const HTTP1: &str = "http/1.1";
+/// The protocols of HTTP as ALPN names them (RFC 7301 section 6, RFC 9113 section 3.2), the preferred one first.
+const HTTP: [&str; 2] = ["h2", "http/1.1"];
 
 /// The TLS of a listener, if it has any. `written` is what the file says of it, `draft` the same with defaults.
 pub(super) fn termination(
@@ -92,10 +92,18 @@ fn certificates(
 /// What is offered. HTTP speaks what weir speaks; a byte stream is whatever its service says it is.
 fn alpn(setting: &Setting<Vec<Text>>, protocol: Protocol, problems: &mut Vec<Problem>) -> Vec<Box<[u8]>> {
     let Some(Located { value: names, span }) = setting else {
-        return if protocol == Protocol::Https { vec![HTTP1.as_bytes().into()] } else { Vec::new() };
+        return if protocol == Protocol::Https {
+            HTTP.map(|name| name.as_bytes().into()).to_vec()
+        } else {
+            Vec::new()
+        };
     };
     if names.is_empty() && protocol == Protocol::Https {
-        problems.push(Problem::error(*span, "`alpn` names no protocol", format!("write `[{HTTP1}]`")));
+        problems.push(Problem::error(
+            *span,
+            "`alpn` names no protocol",
+            format!("write `[{}]`", HTTP.join(", ")),
+        ));
     }
     let mut offered: Vec<Box<[u8]>> = Vec::new();
     for name in names {
@@ -121,21 +129,13 @@ fn name(text: &Text, protocol: Protocol) -> Result<&[u8], Problem> {
     let name = &text.value;
     if name.is_empty() || name.len() > 255 {
         let cause = "the name of a protocol has 1 to 255 bytes";
-        return Err(Problem::error(text.span, cause, format!("write for example `{HTTP1}`")));
+        return Err(Problem::error(text.span, cause, "write for example `h2` or `http/1.1`"));
     }
     match (protocol, name.as_str()) {
-        (Protocol::Https, "h2") => {
-            let problem = Problem::not_yet(text.span, "`h2`");
-            Err(Problem { remedy: format!("use `{HTTP1}`"), ..problem })
-        }
-        (Protocol::Https, HTTP1) => Ok(name.as_bytes()),
-        (Protocol::Https, other) => {
+        (Protocol::Https, other) if !HTTP.contains(&other) => {
             let cause = format!("`{other}` is not a protocol of `protocol: https`");
-            Err(Problem::error(
-                text.span,
-                cause,
-                format!("use `{HTTP1}`, or `protocol: tcp` for other services"),
-            ))
+            let remedy = "use `h2` and `http/1.1`, or `protocol: tcp` for other services";
+            Err(Problem::error(text.span, cause, remedy))
         }
         _ => Ok(name.as_bytes()),
     }
@@ -212,7 +212,7 @@ fn unknown(
 fn never_agreed_on(name: &Text, tls: &TerminationDraft, protocol: Protocol) -> Option<Problem> {
     let offers = |offered: &Setting<Vec<Text>>| match offered {
         Some(offered) => offered.value.iter().any(|offered| offered.value == name.value),
-        None => protocol == Protocol::Https && name.value == HTTP1,
+        None => protocol == Protocol::Https && HTTP.contains(&name.value.as_str()),
     };
     (!offers(&tls.alpn)).then(|| {
         let cause = format!("`{}` is agreed on with nobody: the listener does not offer it", name.value);

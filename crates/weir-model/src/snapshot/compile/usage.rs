@@ -116,9 +116,10 @@ fn warn_of_key(name: &str, draft: &PoolDraft, problems: &mut Vec<Problem>) {
 }
 
 fn refuse_http_keys(name: &str, pool: &PoolDraft, problems: &mut Vec<Problem>) {
-    let given: [(&str, Option<Span>); 6] = [
+    let given: [(&str, Option<Span>); 7] = [
         ("response_timeout", pool.response_timeout.as_ref().map(|setting| setting.span)),
         ("stream_idle", pool.stream_idle.as_ref().map(|setting| setting.span)),
+        ("protocol", pool.protocol.as_ref().map(|setting| setting.span)),
         ("sticky", pool.sticky.as_ref().map(|sticky| sticky.span)),
         ("keepalive", pool.keepalive.as_ref().map(|setting| setting.span)),
         ("limits.requests", pool.limits.requests.as_ref().map(|setting| setting.span)),

@@ -93,6 +93,7 @@ pub(super) fn route((old, from): (&Route, &Snapshot), (new, to): (&Route, &Snaps
 pub(super) fn pool(old: &Pool, new: &Pool) -> Vec<&'static str> {
     let mut keys = differences!(old, new, Pool {
         balance => "balance",
+        protocol => "protocol",
         discover => "discover",
         health => "health",
         outlier => "outlier",

@@ -64,6 +64,9 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
     if record.status > 0 {
         number(key!("status"), u64::from(record.status), out);
     }
+    if let Some(status) = record.grpc_status {
+        number(key!("grpc_status"), u64::from(status), out);
+    }
     if let Some(error) = record.error {
         text(key!("cause"), error.cause.code().as_bytes(), out);
         text(key!("sentence"), error.to_string().as_bytes(), out);

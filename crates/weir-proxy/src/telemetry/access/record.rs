@@ -31,6 +31,8 @@ pub(crate) struct Record<'a> {
     pub(crate) response: Option<&'a dyn Fields>,
     /// What the client was told; 0 for nothing.
     pub(crate) status: u16,
+    /// The status that a call of gRPC ended with; none if it was no such call.
+    pub(crate) grpc_status: Option<u8>,
     pub(crate) error: Option<&'a ProxyError>,
     pub(crate) attempts: &'a [Attempt],
     /// From the first byte of the request to the end of its head.

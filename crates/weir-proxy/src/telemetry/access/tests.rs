@@ -65,6 +65,7 @@ fn record<'a>(pool: &'a Pool, request: Heard<'a>, attempts: &'a [Attempt]) -> Re
         backend: Some(1),
         response: None,
         status: 200,
+        grpc_status: None,
         error: None,
         attempts,
         head_time: 1_500,
@@ -144,6 +145,23 @@ fn lines_of_an_exchange() {
             r#""duration":0.102600,"status":200}]}"#
         )
     );
+}
+
+#[test]
+fn a_call_of_grpc_is_logged_with_its_status() {
+    let pool = pool();
+    let fields = Given(BTreeMap::new());
+    let heard = Heard { line: b"POST /shop.Cart/Add HTTP/2.0", ..usual(&fields) };
+    let call = Record { grpc_status: Some(14), ..record(&pool, heard, &[]) };
+    assert_eq!(
+        line(&template("$status $grpc_status $protocol $request"), &call),
+        "200 14 HTTP/2.0 POST /shop.Cart/Add HTTP/2.0"
+    );
+    let object: Value = serde_json::from_str(&line(&LogFormat::Json, &call)).unwrap();
+    assert_eq!((&object["grpc_status"], &object["protocol"]), (&14.into(), &"HTTP/2.0".into()));
+    let other = record(&pool, usual(&fields), &[]);
+    assert_eq!(line(&template("$status $grpc_status"), &other), "200 -");
+    assert!(!line(&LogFormat::Json, &other).contains("grpc"));
 }
 
 #[test]

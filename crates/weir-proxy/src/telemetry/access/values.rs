@@ -90,6 +90,11 @@ impl Record<'_> {
         let last = self.last_attempt();
         match variable {
             Variable::Status if self.status > 0 => put_number(u64::from(self.status), out),
+            Variable::GrpcStatus => {
+                if let Some(status) = self.grpc_status {
+                    put_number(u64::from(status), out);
+                }
+            }
             Variable::Backend => out.extend_from_slice(self.backend_name().as_bytes()),
             Variable::BackendAddress => {
                 if let Some(backend) = self.backend() {

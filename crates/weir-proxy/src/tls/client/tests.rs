@@ -41,13 +41,18 @@ fn shake(
     name: ServerName<'static>,
     server: &Arc<ServerConfig>,
 ) -> Result<HandshakeKind, Error> {
-    let mut client = ClientConnection::new(client, name).unwrap();
+    let client = both(ClientConnection::new(client, name).unwrap(), server)?;
+    Ok(client.handshake_kind().unwrap())
+}
+
+fn both(mut client: ClientConnection, server: &Arc<ServerConfig>) -> Result<ClientConnection, Error> {
     let mut server = ServerConnection::new(server.clone()).unwrap();
     for _ in 0..4 {
         let mut wire = Vec::new();
         client.write_tls(&mut wire).unwrap();
         server.read_tls(&mut &wire[..]).unwrap();
-        server.process_new_packets().unwrap();
+        // What it does not like it says to the client.
+        _ = server.process_new_packets();
         let mut wire = Vec::new();
         while server.wants_write() {
             server.write_tls(&mut wire).unwrap();
@@ -58,7 +63,7 @@ fn shake(
             client.process_new_packets()?;
         }
     }
-    Ok(client.handshake_kind().unwrap())
+    Ok(client)
 }
 
 fn at(text: &str) -> (Endpoint, Address) {
@@ -73,9 +78,9 @@ fn at(text: &str) -> (Endpoint, Address) {
 fn outcome(client: &Client, backend: &str, issued: &Issued) -> Result<HandshakeKind, String> {
     let (endpoint, address) = at(backend);
     let name = client.name(&endpoint, &address);
-    let config = client.config(&address, Carries::Requests);
+    let config = client.config(&address, Carries::Http1);
     shake(config, name.clone(), &server(issued)).map_err(|error| {
-        let error = failed(&Failure::Tls(error), &name);
+        let error = failed(&Failure::Tls(error), &name, Carries::Http1);
         assert_eq!(error.cause, Cause::BackendTlsVerify, "{error}");
         error.to_string()
     })
@@ -177,6 +182,50 @@ fn sessions_are_resumed_with_the_same_address_only() {
     assert_eq!(kind(to(1, Carries::Bytes)), HandshakeKind::Full);
     assert_eq!(kind(to(1, Carries::Bytes)), HandshakeKind::Resumed);
     assert_eq!(kind(to(2, Carries::Bytes)), HandshakeKind::Full);
-    assert_eq!(kind(to(1, Carries::Requests)), HandshakeKind::Full);
+    assert_eq!(kind(to(1, Carries::Http1)), HandshakeKind::Full);
     assert_eq!(kind(to(1, Carries::Bytes)), HandshakeKind::Resumed);
+}
+
+#[test]
+fn what_is_carried_says_which_protocols_are_offered() {
+    let root = Authority::new("Root");
+    let client = client(&origination(Some(&root)));
+    let issued = root.server(&["app.test"]);
+    let agreed = |carries, theirs: &[&[u8]]| {
+        let mut server = ServerConfig::clone(&server(&issued));
+        server.alpn_protocols = theirs.iter().map(|name| name.to_vec()).collect();
+        let name = ServerName::try_from("app.test").unwrap();
+        let address = Address::Ip(([127, 0, 0, 1], 1).into());
+        let connection = ClientConnection::new(client.config(&address, carries), name.clone()).unwrap();
+        both(connection, &Arc::new(server)).map(|client| client.alpn_protocol().map(<[u8]>::to_vec)).map_err(
+            |error| {
+                let error = failed(&Failure::Tls(error), &name, carries);
+                (error.cause, error.to_string())
+            },
+        )
+    };
+    let (h2, http1): (&[u8], &[u8]) = (b"h2", b"http/1.1");
+    assert_eq!(
+        agreed(Carries::Requests, &[http1, h2]),
+        Ok(Some(http1.to_vec())),
+        "theirs is the preference that counts"
+    );
+    assert_eq!(agreed(Carries::Requests, &[h2]), Ok(Some(h2.to_vec())));
+    assert_eq!(agreed(Carries::Http1, &[h2, http1]), Ok(Some(http1.to_vec())));
+    assert_eq!(agreed(Carries::H2, &[http1, h2]), Ok(Some(h2.to_vec())));
+    assert_eq!(agreed(Carries::Bytes, &[h2]), Ok(None));
+    // Who knows nothing of ALPN agrees on nothing: the stream is then refused where it has to be HTTP/2.
+    assert_eq!(agreed(Carries::H2, &[]), Ok(None));
+    let (cause, text) = agreed(Carries::H2, &[http1]).unwrap_err();
+    assert_eq!(
+        (cause, text.ends_with("(it does not speak HTTP/2 on this port (ALPN))")),
+        (Cause::BackendNoH2, true),
+        "{text}"
+    );
+    let (cause, text) = agreed(Carries::Http1, &[h2]).unwrap_err();
+    assert_eq!(
+        (cause, text.contains("does not speak HTTP/1.1")),
+        (Cause::BackendTlsHandshake, true),
+        "{text}"
+    );
 }

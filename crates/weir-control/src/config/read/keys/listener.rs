@@ -13,7 +13,7 @@ keys! {
             "Addresses to listen on: `127.0.0.1:8080`, `[::1]:8080`, `:8080` for every address of both families, or \
              `unix:/run/weir.sock`.";
         "protocol" = Words(&["http", "https", "tcp", "tls"]), Nothing,
-            "What is spoken: `http` is HTTP/1.1 with upgrades, `https` the same behind TLS, `tcp` is bytes of any protocol, `tls` is TLS that is passed on as it is. It has to be given, here or in `defaults`.";
+            "What is spoken: `http` is HTTP/1.1 and HTTP/2 (with prior knowledge), `https` the same behind TLS, `tcp` is bytes of any protocol, `tls` is TLS that is passed on as it is. It has to be given, here or in `defaults`.";
         "sni" = OneOrMore(&Text), Nothing,
             "Names that clients ask for when they begin TLS: `a.example`, or `*.a.example` for one or more labels in front. Listeners \
              can share an address if their names differ; the most specific one wins, and one without `sni` takes the rest. https, tcp with `tls`, and tls only.";
@@ -47,7 +47,7 @@ keys! {
             "Chosen by the name that the client asks for; the first one is for those that no other fits. Read again when the files change.";
         "min_version" = Words(&["1.2", "1.3"]), Is("\"1.2\""), "The oldest version of TLS that is spoken.";
         "alpn" = Some(&Text), Nothing,
-            "Protocols that are offered, the preferred one first; for https `[http/1.1]`, for tcp none unless given.";
+            "Protocols that are offered, the preferred one first; for https `[h2, http/1.1]`, for tcp none unless given.";
         "client_auth" = Map(&CLIENT_AUTH), Nothing, "Certificates that clients show; nobody is asked for one unless given.";
         "acme" = Map(&ACME), Nothing, "A certificate that an authority issues and renews by itself: see docs/acme.md. Not in `defaults`.";
     };
@@ -91,13 +91,17 @@ keys! {
         "body_min_rate" = ByteRate, Is("100B/s"),
             "The least rate of a request body, averaged over 30s, before the answer has begun. http only.";
         "send_idle" = Timeout, Is("30s"), "The client takes nothing of what waits for it.";
-        "tunnel" = Timeout, Is("1h"), "Upgraded connections, without a byte either way. http only.";
+        "tunnel" = Timeout, Is("1h"), "Upgraded connections and calls of gRPC, without a byte either way. http only.";
+        "max_age" = Timeout, Is("1h"),
+            "How old an HTTP/2 connection becomes, less up to a tenth of it by lot: then its client is told to make another one, and what \
+             is under way on it goes on to its end. http only.";
     };
     LISTENER_LIMITS = "the `limits` of a listener" {
         "header_bytes" = Size, Is("32KiB"), "Bytes of a whole request head, 1KiB to 1MiB.";
         "headers" = Number(1, 1000), Is("100"), "Header fields of a request.";
         "body" = Size, Is("none"), "Bytes of a request body.";
-    } later ["streams", "flows", "enforce"];
+        "streams" = Number(1, 10_000), Is("128"), "Requests that one HTTP/2 connection may have under way; the client waits with more.";
+    } later ["flows", "enforce"];
     NORMALIZE = "the `normalize` of a listener" {
         "dot_segments" = Words(&["resolve", "keep", "reject"]), Is("resolve"),
             "`.` and `..` as segments, with their dots encoded or not: carried out, left, or answered with 400. Kept, they \

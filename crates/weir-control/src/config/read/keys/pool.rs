@@ -32,6 +32,9 @@ keys! {
         "backends" = List(&AnyOf(&[Text, Map(&BACKEND)])), Nothing,
             "Addresses as `10.0.0.1:8080`, `name.example:8080` or `unix:/run/app.sock`, or maps. A host name stands for all its \
              addresses. A pool has at least one, unless it has `discover`.";
+        "protocol" = Words(&["auto", "http1", "h2"]), Is("auto"),
+            "What carries requests to the backends: `http1` is HTTP/1.1, `h2` is HTTP/2, in clear text with prior knowledge. `auto` is \
+             over TLS what the backend prefers of the two (ALPN), and in clear text HTTP/1.1, but HTTP/2 for gRPC. http only.";
         "discover" = Map(&DISCOVER), Nothing,
             "More backends than those of the file, which come and go: see docs/discovery.md.";
         "health" = AnyOf(&[Map(&HEALTH), Words(&["none"])]), Nothing,
@@ -61,7 +64,7 @@ keys! {
         "tls" = AnyOf(&[Map(&POOL_TLS), Words(&["none"])]), Nothing,
             "TLS is spoken to the backends, and to checks of them; not unless given. `{}` takes all defaults, `none` keeps a default \
              away.";
-    } later ["protocol"];
+    };
     POOL_TLS = "the `tls` of a pool" {
         "verify" = Flag, Is("true"),
             "Whether certificates of backends have to be valid: in time, for the name of `sni`, and signed by somebody of `ca`.";

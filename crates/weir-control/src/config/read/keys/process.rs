@@ -116,6 +116,7 @@ pub(in crate::config) static POOL_DEFAULTS: Keys = Keys {
     what: "the defaults of pools",
     ready: &[
         "balance",
+        "protocol",
         "health",
         "outlier",
         "slow_start",

@@ -28,7 +28,9 @@ keys! {
         "retries" = Number(0, 10), Is("1"), "Further attempts after the first one.";
         "retry_on" = OneOrMore(&Text), Is("[\"connect\", \"reset\"]"),
             "What is tried again: `connect` (no connection), `reset` (it breaks before anything of an answer has come), \
-             `timeout` (no response head within `response_timeout`), and status codes from 400 to 599.";
+             `timeout` (no response head within `response_timeout`), status codes from 400 to 599, and for calls that end before \
+             anything of an answer has come the gRPC statuses `cancelled`, `deadline_exceeded`, `internal`, `resource_exhausted`, \
+             `unavailable`.";
         "per_try" = Timeout, Is("none"),
             "For one attempt, until its response head; an attempt that takes longer is tried again.";
         "budget" = ShareOrNone, Is("20%"), "Retries may be this share of the pool's requests.";
@@ -53,8 +55,13 @@ keys! {
             "A protocol: where TLS ends here the one that was agreed on, where it is passed through one that the client offers.";
         "client_cert" = Map(&CLIENT_CERT), Nothing,
             "The certificate that the client has shown, verified as `client_auth` says; `{}` is any.";
+        "grpc" = Map(&GRPC), Nothing, "Calls of gRPC, those of gRPC-Web included.";
         "not" = OneOrMore(&Map(&MATCH)), Nothing, "None of these may hold.";
-    } later ["grpc", "body"];
+    } later ["body"];
+    GRPC = "the match of a gRPC call" {
+        "service" = OneOrMore(&Text), Nothing, "The service with its package: `shop.Cart`.";
+        "method" = OneOrMore(&Text), Nothing, "The method, without its service. At least one of the two is given.";
+    };
     CLIENT_CERT = "the match of a client certificate" {
         "san" = OneOrMore(&Text), Nothing,
             "One of its names: this one, `*.example.com` for a host with one or more labels in front, `~` and an expression.";

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 
-use crate::route::{Condition, HostMatch, Matcher, PathMatch, TextMatch};
+use crate::route::{Condition, GrpcMatch, HostMatch, Matcher, PathMatch, TextMatch};
 
 /// Where a pattern is filed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,10 @@ enum Of<'c> {
     Source,
     ServerName,
     Protocol,
+    /// Calls of gRPC, by their path.
+    Call,
+    /// The same, where any service has the method.
+    Procedure,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,6 +135,7 @@ fn filed_under(matcher: &Matcher) -> Option<Vec<Key<'_>>> {
         Matcher::Source(networks) => {
             Some(networks.as_slice().iter().map(|network| source(*network)).collect())
         }
+        Matcher::Grpc(calls) => Some(call_places(calls)),
         Matcher::Certificate(_) | Matcher::Not(_) => None,
     }
 }
@@ -157,6 +162,25 @@ fn path_places(path: &PathMatch) -> Vec<Key<'_>> {
         PathMatch::Regex(regex) => {
             vec![key(Of::Path, How::Regex, regex.as_str()), key(Of::Path, How::AnyRegex, "")]
         }
+    }
+}
+
+fn call_places(calls: &GrpcMatch) -> Vec<Key<'_>> {
+    if calls.service().is_empty() {
+        return calls
+            .method()
+            .iter()
+            .map(|method| key(Of::Procedure, How::Exact, method.as_bytes()))
+            .collect();
+    }
+    calls.paths().iter().map(call_place).collect()
+}
+
+fn call_place(path: &PathMatch) -> Key<'_> {
+    match path {
+        PathMatch::Exact(call) => key(Of::Call, How::Exact, call.as_bytes()),
+        PathMatch::Prefix(service) => key(Of::Call, How::Below, service.as_bytes()),
+        PathMatch::Regex(regex) => key(Of::Call, How::Regex, regex.as_str()),
     }
 }
 
@@ -199,6 +223,7 @@ fn looked_for<'k>(matcher: &'k Matcher, look: &mut dyn FnMut(Key<'k>)) {
         Matcher::Source(networks) => {
             networks.as_slice().first().into_iter().for_each(|network| networks_over(network, look));
         }
+        Matcher::Grpc(calls) => calls_over(calls, look),
         Matcher::Certificate(_) | Matcher::Not(_) => {}
     }
 }
@@ -224,6 +249,22 @@ fn paths_over<'k>(path: &'k PathMatch, look: &mut dyn FnMut(Key<'k>)) {
             ends.for_each(|end| look(key(Of::Path, How::Below, &text[..end])));
         }
         PathMatch::Regex(regex) => look(key(Of::Path, How::Regex, regex.as_str())),
+    }
+}
+
+fn calls_over<'k>(calls: &'k GrpcMatch, look: &mut dyn FnMut(Key<'k>)) {
+    if let Some(method) = calls.method().first() {
+        look(key(Of::Procedure, How::Exact, method.as_bytes()));
+    }
+    let Some(first) = calls.paths().first() else {
+        return look(key(Of::Path, How::Below, ""));
+    };
+    look(call_place(first));
+    paths_over(first, look);
+    if let PathMatch::Exact(call) = first
+        && let Some(slash) = memchr::memrchr(b'/', call.as_bytes())
+    {
+        look(key(Of::Call, How::Below, &call.as_bytes()[..slash]));
     }
 }
 

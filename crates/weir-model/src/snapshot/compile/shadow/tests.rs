@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     listener::Networks,
-    route::{CertificateMatch, HostMatch, PathMatch, TextMatch},
+    route::{CertificateMatch, GrpcMatch, HostMatch, PathMatch, TextMatch},
 };
 
 fn condition() -> impl Strategy<Value = Condition> {
@@ -32,6 +32,7 @@ fn matcher() -> impl Strategy<Value = Matcher> {
         (any::<bool>(), prop::collection::vec(text(), 0..2)).prop_map(|(absent, subject)| {
             Matcher::Certificate(CertificateMatch { absent, subject, ..CertificateMatch::default() })
         }),
+        calls().prop_map(Matcher::Grpc),
         text().prop_map(|text| {
             Matcher::Not(vec![Condition { matchers: vec![Matcher::Header("x".into(), vec![text])] }])
         }),
@@ -51,6 +52,15 @@ fn path() -> impl Strategy<Value = PathMatch> {
         prop::sample::select(vec!["", "/a", "/a/b"]).prop_map(|path| PathMatch::Prefix(path.into())),
         prop::sample::select(vec!["a", "^/b", ""]).prop_map(|text| PathMatch::Regex(regex(text))),
     ]
+}
+
+fn calls() -> impl Strategy<Value = GrpcMatch> {
+    let names = |least| {
+        let name = prop::sample::select(vec!["a", "b"]).prop_map(Arc::<str>::from);
+        prop::collection::vec(name, least..3)
+    };
+    prop_oneof![(names(1), names(0)), (names(0), names(1))]
+        .prop_map(|(service, method)| GrpcMatch::new(service, method))
 }
 
 fn text() -> impl Strategy<Value = TextMatch> {
@@ -92,7 +102,7 @@ proptest! {
 fn what_many_routes_have_in_common_is_not_compared() {
     const ROUTES: usize = 3000;
     let exact = |text: String| vec![TextMatch::Exact(text.into_bytes().into())];
-    let kinds: [&dyn Fn(usize) -> Vec<Matcher>; 6] = [
+    let kinds: [&dyn Fn(usize) -> Vec<Matcher>; 8] = [
         &|n| vec![Matcher::Header("x-tenant".into(), exact(format!("t{n}")))],
         &|n| vec![Matcher::Method(vec!["GET".into()]), Matcher::Query("q".into(), exact(n.to_string()))],
         &|n| {
@@ -101,6 +111,8 @@ fn what_many_routes_have_in_common_is_not_compared() {
                 Matcher::Cookie("user".into(), exact(n.to_string())),
             ]
         },
+        &|n| vec![Matcher::Grpc(GrpcMatch::new(vec!["a".into()], vec![n.to_string().into()]))],
+        &|n| vec![Matcher::Grpc(GrpcMatch::new(vec![n.to_string().into()], vec![]))],
         &|n| vec![Matcher::Header("x".into(), vec![TextMatch::Regex(regex(&format!("^{n}$")))])],
         &|n| vec![Matcher::Header("x".into(), vec![TextMatch::Prefix(format!("{n}-").into_bytes().into())])],
         &|n| {
