@@ -5,8 +5,8 @@ use std::{path::Path, process::Command};
 use anyhow::{Context as _, Result, ensure};
 
 use super::{
-    super::{clients, folder, site, termination::Made, weir},
-    tools,
+    super::{clients, folder, termination::Made, weir},
+    tools, web,
 };
 use crate::process::free_address;
 
@@ -18,7 +18,8 @@ pub(in super::super) fn conformance(program: &Path) -> Result<String> {
     let suite = tools::go("h2spec")?;
     let made = Made::new("h2spec-certificates")?;
     let (clear, secure, backend) = (free_address()?, free_address()?, free_address()?);
-    let _site = site::nginx_site("h2spec-site", backend)?;
+    // It reads requests to their end first: who has been answered, and reset, does not hear that he should not go on.
+    let _node = web::node("h2spec-node", "h1", backend, None)?;
     let configuration = format!(
         "listeners:\n  clear: {{ bind: {clear}, protocol: http, pool: app }}\n  secure:\n    bind: {secure}\n    \
          protocol: https\n    pool: app\n    tls: {{ certificates: [{{ cert: {}, key: {} }}] }}\n\

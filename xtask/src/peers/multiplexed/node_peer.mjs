@@ -67,7 +67,10 @@ socket.onmessage = async (message) => {
 
 function answer(name) {
   const pages = {
-    "/": (request, response) => response.end("x".repeat(1024)),
+    "/": async (request, response) => {
+      await digested(request);
+      response.end("x".repeat(1024));
+    },
     "/browser": (request, response) => {
       response.setHeader("content-type", "text/html");
       response.end(PAGE);
@@ -101,7 +104,7 @@ function answer(name) {
     const page = pages[path];
     if (!page) response.writeHead(404);
     else if (request.method === "HEAD") response.setHeader("content-length", 1024);
-    else return page(request, response, query);
+    else return Promise.resolve(page(request, response, query)).catch(() => response.destroy());
     response.end();
   };
 }
