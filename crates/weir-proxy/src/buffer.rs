@@ -131,6 +131,19 @@ impl Buffer {
         }
     }
 
+    /// Puts bytes before those that wait, as if they had come first.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        let (count, length) = (bytes.len(), self.len());
+        self.grow(count + length);
+        self.space();
+        if self.start < count {
+            self.data.copy_within(self.start..self.end, count);
+            (self.start, self.end) = (count, count + length);
+        }
+        self.start -= count;
+        self.data[self.start..self.start + count].copy_from_slice(bytes);
+    }
+
     /// Gives the memory back if nothing is in it.
     #[inline]
     pub(crate) fn release(&mut self) {
@@ -150,5 +163,29 @@ impl Buffer {
         data[..len].copy_from_slice(self.filled());
         self.home.give(std::mem::replace(&mut self.data, data));
         (self.start, self.end) = (0, len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_before_the_rest_comes_first() {
+        let spare = Rc::new(Spare::default());
+        for (waiting, used) in [(0, 0), (10, 0), (10, 4), (SMALL, 0), (SMALL, SMALL - 1), (SMALL, 100)] {
+            for count in [0, 1, 50, SMALL, LARGE] {
+                let mut buffer = spare.buffer();
+                let came: Vec<u8> = (0..waiting).map(|at| at as u8).collect();
+                if waiting > 0 {
+                    buffer.space()[..waiting].copy_from_slice(&came);
+                    buffer.filled_by(waiting);
+                }
+                buffer.consume(used);
+                let before = vec![0xff; count];
+                buffer.prepend(&before);
+                assert_eq!(buffer.filled(), [&before, &came[used..]].concat(), "{waiting} {used} {count}");
+            }
+        }
     }
 }

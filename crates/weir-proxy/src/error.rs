@@ -113,6 +113,8 @@ causes! {
     NoRoute = "no_route", Ours, 404, "no route of the listener matches";
     /// timeout of a route.
     TimeoutRoute = "timeout_route", Ours, 504, "the exchange was not complete within the timeout of its route";
+    /// grpc-timeout.
+    CallDeadline = "call_deadline", Ours, 504, "the call was not complete within its grpc-timeout";
     /// 503.
     NoHealthyBackend = "no_healthy_backend", Ours, 503, "no backend of the pool takes traffic";
     /// limits.requests.
@@ -173,7 +175,10 @@ impl Cause {
     /// The status of gRPC that a caller is told.
     pub const fn grpc_status(self) -> u8 {
         match self {
-            Self::TimeoutRoute | Self::BackendTimeoutHeader | Self::BackendTimeoutTry => {
+            Self::TimeoutRoute
+            | Self::CallDeadline
+            | Self::BackendTimeoutBody
+            | Self::BackendTimeoutHeader | Self::BackendTimeoutTry => {
                 grpc::DEADLINE_EXCEEDED
             }
             Self::ClientAborted => grpc::CANCELLED,

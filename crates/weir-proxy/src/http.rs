@@ -24,6 +24,7 @@ mod answer;
 mod deliver;
 mod exchange;
 mod forward;
+mod grpc;
 mod kept;
 mod record;
 mod retry;

@@ -134,8 +134,12 @@ impl Exchange<'_> {
     /// What is waited for, and until when.
     fn deadline(&self, upload: &mut Upload, pool: &PoolState, begun: Moment) -> (Moment, Cause) {
         let pump = &upload.pump;
+        let since = pump.moved_at.max(begun);
+        if self.asked.call.is_some() {
+            // What a call takes, and when its caller has something to say, is theirs to know.
+            return (since + self.listener.timeouts.tunnel, Cause::BackendTimeoutHeader);
+        }
         if upload.is_over() || pump.waiting == Waiting::Sink {
-            let since = pump.moved_at.max(begun);
             return (since + pool.pool.response_timeout, Cause::BackendTimeoutHeader);
         }
         let timeouts = &self.listener.timeouts;

@@ -2,7 +2,10 @@
 
 use std::{future::poll_fn, io, rc::Rc, task::Poll};
 
-use weir_model::{route::HeaderEdits, time::Moment};
+use weir_model::{
+    route::HeaderEdits,
+    time::{Millis, Moment},
+};
 
 use super::{
     exchange::{Ended, Exchange},
@@ -20,8 +23,8 @@ use crate::{
     choose::PoolState,
     clock,
     duplex::Duplex,
-    error::{Cause, ProxyError},
-    telemetry::Record,
+    error::{Cause, ProxyError, Side},
+    telemetry::{Fields, Record},
     upstream::Way,
 };
 
@@ -46,16 +49,18 @@ impl Exchange<'_> {
             !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();
         let (framing, body) = self.framing(&response, close);
         self.note_answer(&response, link.answer.part(0..length));
+        let patience = self.patience(pool, &response, link.answer.part(0..length));
         let (mut download, opened) = self.stage_head(link, &response, length, framing);
         self.status = response.status;
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
         let outcome = match opened {
-            Ok(()) => self.carry(input, pool, upload, link, &mut download).await,
+            Ok(()) => self.carry(input, (pool, patience), upload, link, &mut download).await,
             Err(error) => Err(ProxyError::from_client(&error)),
         };
         self.conn.counters(&self.listener).bytes_out.add(download.written);
         self.note_sent(download.written, download.taken);
+        self.note_call_trailers(&download.trailers);
         self.conn.worker.room.give_text(download.into_head());
         match outcome {
             Ok(()) => {
@@ -71,12 +76,31 @@ impl Exchange<'_> {
                 if let Some(backend) = self.backend {
                     pool.count_cut(backend, &error);
                 }
+                if let Duplex::Frames(channel) = self.client
+                    && self.asked.call.is_some()
+                    && error.cause.side() != Side::Client
+                {
+                    let mut trailers = Vec::new();
+                    self.write_call_status(&error, &mut trailers);
+                    // If the stream is over, there is nobody to be told.
+                    let _ = channel.end(&trailers);
+                    return Ended { after: After::Close, error: Some(error) };
+                }
                 // A body that ends with the connection looks complete unless the end is a reset.
                 let open_ended = body != BodyLength::None && framing.close && !framing.chunked;
                 let after = if open_ended || self.client.is_stream() { After::Reset } else { After::Close };
                 Ended { after, error: Some(error) }
             }
         }
+    }
+
+    /// How long the backend may be silent in its answer: calls and streams of events may be for as long as tunnels.
+    fn patience(&self, pool: &PoolState, response: &ResponseHead, head: &[u8]) -> Millis {
+        let unknown = matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
+        if unknown && (self.asked.call.is_some() || is_event_stream(response, head)) {
+            return self.listener.timeouts.tunnel;
+        }
+        pool.pool.stream_idle
     }
 
     /// How the answer is framed for this client, and how it is delimited where it comes from.
@@ -176,7 +200,7 @@ impl Exchange<'_> {
     async fn carry(
         &mut self,
         input: &mut Buffer,
-        pool: &Rc<PoolState>,
+        (pool, patience): (&Rc<PoolState>, Millis),
         upload: &mut Upload,
         link: &mut Link,
         download: &mut Pump,
@@ -190,15 +214,15 @@ impl Exchange<'_> {
                 Poll::Pending => {}
             }
             let (deadline, mut cause) = match download.waiting {
-                Waiting::Source => (download.moved_at + pool.pool.stream_idle, Cause::BackendTimeoutBody),
+                Waiting::Source => (download.moved_at + patience, Cause::BackendTimeoutBody),
                 Waiting::Sink => {
                     (download.moved_at + self.listener.timeouts.send_idle, Cause::ClientTimeoutSend)
                 }
             };
             // A request that still moves is a sign of life too.
-            let mut deadline = if upload.is_over() { deadline } else { later(deadline, upload, pool) };
+            let mut deadline = if upload.is_over() { deadline } else { later(deadline, upload, patience) };
             if self.deadline < deadline {
-                (deadline, cause) = (self.deadline, Cause::TimeoutRoute);
+                (deadline, cause) = (self.deadline, self.out_of_time());
             }
             let drained = pool.drain_ends(self.backend);
             if drained < deadline {
@@ -223,8 +247,14 @@ impl Exchange<'_> {
     }
 }
 
-fn later(deadline: Moment, upload: &Upload, pool: &PoolState) -> Moment {
-    deadline.max(upload.pump.moved_at + pool.pool.stream_idle).max(clock::now())
+fn is_event_stream(response: &ResponseHead, head: &[u8]) -> bool {
+    let fields = ResponseFields { response, head };
+    let media_type = |value: &[u8]| value.split(|byte| *byte == b';').next().is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"));
+    fields.first("content-type").is_some_and(media_type)
+}
+
+fn later(deadline: Moment, upload: &Upload, patience: Millis) -> Moment {
+    deadline.max(upload.pump.moved_at + patience).max(clock::now())
 }
 
 /// Why the backend's body could not be passed on.

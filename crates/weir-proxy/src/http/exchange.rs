@@ -10,6 +10,7 @@ use weir_model::{
 };
 
 use super::{
+    grpc::{self, Call},
     chunked::ChunkDecoder,
     kept::Kept,
     lines::Span,
@@ -97,6 +98,8 @@ pub(crate) struct Asked {
     pub(crate) body: BodyLength,
     /// The protocol it asked to switch to.
     pub(crate) upgrade: Option<Vec<u8>>,
+    /// The call of gRPC that it is.
+    pub(crate) call: Option<Call>,
 }
 
 /// How an exchange ended.
@@ -292,8 +295,14 @@ impl<'c> Exchange<'c> {
             expects_continue: request.expects_continue,
             body: request.body,
             upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
+            call: None,
         };
         judged.inspect_err(|_| self.request_line = first_line(head))?;
+        if self.client.is_stream()
+            && let Some(call) = grpc::call(request, head)
+        {
+            self.begin_call(call);
+        }
         if self.listener.proofs.are_any()
             && let Some(proof) = self.proof(head, request)
         {
@@ -327,7 +336,7 @@ impl<'c> Exchange<'c> {
                 methods.iter().any(|name| name.as_bytes() == request.method.of(head))
             }
         };
-        self.deadline = clock::now() + route.timeout;
+        self.deadline = self.deadline.min(clock::now() + route.timeout);
         let plan = match &route.action {
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {

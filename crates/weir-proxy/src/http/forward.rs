@@ -61,6 +61,9 @@ impl Exchange<'_> {
     fn take_in(&self, request: Pump) -> Pump {
         match self.client {
             Duplex::Bytes(_) => request,
+            Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
+                request.from_frames().keep()
+            }
             Duplex::Frames(_) => request.from_frames(),
         }
     }
@@ -144,6 +147,9 @@ impl Exchange<'_> {
                 Ok(answer) => {
                     let micros = clock::micros().saturating_sub(asked);
                     pool.answered(&conn.worker, backend, answer.response.status, micros);
+                    if let Some(link) = &link {
+                        self.note_call_head(&answer.response, link.answer.part(0..answer.length));
+                    }
                     if let Some(attempt) = self.attempt() {
                         attempt.answered = clock::micros();
                         attempt.outcome = Outcome::Answered(answer.response.status);
@@ -151,10 +157,12 @@ impl Exchange<'_> {
                     if !self.rejects(&answer, upload, pool, backend, &tried) {
                         let code = answer.response.status;
                         let ended = self.deliver(input, pool, upload, &mut link, answer).await;
-                        pool.ended(&conn.worker, backend, code, ended.error.as_ref());
+                        pool.ended(&conn.worker, backend, self.amounts_to(code), ended.error.as_ref());
                         return ended;
                     }
-                    pool.ended(&conn.worker, backend, answer.response.status, None);
+                    let code = self.amounts_to(answer.response.status);
+                    pool.ended(&conn.worker, backend, code, None);
+                    self.grpc_status = None;
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                     }
@@ -171,7 +179,8 @@ impl Exchange<'_> {
                 }
             };
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
-                if failed.error.cause == Cause::TimeoutRoute && failed.waited_for {
+                let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
+                if late && failed.waited_for {
                     pool.kept_waiting(&conn.worker, backend, &failed.error);
                 }
                 pool.count_cut(backend, &failed.error);
@@ -189,7 +198,7 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.again += u32::from(!tried.stale);
-            upload.pump.restart(coding(self.asked.body));
+            upload.pump.restart(coding(self.asked.body), input);
             upload.cut = false;
             last = Some(failed.error);
         }
@@ -215,7 +224,7 @@ impl Exchange<'_> {
         let found = pool.find(search).await;
         let Found { moved, backend, counted, hold } = found.map_err(|error| {
             let late = error.cause == Cause::PoolQueueTimeout && clock::now() >= self.deadline;
-            if late { Cause::TimeoutRoute.into() } else { error }
+            if late { self.out_of_time().into() } else { error }
         })?;
         if let Some(moved) = moved {
             self.pool = Some(moved.clone());

@@ -43,6 +43,9 @@ impl From<BadChunk> for Stop {
 /// Content up to this size is copied behind its head: one plain write costs less than a gathering one.
 pub(super) const COPIED: usize = 256;
 
+/// Content of a message that is kept to be sent again.
+const MOST_KEPT: usize = 64 * 1024;
+
 /// What a pump that cannot go on waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Waiting {
@@ -99,6 +102,10 @@ pub(crate) struct Pump {
     tail_sent: usize,
     /// The stream it goes to is to be ended behind what is staged.
     ending: bool,
+    /// Content that was taken, to be sent again if need be; none if it cannot be.
+    kept: Option<Vec<u8>>,
+    /// The lines of the trailers that ended the message, as far as they are passed on.
+    pub(crate) trailers: Vec<u8>,
     /// When bytes last moved.
     pub(crate) moved_at: Moment,
     /// What it waits for, if it does.
@@ -131,6 +138,8 @@ impl Pump {
             tail: Vec::new(),
             tail_sent: 0,
             ending: false,
+            kept: None,
+            trailers: Vec::new(),
             moved_at: clock::now(),
             waiting: Waiting::Sink,
             taken: 0,
@@ -148,6 +157,14 @@ impl Pump {
     pub(crate) fn from_frames(mut self) -> Self {
         if !matches!(self.rest, Rest::Done) {
             self.rest = Rest::Frames { last: false };
+        }
+        self
+    }
+
+    /// Keeps what is taken of the content, as long as that is little, so that the message can be sent again.
+    pub(crate) fn keep(mut self) -> Self {
+        if !matches!(self.rest, Rest::Done) {
+            self.kept = Some(Vec::new());
         }
         self
     }
@@ -174,13 +191,30 @@ impl Pump {
         matches!(self.rest, Rest::Done) && !self.is_staged()
     }
 
-    /// True if the message can be sent again from its start: no content was used.
+    /// True if the message can be sent again from its start: no content was used, or all of it is still there.
     pub(crate) const fn can_restart(&self) -> bool {
+        if self.kept.is_some() {
+            return self.trailers.is_empty();
+        }
         self.taken == 0 && self.written as usize <= self.lead.len() && matches!(self.rest, Rest::Done)
     }
 
     /// Starts the message again on another connection, where it is delimited like this.
-    pub(crate) fn restart(&mut self, coding: Coding) {
+    pub(crate) fn restart(&mut self, coding: Coding, buffer: &mut Buffer) {
+        if let Some(kept) = &mut self.kept {
+            let last = !kept.is_empty();
+            buffer.consume(self.content + self.spent);
+            (self.content, self.spent, self.taken) = (0, 0, 0);
+            self.allowance += kept.len() as u64;
+            buffer.prepend(kept);
+            kept.clear();
+            if matches!(self.rest, Rest::Done) {
+                self.rest = Rest::Frames { last };
+            }
+        }
+        self.ending = false;
+        self.tail.clear();
+        self.tail_sent = 0;
         self.coding = coding;
         self.lead.truncate(self.head);
         self.lead_sent = 0;
@@ -293,6 +327,13 @@ impl Pump {
             Rest::Done => (0, 0),
         };
         self.taken += content as u64;
+        if let Some(kept) = &mut self.kept {
+            if kept.len() + content > MOST_KEPT {
+                self.kept = None;
+            } else {
+                kept.extend_from_slice(buffer.part(head..head + content));
+            }
+        }
         self.allowance = self.allowance.checked_sub(content as u64).ok_or(Stop::TooLarge)?;
         if content > 0 && self.coding == Coding::Chunked {
             self.clear_behind_head();
@@ -334,7 +375,7 @@ impl Pump {
                 self.tail.extend_from_slice(b"\r\n");
             }
             Coding::Frames => {
-                self.tail.extend_from_slice(trailers);
+                self.trailers.extend_from_slice(trailers);
                 self.ending = true;
             }
         }
@@ -359,7 +400,7 @@ impl Pump {
         sink: &Channel,
     ) -> Poll<io::Result<()>> {
         while self.content > 0 {
-            let last = self.ending && self.tail.is_empty();
+            let last = self.ending && self.trailers.is_empty();
             let count = ready!(sink.poll_send(cx, buffer.part(0..self.content), last))?;
             self.moved_at = clock::now();
             self.written += count as u64;
@@ -371,9 +412,8 @@ impl Pump {
             }
         }
         if std::mem::take(&mut self.ending) {
-            sink.end(&self.tail)?;
+            sink.end(&self.trailers)?;
         }
-        self.tail.clear();
         Poll::Ready(Ok(()))
     }
 

@@ -182,6 +182,9 @@ impl Exchange<'_> {
             self.status = status;
             return Ended { after: After::Close, error: Some(error) };
         }
+        if self.asked.call.is_some() {
+            return Box::pin(self.refuse_call(error, after)).await;
+        }
         let listener = self.listener.clone();
         let plain = format!("{status} {}\n", reason(status));
         let (content_type, body) = match listener.error_page(status) {
@@ -215,7 +218,7 @@ impl Exchange<'_> {
     }
 
     /// Sends an answer of our own.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         status: u16,
         fields: &[u8],
@@ -227,7 +230,7 @@ impl Exchange<'_> {
         out.clear();
         write_status(out, status);
         out.extend_from_slice(fields);
-        if status != 204 {
+        if status != 204 && !(body.is_empty() && self.asked.call.is_some()) {
             write_length(out, body.len() as u64);
         }
         if self.listener.debug_headers {

@@ -56,7 +56,7 @@ impl Exchange<'_> {
 
     /// What it means that [`Exchange::until`] has come.
     pub(super) fn late(&self) -> Cause {
-        if clock::now() >= self.deadline { Cause::TimeoutRoute } else { Cause::BackendTimeoutTry }
+        if clock::now() >= self.deadline { self.out_of_time() } else { Cause::BackendTimeoutTry }
     }
 
     /// Whether a request that failed goes to another backend: after the request was sent only what may be asked twice,
@@ -100,7 +100,9 @@ impl Exchange<'_> {
     ) -> bool {
         let listener = self.listener.clone();
         let Some(retry) = self.retry(&listener) else { return false };
-        if retry.on.statuses.is_empty() || !retry.on.status(answer.response.status) {
+        let status = answer.response.status;
+        let listed = !retry.on.statuses.is_empty() && retry.on.status(self.amounts_to(status));
+        if !listed && !self.grpc_status.is_some_and(|said| retry.on.grpc(said)) {
             return false;
         }
         tried.again < retry.retries

@@ -28,7 +28,7 @@ pub(super) fn state(record: &Record<'_>) -> [u8; 4] {
         Cause::OutOfResources => *b"RC",
         Cause::BackendConnectTimeout => *b"sC",
         Cause::BackendConnectRefused | Cause::BackendConnectFailed | Cause::BackendUnresolved => *b"SC",
-        Cause::TimeoutRoute => [b's', phase],
+        Cause::TimeoutRoute | Cause::CallDeadline => [b's', phase],
         Cause::BackendTimeoutHeader | Cause::BackendTimeoutTry => *b"sH",
         Cause::BackendTimeoutBody => *b"sD",
         Cause::BackendBadResponse
