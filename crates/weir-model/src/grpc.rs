@@ -9,6 +9,8 @@ pub const CANCELLED: u8 = 1;
 pub const UNKNOWN: u8 = 2;
 /// The deadline was over before the call was.
 pub const DEADLINE_EXCEEDED: u8 = 4;
+/// There is no such thing.
+pub const NOT_FOUND: u8 = 5;
 /// The caller may not do that.
 pub const PERMISSION_DENIED: u8 = 7;
 /// There is too much of something.

@@ -15,7 +15,7 @@ pub use state::{Change, Event, HealthState};
 pub use view::{Ejection, Fact, HealthView, Shift};
 
 use crate::{
-    pool::{Endpoint, Pool, SendProxy},
+    pool::{Endpoint, Pool, SendProxy, UpstreamProtocol},
     time::Millis,
     tls::Origination,
 };
@@ -50,6 +50,8 @@ pub struct Way {
     pub endpoint: Endpoint,
     /// The TLS of the pool.
     pub tls: Option<Arc<Origination>>,
+    /// What the pool speaks. A plain check of `http` goes by HTTP/1.1.
+    pub protocol: UpstreamProtocol,
     /// The PROXY header of the pool. A probe has no client: it says that the connection is weir's own.
     pub send_proxy: Option<SendProxy>,
 }
@@ -61,6 +63,7 @@ impl Way {
         Self {
             endpoint: endpoint.clone(),
             tls: pool.tls.clone().filter(|_| !plain),
+            protocol: if plain { UpstreamProtocol::Http1 } else { pool.protocol },
             send_proxy: pool.send_proxy.clone().filter(|_| !plain),
         }
     }
@@ -75,8 +78,17 @@ pub enum Probe {
     Tls,
     /// It answers a request as expected.
     Http(HttpProbe),
+    /// It says by gRPC that it serves.
+    Grpc(GrpcProbe),
     /// It answers a datagram, or at least does not refuse it.
     Udp(UdpProbe),
+}
+
+/// A probe by the health checking protocol of gRPC, `grpc.health.v1.Health/Check`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrpcProbe {
+    /// The service that is asked about; empty for the server as a whole.
+    pub service: Arc<str>,
 }
 
 /// A UDP probe.

@@ -178,9 +178,8 @@ impl Cause {
             Self::TimeoutRoute
             | Self::CallDeadline
             | Self::BackendTimeoutBody
-            | Self::BackendTimeoutHeader | Self::BackendTimeoutTry => {
-                grpc::DEADLINE_EXCEEDED
-            }
+            | Self::BackendTimeoutHeader
+            | Self::BackendTimeoutTry => grpc::DEADLINE_EXCEEDED,
             Self::ClientAborted => grpc::CANCELLED,
             Self::ClientDenied => grpc::PERMISSION_DENIED,
             Self::ClientUriTooLong

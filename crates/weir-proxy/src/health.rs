@@ -2,7 +2,9 @@
 //!
 //! What is asked of whom and when, and what follows from the answers, is decided elsewhere.
 
+mod grpc;
 mod http;
+mod http2;
 mod udp;
 
 use std::{
@@ -14,7 +16,7 @@ use tokio::time::timeout;
 use weir_model::{
     health::{HealthCheck, Probe, Way},
     listener::Address,
-    pool::Endpoint,
+    pool::{Endpoint, UpstreamProtocol},
 };
 
 use crate::{
@@ -54,14 +56,31 @@ pub async fn probe(check: &HealthCheck, address: &Address, way: &Way) -> Result<
                 Ok("finished a TLS handshake".to_owned())
             }
             Probe::Http(question) => {
+                let carries = match way.protocol {
+                    UpstreamProtocol::Auto => Carries::Requests,
+                    UpstreamProtocol::Http1 => Carries::Http1,
+                    UpstreamProtocol::H2 => Carries::H2,
+                };
                 if way.tls.is_some() {
-                    secure(&mut stream, address, way, Carries::Http1).await?;
+                    secure(&mut stream, address, way, carries).await?;
+                }
+                let agreed = stream.facts().and_then(|facts| facts.alpn.as_deref());
+                if carries == Carries::H2 || agreed == Some(b"h2") {
+                    return http::ask_by_http2(stream, question, (&host(&way.endpoint), way.tls.is_some()))
+                        .await;
                 }
                 let outcome = http::ask(&mut stream, question, &host(&way.endpoint)).await;
                 if way.tls.is_some() {
                     stream.finish();
                 }
                 outcome
+            }
+            Probe::Grpc(question) => {
+                if way.tls.is_some() {
+                    secure(&mut stream, address, way, Carries::H2).await?;
+                }
+                let host = host(&way.endpoint);
+                grpc::ask(stream, question, (&host, way.tls.is_some()), check.timeout).await
             }
         }
     };

@@ -41,9 +41,9 @@ mod write;
 // 4. What would be sent, for those who ask.
 mod rehearse;
 
+pub(crate) use exchange::exchange_stream;
 pub(crate) use names::{forbidden_in_trailer, is_of_connection};
 pub use rehearse::Rehearsal;
-pub(crate) use exchange::exchange_stream;
 pub(crate) use serve::{After, begin, serve};
 
 // What probes need of it: the same judgement of an answer as traffic gets.

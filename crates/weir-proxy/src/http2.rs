@@ -14,5 +14,6 @@ mod socket;
 mod wire;
 
 pub(crate) use channel::Channel;
+pub(crate) use head::read_request;
 pub(crate) use serve::serve;
 pub(crate) use wire::{Carrier, Wire};

@@ -95,7 +95,11 @@ pub(crate) struct Timer {
 impl Default for Wheel {
     fn default() -> Self {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Self { slots: RefCell::new(slots), next: Cell::new(clock::now().0 / TICK_MS), spare: RefCell::default() }
+        Self {
+            slots: RefCell::new(slots),
+            next: Cell::new(clock::now().0 / TICK_MS),
+            spare: RefCell::default(),
+        }
     }
 }
 

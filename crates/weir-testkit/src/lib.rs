@@ -32,6 +32,14 @@ use std::{
 /// How long anything may take before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// What a server says to this key of a WebSocket (RFC 6455 section 4.2.2).
+pub fn websocket_accept(key: &str) -> String {
+    use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let text = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes()))
+}
+
 /// Waits until something holds; panics with `what` if it does not within [`DEADLINE`].
 #[track_caller]
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {

@@ -386,6 +386,7 @@ fn health(check: &HealthCheck) -> Value {
     let probe = match &check.probe {
         Probe::Tcp => ("tcp", json!({})),
         Probe::Tls => ("tls", json!({})),
+        Probe::Grpc(grpc) => ("grpc", json!({ "service": grpc.service.to_string() })),
         Probe::Udp(udp) => (
             "udp",
             json!({

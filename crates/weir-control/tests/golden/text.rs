@@ -288,6 +288,7 @@ fn health(out: &mut String, check: &HealthCheck) {
     match &check.probe {
         Probe::Tcp => line!(out, "  health tcp"),
         Probe::Tls => line!(out, "  health tls"),
+        Probe::Grpc(grpc) => line!(out, "  health grpc {:?}", grpc.service),
         Probe::Udp(udp) => line!(
             out,
             "  health udp send {} expect {:?}",

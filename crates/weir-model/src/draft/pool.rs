@@ -163,6 +163,8 @@ pub enum ProbeDraft {
     Http(Box<HttpProbeDraft>),
     /// It finishes a TLS handshake.
     Tls,
+    /// It says by gRPC that this service is well; none for the server as a whole.
+    Grpc(Option<Text>),
     /// It answers a datagram.
     Udp(UdpProbeDraft),
 }

@@ -4,8 +4,10 @@ use std::{fmt::Write as _, io};
 
 use weir_model::health::HttpProbe;
 
+use super::http2;
 use crate::{
     http::{BodyLength, ChunkDecoder, HeadEnd, ResponseHead, find_end},
+    http2::read_request,
     io::Stream,
 };
 
@@ -20,14 +22,47 @@ pub(super) async fn ask(stream: &mut Stream, question: &HttpProbe, host: &str) -
     stream.send(request.as_bytes()).await.map_err(|error| broken(&error))?;
     let mut answer = Answer { stream, bytes: Vec::new(), ended: false };
     let head = answer.head(&*question.method == "HEAD").await?;
-    let expected = |(first, last): &(u16, u16)| (*first..=*last).contains(&head.status);
-    if !question.expect.iter().any(expected) {
-        return Err(format!("answered {}, expected {}", head.status, ranges(&question.expect)));
+    if !expects(question, head.status) {
+        return Err(unexpected(question, head.status));
     }
     if let Some(text) = &question.body {
         answer.body_with(&head.body, text.as_bytes()).await?;
     }
     Ok(format!("answered {}", head.status))
+}
+
+/// The same by HTTP/2.
+pub(super) async fn ask_by_http2(
+    stream: Stream,
+    question: &HttpProbe,
+    (host, secure): (&str, bool),
+) -> Result<String, String> {
+    let request = read_request(request(question, host).as_bytes(), secure, false);
+    let request = request.ok_or_else(|| "the question cannot be asked by HTTP/2".to_owned())?;
+    let holds = |body: &[u8]| {
+        question.body.as_ref().is_none_or(|text| memchr::memmem::find(body, text.as_bytes()).is_some())
+    };
+    let enough =
+        |head: &::http::response::Parts, body: &[u8]| !expects(question, head.status.as_u16()) || holds(body);
+    let answer = http2::ask(stream, (request, None), BODY_BYTES, enough).await?;
+    let status = answer.head.status.as_u16();
+    match &question.body {
+        _ if !expects(question, status) => Err(unexpected(question, status)),
+        Some(text) if !holds(&answer.body) => Err(without(text.as_bytes())),
+        _ => Ok(format!("answered {status}")),
+    }
+}
+
+fn expects(question: &HttpProbe, status: u16) -> bool {
+    question.expect.iter().any(|(first, last)| (*first..=*last).contains(&status))
+}
+
+fn unexpected(question: &HttpProbe, status: u16) -> String {
+    format!("answered {status}, expected {}", ranges(&question.expect))
+}
+
+fn without(text: &[u8]) -> String {
+    format!("the body of its answer does not hold `{}`", text.escape_ascii())
 }
 
 fn request(question: &HttpProbe, host: &str) -> String {
@@ -116,7 +151,7 @@ impl Answer<'_> {
                 return Ok(());
             }
             if complete || self.ended || body.len() == BODY_BYTES {
-                return Err(format!("the body of its answer does not hold `{}`", text.escape_ascii()));
+                return Err(without(text));
             }
             self.read().await?;
         }
@@ -132,7 +167,7 @@ impl Answer<'_> {
     }
 }
 
-fn broken(error: &io::Error) -> String {
+pub(super) fn broken(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => "it reset the connection".into(),
         _ => format!("the connection broke: {error}"),

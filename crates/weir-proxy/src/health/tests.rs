@@ -1,5 +1,7 @@
 //! Probes against backends that answer all sorts of things.
 
+mod http2;
+
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
@@ -40,7 +42,12 @@ fn check(probe: Probe) -> HealthCheck {
 }
 
 fn way() -> Way {
-    Way { endpoint: Endpoint::Name("backend.test".into(), 8080), tls: None, send_proxy: None }
+    Way {
+        endpoint: Endpoint::Name("backend.test".into(), 8080),
+        tls: None,
+        protocol: UpstreamProtocol::Auto,
+        send_proxy: None,
+    }
 }
 
 fn run(check: &HealthCheck, address: std::net::SocketAddr) -> Result<String, String> {

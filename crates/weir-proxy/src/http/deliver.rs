@@ -249,7 +249,12 @@ impl Exchange<'_> {
 
 fn is_event_stream(response: &ResponseHead, head: &[u8]) -> bool {
     let fields = ResponseFields { response, head };
-    let media_type = |value: &[u8]| value.split(|byte| *byte == b';').next().is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"));
+    let media_type = |value: &[u8]| {
+        value
+            .split(|byte| *byte == b';')
+            .next()
+            .is_some_and(|value| value.trim_ascii().eq_ignore_ascii_case(b"text/event-stream"))
+    };
     fields.first("content-type").is_some_and(media_type)
 }
 

@@ -10,8 +10,8 @@ use weir_model::{
 };
 
 use super::{
-    grpc::{self, Call},
     chunked::ChunkDecoder,
+    grpc::{self, Call},
     kept::Kept,
     lines::Span,
     names::{Name, members},

@@ -64,14 +64,6 @@ impl Kept {
         self.answered.ends.clear();
     }
 
-    /// The head is that of a stream, whose text says HTTP/1.1 like any other's: for those who read it, it was not.
-    fn say_http2(&mut self) {
-        let end = memchr::memchr(b'\r', &self.head).unwrap_or(self.head.len());
-        if let Some(version) = self.head[..end].strip_suffix(b"HTTP/1.1").map(<[u8]>::len) {
-            self.head[version..end].copy_from_slice(b"HTTP/2.0");
-        }
-    }
-
     /// True if it is worth being used again.
     pub(super) fn is_small(&self) -> bool {
         self.head.capacity() <= MOST_KEPT && self.answered.values.capacity() <= MOST_KEPT
@@ -128,6 +120,14 @@ impl Kept {
     }
 }
 
+/// The head is that of a stream, whose text says HTTP/1.1 like any other's: for those who read it, it was not.
+pub(super) fn say_http2(head: &mut [u8]) {
+    let end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    if let Some(version) = head[..end].strip_suffix(b"HTTP/1.1").map(<[u8]>::len) {
+        head[version..end].copy_from_slice(b"HTTP/2.0");
+    }
+}
+
 /// Fields of a request.
 struct HeadFields<'a> {
     request: &'a RequestHead,
@@ -177,7 +177,7 @@ impl Exchange<'_> {
         let mut kept = self.conn.worker.room.kept.take();
         kept.begin(head, parsed, begun);
         if self.client.is_stream() {
-            kept.say_http2();
+            say_http2(&mut kept.head);
         }
         self.kept = Some(kept);
     }

@@ -2,6 +2,7 @@
 
 use super::{
     exchange::{Ended, Exchange, first_line},
+    kept::say_http2,
     serve::After,
 };
 use crate::{
@@ -61,7 +62,11 @@ impl Exchange<'_> {
         }
         // The request line of an exchange that got as far as a backend stands in what was sent there.
         let sent = self.text.as_slice();
-        let line = if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
+        let mut line =
+            if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
+        if self.client.is_stream() {
+            say_http2(&mut line);
+        }
         worker.journal.fail(Failure {
             error,
             client: self.conn.peer,

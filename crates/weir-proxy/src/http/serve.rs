@@ -14,8 +14,8 @@ use crate::{
     buffer::Buffer,
     clock,
     conn::Conn,
-    http2,
     error::{Cause, ProxyError},
+    http2,
 };
 
 /// Line ends that may precede a request line (RFC 9112 section 2.2 asks for one).

@@ -59,11 +59,8 @@ enum Next {
 pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let conn = Rc::new(conn);
     let started = clock::micros();
-    let server = Rc::new(Server {
-        conn: conn.clone(),
-        open: Cell::new(0),
-        quiet_since: Cell::new(clock::now()),
-    });
+    let server =
+        Rc::new(Server { conn: conn.clone(), open: Cell::new(0), quiet_since: Cell::new(clock::now()) });
     let listener = conn.listener();
     let length = listener.timeouts.header;
     let handshake = settings(&listener).handshake(Wire::new(conn.clone(), early));
@@ -137,7 +134,9 @@ impl Server {
         let conn = &self.conn;
         loop {
             match connection.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => return Poll::Ready(Next::Asked(request, respond)),
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    return Poll::Ready(Next::Asked(request, respond));
+                }
                 Poll::Ready(None) => return Poll::Ready(Next::Over),
                 Poll::Ready(Some(Err(error))) => {
                     return Poll::Ready(violation(&error).map_or(Next::Over, Next::Broken));

@@ -42,7 +42,11 @@ impl<C: Carrier> Wire<C> {
 }
 
 impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.early.is_empty() {
             let count = self.early.len().min(into.remaining());
             into.put_slice(self.early.part(0..count));

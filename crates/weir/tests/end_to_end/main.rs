@@ -17,6 +17,7 @@ mod explain;
 mod forwarding;
 mod framing;
 mod health;
+mod http2;
 mod interim;
 mod limits;
 mod operate;

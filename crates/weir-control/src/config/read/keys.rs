@@ -15,8 +15,8 @@ pub(super) use listener::{
     ACCEPT_PROXY, ACME, CERTIFICATE, CLIENT_AUTH, LISTENER, LISTENER_LIMITS, NORMALIZE, TCP, TIMEOUTS, TLS,
 };
 pub(super) use pool::{
-    BACKEND, BALANCE, DISCOVER, DOCKER, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL, POOL_LIMITS, POOL_TLS,
-    SEND_PROXY, STICKY, TCP_PROBE, TLS_PROBE, UDP_PROBE,
+    BACKEND, BALANCE, DISCOVER, DOCKER, GRPC_PROBE, HEALTH, HTTP_PROBE, KEEPALIVE, OUTLIER, POOL,
+    POOL_LIMITS, POOL_TLS, SEND_PROXY, STICKY, TCP_PROBE, TLS_PROBE, UDP_PROBE,
 };
 pub(in crate::config) use process::TOP;
 pub(super) use process::{
@@ -112,7 +112,7 @@ macro_rules! keys {
 use keys;
 
 /// In the order of nesting, so that neighbours here are neighbours in a file.
-static ALL: [&Keys; 47] = [
+static ALL: [&Keys; 48] = [
     &TOP,
     &LISTENER,
     &ACCEPT_PROXY,
@@ -145,6 +145,7 @@ static ALL: [&Keys; 47] = [
     &DOCKER,
     &HEALTH,
     &HTTP_PROBE,
+    &GRPC_PROBE,
     &TCP_PROBE,
     &TLS_PROBE,
     &UDP_PROBE,

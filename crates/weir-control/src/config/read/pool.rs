@@ -208,6 +208,17 @@ fn health(reader: &mut Reader, fields: &Fields<'_>) -> HealthDraft {
         }
         probes.push(Located::new(ProbeDraft::Tls, entry.key.span));
     }
+    if let Some(entry) = fields.entry("grpc") {
+        let service = match &entry.value.value {
+            Value::Empty => None,
+            Value::Map(_) => {
+                let fields = reader.fields(&entry.value, &keys::GRPC_PROBE);
+                fields.and_then(|fields| fields.text(reader, "service"))
+            }
+            _ => reader.text(&entry.value),
+        };
+        probes.push(Located::new(ProbeDraft::Grpc(service), entry.key.span));
+    }
     if let Some(entry) = fields.entry("udp") {
         let span = entry.key.span;
         let mut probe = UdpProbeDraft { span, ..UdpProbeDraft::default() };

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     balance::Policy,
     draft::{HealthDraft, HttpProbeDraft, KeepaliveDraft, PoolDraft, PoolLimitsDraft, ProbeDraft, Text},
-    health::{HealthCheck, HttpProbe, Probe},
+    health::{GrpcProbe, HealthCheck, HttpProbe, Probe},
     pool::{Backend, Endpoint, Keepalive, Pool, PoolIndex, PoolLimits, UpstreamProtocol},
     problem::Problem,
     status::{Occupancy, Registry},
@@ -104,6 +104,7 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
     let probe = match draft.probes.first().map(|probe| &probe.value) {
         Some(ProbeDraft::Tcp) => Probe::Tcp,
         Some(ProbeDraft::Tls) => Probe::Tls,
+        Some(ProbeDraft::Grpc(service)) => Probe::Grpc(grpc_probe(service.as_ref(), problems)),
         Some(ProbeDraft::Udp(udp)) => Probe::Udp(udp::probe(udp, broken, problems)),
         Some(ProbeDraft::Http(http)) => Probe::Http(http_probe(http, broken, problems)),
         None => {
@@ -140,9 +141,19 @@ fn plain(draft: &HealthDraft, probe: &Probe) -> Option<Problem> {
     let what = match probe {
         Probe::Tls => "a check that asks for TLS cannot go without it",
         Probe::Udp(_) => "`plain` has no meaning for a UDP check, which knows neither TLS nor PROXY headers",
-        Probe::Tcp | Probe::Http(_) => return None,
+        Probe::Tcp | Probe::Http(_) | Probe::Grpc(_) => return None,
     };
     Some(Problem::error(plain.span, what, "remove `plain`"))
+}
+
+fn grpc_probe(service: Option<&Text>, problems: &mut Vec<Problem>) -> GrpcProbe {
+    const LONGEST: usize = 255;
+    let Some(service) = service else { return GrpcProbe { service: "".into() } };
+    if service.value.len() > LONGEST {
+        let cause = format!("the name of the service has {} bytes", service.value.len());
+        problems.push(Problem::error(service.span, cause, format!("{LONGEST} are the most")));
+    }
+    GrpcProbe { service: service.value.as_str().into() }
 }
 
 fn http_probe(draft: &HttpProbeDraft, broken: bool, problems: &mut Vec<Problem>) -> HttpProbe {

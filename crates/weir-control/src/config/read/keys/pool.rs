@@ -158,6 +158,8 @@ keys! {
         "tls" = AnyOf(&[Map(&TLS_PROBE), Empty]), Nothing,
             "It finishes a TLS handshake: `tls: {}`. Its certificate is verified as the pool's `tls` says, and not at all in a pool \
              without.";
+        "grpc" = AnyOf(&[Text, Map(&GRPC_PROBE), Empty]), Nothing,
+            "It says that it serves, by the health checking protocol of gRPC: `grpc: {}`, or the name of a service.";
         "udp" = Map(&UDP_PROBE), Nothing, "It answers a datagram: `udp: { send: ping, expect: pong }`.";
         "interval" = Period, Is("5s"), "Between two checks of one backend.";
         "interval_down" = Period, Is("1s"), "The same while it is down; `interval` if that is shorter and this is not given.";
@@ -168,8 +170,8 @@ keys! {
         "initial" = Words(&["unknown", "up"]), Is("unknown"),
             "What a backend counts as before its first check: `unknown` takes no traffic yet, and the first check decides.";
         "plain" = Flag, Is("false"),
-            "The check goes without the `tls` and the `send_proxy_protocol` of the pool, for a `port` that is there for checks alone.";
-    } later ["grpc", "via"];
+            "The check goes without the `tls`, the `send_proxy_protocol` and the `protocol` of the pool, for a `port` that is there for checks alone.";
+    } later ["via"];
     HTTP_PROBE = "the `http` of a health check" {
         "path" = Text, Required, "What is asked for, with a query if there is one.";
         "host" = Text, Nothing, "The Host that is sent; the backend's own address unless given.";
@@ -177,6 +179,9 @@ keys! {
         "headers" = Named(&Text), Is("{}"), "Header fields by name.";
         "expect" = OneOrMore(&Text), Is("200-299"), "Status codes and ranges that pass.";
         "body" = Text, Nothing, "A text that the answer has to hold.";
+    };
+    GRPC_PROBE = "the `grpc` of a health check" {
+        "service" = Text, Is("\"\""), "What is asked about, such as `shop.Cart`; the server as a whole if that is empty.";
     };
     TCP_PROBE = "the `tcp` of a health check" {};
     TLS_PROBE = "the `tls` of a health check" {};
