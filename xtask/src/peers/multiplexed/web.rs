@@ -149,15 +149,15 @@ pub(in super::super) fn reloads(program: &Path) -> Result<String> {
     let write = |round: usize| -> Result<()> {
         let order = if round.is_multiple_of(2) { "one: 1, two: 2" } else { "two: 2, one: 1" };
         let more = if round.is_multiple_of(3) { ", weight: 3" } else { "" };
+        let routes = format!(
+            "routes: [{{ match: {{ path: /{round} }}, respond: {{ headers: {{ {order} }} }} }}, {{ split: [{{ pool: app, weight: \
+             1 }}, {{ pool: h2, weight: 1 }}] }}]"
+        );
         let text = format!(
             "admin: {{ bind: \"unix:admin.sock\" }}\nupgrade: {{ drain: 10m }}\nshutdown: {{ announce: 0s, drain: 10s }}\n{}\
-             routes:\n  - {{ listeners: [clear, secure], match: {{ path: /{round} }}, respond: {{ headers: {{ {order} }} }} }}\n\
              pools:\n  app: {{ backends: [{{ address: \"{a}\"{more} }}] }}\n  h2: {{ backends: [{{ address: \"{b}\"{more} }}], \
              protocol: h2 }}\n",
-            doors.listeners().replace(
-                "pool: app",
-                "routes: [{ split: [{ pool: app, weight: 1 }, { pool: h2, weight: 1 }] }]"
-            )
+            doors.listeners().replace("pool: app", &routes)
         );
         let new = folder.join("weir.new.yaml");
         fs::write(&new, text)?;
