@@ -86,6 +86,8 @@ pub struct Route {
     pub request_headers: HeaderEdits,
     /// Edits of the response to the client.
     pub response_headers: HeaderEdits,
+    /// Calls of gRPC-Web are made calls of gRPC for the backend.
+    pub grpc_web: bool,
     /// For the whole exchange, from the end of the request head to the end of the answer; none unless given.
     pub timeout: Millis,
     /// What is tried again.

@@ -120,6 +120,17 @@ impl Buffer {
         debug_assert!(self.end <= self.data.len());
     }
 
+    /// Puts these bytes behind what came, whatever room that takes.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        if self.space().len() < bytes.len() {
+            self.grow(self.len() + bytes.len());
+        }
+        let space = self.space();
+        let count = bytes.len().min(space.len());
+        space[..count].copy_from_slice(&bytes[..count]);
+        self.filled_by(count);
+    }
+
     /// Uses the first `count` bytes.
     #[inline]
     pub(crate) fn consume(&mut self, count: usize) {

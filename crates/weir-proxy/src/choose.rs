@@ -21,7 +21,7 @@ use weir_model::{
 use crate::{
     clock,
     error::{Cause, ProxyError, Side},
-    upstream::{Gate, Idle},
+    upstream::{Gate, Idle, Shared},
     worker::{Post, Worker},
 };
 
@@ -33,6 +33,7 @@ pub(crate) struct PoolState {
     pub(crate) pool: Arc<Pool>,
     chooser: RefCell<Chooser>,
     pub(crate) idle: Idle,
+    pub(crate) shared: Shared,
     pub(crate) gate: Rc<Gate>,
     /// What tunnels keep of it, by backend.
     alone: RefCell<BTreeMap<usize, Rc<Self>>>,
@@ -61,10 +62,11 @@ impl PoolState {
 
     fn with_gate(pool: Arc<Pool>, post: &Rc<Post>, gate: Rc<Gate>) -> Rc<Self> {
         let balancer = Balancer::new(&pool.balance, pool.hash_table.as_ref(), post.index as u64);
-        let idle = Idle::new(&pool, post.count);
+        let (idle, shared) = (Idle::new(&pool, post.count), Shared::new(&pool));
         Rc::new(Self {
             chooser: RefCell::new(Chooser { epoch: 0, set: EligibleSet::default(), balancer }),
             idle,
+            shared,
             gate,
             alone: RefCell::default(),
             no_ejection_before: Cell::default(),
@@ -86,8 +88,12 @@ impl PoolState {
         }
         let places = places(&self.pool, &state.pool);
         // Connections that were made another way are not what the pool asks for now.
-        if self.pool.tls == state.pool.tls && self.pool.send_proxy == state.pool.send_proxy {
+        let made_like = |pool: &Pool| pool.tls == state.pool.tls && pool.send_proxy == state.pool.send_proxy;
+        if made_like(&self.pool) {
             state.idle.inherit(&self.idle, &places);
+            if self.pool.protocol == state.pool.protocol {
+                state.shared.inherit(&self.shared, &places);
+            }
         }
         let place = |backend: usize| places.get(backend).copied().flatten();
         state.chooser.borrow_mut().balancer.inherit(&self.chooser.borrow().balancer, place);
@@ -98,6 +104,7 @@ impl PoolState {
     /// leave none.
     pub(crate) fn retire(&self) {
         self.idle.retire();
+        self.shared.retire();
     }
 
     /// The same pool with this backend only: a tunnel that keeps this keeps neither the snapshot nor the pool's kept
@@ -221,6 +228,7 @@ impl PoolState {
     /// Closes connections that have waited too long, or that the backend has closed.
     pub(crate) fn sweep(&self) {
         self.idle.sweep(&self.pool);
+        self.shared.sweep(&self.pool);
     }
 }
 

@@ -108,6 +108,7 @@ impl Conn {
         self.group.as_ref().is_some_and(|group| group.is_shared() && self.is_of_another(group, host))
     }
 
+    #[cold]
     fn is_of_another(&self, group: &Group, host: &[u8]) -> bool {
         // A connection that is to end is served to its end by the listener that it had.
         if self.entrance.is_leaving() {

@@ -59,6 +59,8 @@ causes! {
     ClientBadTransferEncoding = "client_bad_transfer_encoding", Client, 400, "Transfer-Encoding is not exactly `chunked`";
     /// RFC 9112 section 7.1.
     ClientBadChunk = "client_bad_chunk", Client, 400, "a chunk of the request body is malformed";
+    /// PROTOCOL-WEB of gRPC.
+    ClientBadText = "client_bad_text", Client, 400, "the body of a gRPC-Web call in text is not base64";
     /// RFC 9112 section 3.2.
     ClientBadHost = "client_bad_host", Client, 400, "the request has no valid Host, or more than one";
     /// RFC 9112 section 3.2.
@@ -93,6 +95,8 @@ causes! {
     ClientNotHttp = "client_not_http", Client, 0, "what the client sent begins neither HTTP/1 nor HTTP/2";
     /// RFC 9113 section 5.4.1.
     ClientHttp2 = "client_http2", Client, 0, "the client broke the rules of HTTP/2";
+    /// RFC 9113 section 10.5.
+    ClientHttp2Flood = "client_http2_flood", Client, 0, "the client sent more HTTP/2 frames that carry nothing than anybody needs";
     /// A listener with TLS, and a client that does not begin it.
     ClientNotTls = "client_not_tls", Client, 0, "the client does not speak TLS, and this listener speaks nothing else";
     /// RFC 8446 section 6.2.

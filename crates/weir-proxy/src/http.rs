@@ -21,10 +21,12 @@ mod target;
 
 // 2. One exchange, stage by stage.
 mod answer;
+mod board;
 mod deliver;
 mod exchange;
 mod forward;
 mod grpc;
+mod grpc_web;
 mod kept;
 mod record;
 mod retry;

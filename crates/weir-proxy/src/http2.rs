@@ -7,13 +7,19 @@
 //! ```
 
 mod asking;
+mod attend;
+mod budget;
+mod census;
 mod channel;
-mod head;
+pub(crate) mod head;
 mod serve;
 mod socket;
 mod wire;
 
-pub(crate) use channel::Channel;
+pub(crate) use attend::Attendants;
+pub(crate) use census::Census;
+pub(crate) use channel::{Channel, Sent};
 pub(crate) use head::read_request;
 pub(crate) use serve::serve;
-pub(crate) use wire::{Carrier, Wire};
+pub(crate) use socket::accept;
+pub(crate) use wire::Wire;

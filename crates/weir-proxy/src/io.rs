@@ -126,7 +126,7 @@ impl Stream {
     /// Reads without waiting; `None` if nothing is there.
     pub(crate) fn read_now(&self, into: &mut [u8]) -> Option<io::Result<usize>> {
         match &self.tls {
-            None => receive(&self.tcp, into),
+            None => receive::<false>(&self.tcp, into),
             Some(tls) => tls.read(&self.tcp, into),
         }
     }
@@ -140,15 +140,15 @@ impl Stream {
     /// True unless the other end has closed, reset, or sent something: whether a connection that should be silent
     /// can still be used. Asks the kernel only if the readiness says that something happened, or if `certain`.
     pub(crate) fn is_silent(&self, certain: bool) -> bool {
-        if let Some(tls) = &self.tls
-            && (tls.has_input() || self.has_arrived(certain))
-        {
-            return tls.is_silent(&self.tcp);
+        let arrived = self.has_arrived(certain);
+        match &self.tls {
+            None => !arrived,
+            Some(tls) => !(arrived || tls.has_input()) || tls.is_silent(&self.tcp),
         }
-        !self.has_arrived(certain)
     }
 
     /// True if there is something to read in the kernel, or an end.
+    #[inline]
     fn has_arrived(&self, certain: bool) -> bool {
         let mut byte = [0u8; 1];
         if certain {
@@ -192,7 +192,7 @@ impl Stream {
         loop {
             // Writing is nearly always possible: it is tried first, and waited for only if it was not.
             let written = match from {
-                [one] => send(&self.tcp, one),
+                [one] => send::<false>(&self.tcp, one),
                 many => gather(&self.tcp, many),
             };
             if let Some(result) = written {
@@ -277,9 +277,10 @@ impl Stream {
     }
 }
 
-/// Reads what the kernel has, without waiting; `None` if that is nothing.
+/// Reads what the kernel has, without waiting; `None` if that is nothing. There is one of it below TLS and one where there
+/// is none: what the latter needs for every request is compiled for that place alone, and into it.
 #[inline]
-pub(crate) fn receive(tcp: &TcpStream, into: &mut [u8]) -> Option<io::Result<usize>> {
+pub(crate) fn receive<const BELOW_TLS: bool>(tcp: &TcpStream, into: &mut [u8]) -> Option<io::Result<usize>> {
     let mut taken = None;
     let result = tcp.try_io(Interest::READABLE, || {
         let (count, _) = rustix::net::recv(tcp, &mut *into, RecvFlags::empty())?;
@@ -298,9 +299,10 @@ pub(crate) fn receive_unasked(tcp: &TcpStream, into: &mut [u8]) -> Option<io::Re
     }
 }
 
-/// Writes what the kernel takes, without waiting; `None` if that is nothing.
+/// Writes what the kernel takes, without waiting; `None` if that is nothing. Two of it for the same reason as of
+/// [`receive`].
 #[inline]
-pub(crate) fn send(tcp: &TcpStream, from: &[u8]) -> Option<io::Result<usize>> {
+pub(crate) fn send<const BELOW_TLS: bool>(tcp: &TcpStream, from: &[u8]) -> Option<io::Result<usize>> {
     let mut taken = None;
     let result = tcp.try_io(Interest::WRITABLE, || {
         let count = rustix::net::send(tcp, from, SendFlags::NOSIGNAL)?;
@@ -323,10 +325,10 @@ fn gather(tcp: &TcpStream, from: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
     outcome(taken, result)
 }
 
-/// Writes what the kernel takes; ready once that is something.
+/// Writes what the kernel takes, below TLS; ready once that is something.
 pub(crate) fn poll_send(tcp: &TcpStream, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
     loop {
-        if let Some(result) = send(tcp, from) {
+        if let Some(result) = send::<true>(tcp, from) {
             return Poll::Ready(result);
         }
         ready!(tcp.poll_write_ready(cx))?;

@@ -20,7 +20,7 @@ use crate::{
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
     tls::Carries,
-    upstream::{Errand, Hold, Upstream, connect},
+    upstream::{Errand, Hold, Upstream, connect, introduction},
     view::{Held, View},
 };
 
@@ -217,7 +217,6 @@ async fn join(
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
-    let errand = Errand { conn, timer: &conn.timer, carries: Carries::Bytes, unique_id: b"" };
     while tried.len() < MOST_ATTEMPTS {
         let begun = clock::micros();
         let choice = if pool.queued { None } else { pool.choose(&conn.worker, hash, &tried) };
@@ -245,6 +244,9 @@ async fn join(
         if let Some(noted) = &mut passed.noted {
             noted.attempts.push(Attempt { admitted: asked, ..Attempt::new(backend, begun) });
         }
+        let introduction = introduction(conn, &pool.pool, b"");
+        let errand =
+            Errand { worker: &conn.worker, timer: &conn.timer, carries: Carries::Bytes, introduction };
         let connected = connect(&errand, &pool.pool, chosen, Moment::NEVER).await;
         passed.note(&connected);
         match connected {

@@ -7,6 +7,7 @@ use std::{
     cell::{Cell, RefCell},
     future::{pending, poll_fn},
     io,
+    ops::Deref,
     pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -115,23 +116,11 @@ impl Wheel {
         Timer { wheel: self.clone(), entry: Rc::new(entry) }
     }
 
-    /// A timer that somebody has used, or a new one. To be given back.
-    pub(crate) fn lend(self: &Rc<Self>) -> Timer {
-        match self.spare.borrow_mut().pop() {
-            Some(entry) => Timer { wheel: self.clone(), entry },
-            None => self.timer(),
-        }
-    }
-
-    /// Takes a timer back, for whoever comes next.
-    pub(crate) fn give_back(&self, timer: &Timer) {
-        let mut spare = self.spare.borrow_mut();
-        if spare.len() < MOST_SPARE {
-            timer.entry.tied.set(false);
-            timer.entry.deadline.set(u64::MAX);
-            timer.entry.waker.take();
-            spare.push(timer.entry.clone());
-        }
+    /// A timer that somebody has used before, or a new one.
+    pub(crate) fn lend(self: &Rc<Self>) -> Lent {
+        let spare = self.spare.borrow_mut().pop();
+        let timer = spare.map(|entry| Timer { wheel: self.clone(), entry });
+        Lent(timer.unwrap_or_else(|| self.timer()))
     }
 
     fn queue(&self, entry: &Rc<Entry>) {
@@ -183,6 +172,31 @@ impl Wheel {
             self.slots.borrow().iter().flatten().filter(|entry| whom(entry)).cloned().collect();
         for entry in entries {
             entry.wake();
+        }
+    }
+}
+
+/// A timer that goes back to its wheel, for whoever comes next.
+#[derive(Debug)]
+pub(crate) struct Lent(Timer);
+
+impl Deref for Lent {
+    type Target = Timer;
+
+    fn deref(&self) -> &Timer {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Timer { wheel, entry } = &self.0;
+        let mut spare = wheel.spare.borrow_mut();
+        if spare.len() < MOST_SPARE {
+            entry.tied.set(false);
+            entry.deadline.set(u64::MAX);
+            entry.waker.take();
+            spare.push(entry.clone());
         }
     }
 }

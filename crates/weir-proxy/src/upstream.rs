@@ -3,6 +3,8 @@
 mod connect;
 mod gate;
 mod reuse;
+mod shared;
+mod trunk;
 
 use std::rc::{Rc, Weak};
 
@@ -10,9 +12,11 @@ use weir_model::time::Moment;
 
 use crate::{conn::Mark, duplex::Duplex, io::Stream};
 
-pub(crate) use connect::{Errand, connect};
+pub(crate) use connect::{Errand, Introduction, connect, introduction};
 pub(crate) use gate::{Gate, Hold, Permit, Tried, Wait, add_below};
 pub(crate) use reuse::Idle;
+pub(crate) use shared::{Boarded, Passenger, Shared};
+pub(crate) use trunk::{Asked, Lane};
 
 /// A connection to a backend.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub(crate) struct Upstream {
 pub(crate) enum Way {
     /// Over a connection that carries one exchange at a time.
     Own(Upstream),
+    /// Over a connection of HTTP/2 that many exchanges share.
+    Shared(Box<Lane>),
 }
 
 impl Way {
@@ -40,6 +46,7 @@ impl Way {
     pub(crate) fn duplex(&self) -> Duplex<'_> {
         match self {
             Self::Own(upstream) => Duplex::Bytes(&upstream.stream),
+            Self::Shared(lane) => Duplex::Frames(&lane.channel),
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::{
     choose::PoolState,
     clock,
     http::Room,
+    http2::Attendants,
     listener::{self, Entrance, Group, Order, Reserve},
     telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Overhead, Voice},
     timer::{TICK, Ticker, Wheel},
@@ -109,6 +110,8 @@ pub(crate) struct Worker {
     pub(crate) identities: Identities,
     /// Room for heads.
     pub(crate) room: Room,
+    /// Who serves streams.
+    pub(crate) attendants: Attendants,
 }
 
 impl Worker {
@@ -138,6 +141,7 @@ impl Worker {
             access: setup.access.clone().map(AccessBuffer::new),
             identities: Identities::default(),
             room: Room::default(),
+            attendants: Attendants::default(),
         })
     }
 

@@ -9,6 +9,7 @@ mod certificates;
 mod client;
 mod dns;
 mod folder;
+pub mod frames;
 mod hello;
 mod message;
 mod tls;

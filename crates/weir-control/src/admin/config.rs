@@ -190,6 +190,7 @@ fn route(route: &Route, snapshot: &Snapshot) -> Value {
     }
     if matches!(route.action, Action::Pool(_) | Action::Split(_)) {
         let retry = &route.retry;
+        told["grpc_web"] = route.grpc_web.into();
         told["timeout"] = time(route.timeout);
         told["retry"] = json!({
             "retries": retry.retries,

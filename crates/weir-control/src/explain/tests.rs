@@ -300,6 +300,39 @@ fn people_read_it_without_control_characters() {
 }
 
 #[test]
+fn what_asks_the_backend_is_told_and_what_holds_for_calls() {
+    let effects = |keys: &str, call: bool| {
+        let route = "        pool: app\n";
+        let retry = "        retry: { retry_on: [connect, unavailable, internal], methods: all }\n";
+        let pool = "app: { balance: least_conn,";
+        let text =
+            FILE.replacen(route, &format!("{route}{retry}"), 1).replace(pool, &format!("{pool} {keys}"));
+        let snapshot = config::compile(config::from_text("weir.yaml", &text), 1, &mut Registry::new(1));
+        let particulars = Particulars {
+            method: Some("POST".into()),
+            headers: call.then(|| "content-type: application/grpc".to_owned()).into_iter().collect(),
+            ..Particulars::default()
+        };
+        let question = asked("http://app.test:8080/shop.Cart/Add", particulars);
+        let circumstances = Circumstances { live: false, draw: 0, now: Moment(0) };
+        explain(&snapshot.unwrap().snapshot, &question, &Simple, circumstances).unwrap().effects.join("\n")
+    };
+    for (keys, call, expected) in [
+        ("", false, "the backend is asked by HTTP/1.1\n"),
+        ("", true, "the backend is asked by HTTP/2, since gRPC knows nothing else"),
+        ("tls: {},", false, "the backend is asked by HTTP/2 if it agrees on that (ALPN), else by HTTP/1.1"),
+        ("tls: {}, protocol: http1,", false, "the backend is asked by HTTP/1.1\n"),
+        ("protocol: h2,", false, "the backend is asked by HTTP/2\n"),
+    ] {
+        let told = effects(keys, call);
+        assert!(told.contains(expected), "{expected} is not in\n{told}");
+        assert_eq!(told.contains("it ends the call at once with internal or unavailable"), call, "{told}");
+        assert_eq!(told.contains("response_timeout"), !call, "{told}");
+        assert_eq!((told.contains("tunnel 1h"), told.contains("body_idle")), (call, !call), "{told}");
+    }
+}
+
+#[test]
 fn what_a_connection_to_a_backend_begins_with_is_told() {
     let said = |keys: &str| {
         let pool = "app: { balance: least_conn,";

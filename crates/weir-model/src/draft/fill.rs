@@ -129,6 +129,7 @@ impl RouteDraft {
             conditions: _,
             actions: _,
             rewrite: _,
+            grpc_web: _,
             request_headers,
             response_headers,
             timeout,

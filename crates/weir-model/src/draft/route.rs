@@ -25,6 +25,8 @@ pub struct RouteDraft {
     pub request_headers: Option<Located<EditsDraft>>,
     /// Edits of the response.
     pub response_headers: Option<Located<EditsDraft>>,
+    /// Calls of gRPC-Web are made calls of gRPC for the backend.
+    pub grpc_web: Setting<bool>,
     /// For the whole exchange.
     pub timeout: Setting<Millis>,
     /// What is tried again.

@@ -67,6 +67,7 @@ fn table(conditions: Vec<Vec<Condition>>) -> RouteTable {
             action: Action::Pool(number),
             rewrite: None,
             request_headers: HeaderEdits::default(),
+            grpc_web: false,
             timeout: crate::time::Millis::NONE,
             retry: crate::route::Retry::default(),
             response_headers: HeaderEdits::default(),

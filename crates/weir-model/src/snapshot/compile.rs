@@ -11,6 +11,7 @@ mod balance;
 mod condition;
 mod discover;
 mod files;
+mod grpc_web;
 mod header;
 mod listener;
 mod log;
@@ -104,6 +105,7 @@ pub fn compile(
     share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
+    grpc_web::judge(draft, &pools, &mut problems);
 
     problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));
     // A shared route or a default that is wrong is wrong once, however often it is used.

@@ -1,7 +1,11 @@
 //! The wait for the head of the answer: interim answers are passed on, the rest of the request goes on being sent, the client
 //! is watched, and every wait has an end.
 
-use std::{future::poll_fn, rc::Rc, task::Poll};
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
 
 use weir_model::{
     route::HeaderEdits,
@@ -25,6 +29,7 @@ use crate::{
     clock,
     duplex::Duplex,
     error::{Cause, ProxyError},
+    upstream::Way,
 };
 
 /// Bytes of a response head.
@@ -56,9 +61,13 @@ impl Exchange<'_> {
                 head = response.judge(bytes, self.asked.head)?;
                 tried = true;
             }
-            if let Some((length, judged)) = head.zip(response.take()) {
+            if let Some((length, mut judged)) = head.zip(response.take()) {
                 if judged.status >= 200 || judged.status == 101 {
-                    judge_body(judged.body, &bytes[length..])?;
+                    if let Way::Shared(lane) = &link.way {
+                        judged.body_of_stream(lane.channel.is_at_end(), self.client.is_stream());
+                    } else {
+                        judge_body(judged.body, &bytes[length..])?;
+                    }
                     return Ok(Answer { response: judged, length });
                 }
                 interim += 1;
@@ -98,10 +107,10 @@ impl Exchange<'_> {
         let begun = clock::now();
         poll_fn(|cx| {
             upload.advance(cx, client, input, link.way.duplex())?;
-            match link.way.duplex().poll_fill(cx, &mut link.answer) {
+            match link.poll_head(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_backend(&error))),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
             if let Duplex::Frames(channel) = client {
@@ -191,6 +200,31 @@ impl Exchange<'_> {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(ProxyError::from_client(&error)),
             Err(_) => Err(Cause::ClientTimeoutSend.into()),
+        }
+    }
+}
+
+impl Link {
+    /// Takes what comes of a head.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ProxyError>> {
+        match &self.way {
+            Way::Own(upstream) => upstream
+                .stream
+                .poll_fill(cx, &mut self.answer)
+                .map_err(|error| ProxyError::from_backend(&error)),
+            Way::Shared(lane) => {
+                let mut text = Vec::new();
+                match ready!(lane.poll_head(cx, &mut text)) {
+                    Ok(()) => {
+                        self.answer.append(&text);
+                        Poll::Ready(Ok(text.len()))
+                    }
+                    Err(broken) => {
+                        self.unprocessed = broken.unprocessed;
+                        Poll::Ready(Err(broken.error))
+                    }
+                }
+            }
         }
     }
 }

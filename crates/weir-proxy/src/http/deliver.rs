@@ -9,6 +9,7 @@ use weir_model::{
 
 use super::{
     exchange::{Ended, Exchange},
+    grpc_web::{self, Answered, Bridge, Form},
     forward::{Answer, Link},
     kept::{Kept, ResponseFields},
     pump::{COPIED, Coding, Pump, Stop, Waiting},
@@ -44,7 +45,14 @@ impl Exchange<'_> {
             return Box::pin(self.switch(pool, link, answer)).await;
         }
         let Some(link) = slot else { return Ended::well(After::Reset) };
-        let Answer { response, length } = answer;
+        if let Way::Shared(lane) = &link.way {
+            // There is no way back.
+            drop(lane.channel.take_sent());
+        }
+        let Answer { mut response, length } = answer;
+        if self.bridged().is_some() {
+            grpc_web::forget_length(&mut response, link.answer.part(0..length));
+        }
         let close =
             !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();
         let (framing, body) = self.framing(&response, close);
@@ -60,7 +68,8 @@ impl Exchange<'_> {
         };
         self.conn.counters(&self.listener).bytes_out.add(download.written);
         self.note_sent(download.written, download.taken);
-        self.note_call_trailers(&download.trailers);
+        let said = download.bridge.as_ref().map_or(&download.trailers[..], |bridge| bridge.said());
+        self.note_call_trailers(said);
         self.conn.worker.room.give_text(download.into_head());
         match outcome {
             Ok(()) => {
@@ -77,7 +86,7 @@ impl Exchange<'_> {
                     pool.count_cut(backend, &error);
                 }
                 if let Duplex::Frames(channel) = self.client
-                    && self.asked.call.is_some()
+                    && self.asked.call.is_some_and(|call| call.web.is_none())
                     && error.cause.side() != Side::Client
                 {
                     let mut trailers = Vec::new();
@@ -123,11 +132,14 @@ impl Exchange<'_> {
         framing: Framing,
     ) -> (Pump, io::Result<()>) {
         let lead = self.write_head(link, response, length, framing);
+        if let Some(call) = self.bridged() {
+            return self.stage_bridged(link, (response.body, length), (lead, framing), call.reads);
+        }
         if let Duplex::Frames(channel) = self.client {
             link.answer.consume(length);
             let opened = channel.send_head(&lead, response.body == BodyLength::None);
             let mut download = Pump::new(lead, response.body, Coding::Frames, u64::MAX);
-            download.into_frames();
+            download.go_as_frames();
             return (link.take_out(download), opened);
         }
         let content = link.answer.len() - length;
@@ -142,6 +154,35 @@ impl Exchange<'_> {
         let head = lead.len();
         self.conn.worker.room.give_text(lead);
         (Pump::in_place(head, response.body), Ok(()))
+    }
+
+    /// The same for the answer to a call of gRPC-Web.
+    #[cold]
+    fn stage_bridged(
+        &self,
+        link: &mut Link,
+        (body, length): (BodyLength, usize),
+        (mut lead, framing): (Vec<u8>, Framing),
+        reads: Form,
+    ) -> (Pump, io::Result<()>) {
+        link.answer.consume(length);
+        let answered = grpc_web::translate_answer(&mut lead, reads, body == BodyLength::None);
+        let coding = if framing.chunked { Coding::Chunked } else { Coding::Plain };
+        let mut download = if let Some(Answered::Whole(content)) = &answered {
+            link.answer.grow(content.len());
+            link.answer.space()[..content.len()].copy_from_slice(content);
+            link.answer.filled_by(content.len());
+            Pump::new(lead, BodyLength::Length(content.len() as u64), coding, u64::MAX)
+        } else {
+            link.take_out(Pump::new(lead, body, coding, u64::MAX))
+        };
+        if answered == Some(Answered::Content) {
+            download.bridge = Some(Bridge::answering(reads, self.conn.worker.spare.buffer()));
+        }
+        let Duplex::Frames(channel) = self.client else { return (download, Ok(())) };
+        let opened = channel.send_head(download.head(), download.is_complete());
+        download.go_as_frames();
+        (download, opened)
     }
 
     pub(crate) fn write_head(
@@ -265,7 +306,7 @@ fn later(deadline: Moment, upload: &Upload, patience: Millis) -> Moment {
 /// Why the backend's body could not be passed on.
 fn backend_stop(stop: Stop) -> ProxyError {
     match stop {
-        Stop::BadChunk => Cause::BackendBadChunk.into(),
+        Stop::BadChunk | Stop::BadText => Cause::BackendBadChunk.into(),
         Stop::Truncated | Stop::TooLarge => Cause::BackendTruncated.into(),
         Stop::Source(error) => {
             ProxyError { cause: Cause::BackendTruncated, detail: error.to_string().into() }

@@ -355,13 +355,16 @@ impl<'c> Exchange<'c> {
                 self.bond = sticky.bond(&Facts { head: request, bytes: head, source, tls: self.conn.tls() });
             }
         }
-        let expect = request.expects_continue && body.is_empty();
+        let (expect, bridges) = (request.expects_continue && body.is_empty(), route.grpc_web);
         if route.has_variables {
             self.keep_for_values(head, request, (source, trusted), begun);
             self.write_with_values(&plan, (head, request), (trusted, expect));
         } else {
             self.text.clear();
             write(&mut self.text, self.conn, &plan, (head, request), route, (trusted, expect), None);
+        }
+        if bridges {
+            self.bridge();
         }
         Ok(plan)
     }

@@ -3,8 +3,11 @@
 
 use std::rc::Rc;
 
+use weir_model::pool::Pool;
+
 use super::{
     exchange::{Ended, Exchange},
+    grpc_web::{Bridge, Form},
     pump::{Coding, Pump},
     request::BodyLength,
     response::ResponseHead,
@@ -18,9 +21,10 @@ use crate::{
     clock,
     duplex::Duplex,
     error::{Cause, ProxyError, Side},
+    http2::Sent,
     telemetry::Outcome,
     tls::Carries,
-    upstream::{Errand, Way, connect},
+    upstream::{Errand, Introduction, Way, connect, introduction},
 };
 
 /// A connection to a backend with a request on it.
@@ -29,14 +33,24 @@ pub(crate) struct Link {
     pub(crate) answer: Buffer,
     /// Something came from the backend.
     pub(super) heard: bool,
+    /// The backend has said that it has not looked at the request.
+    pub(super) unprocessed: bool,
 }
 
 impl Link {
+    /// What was sent of the request by HTTP/2, if it can be sent again.
+    fn take_sent(&self) -> Option<Sent> {
+        match &self.way {
+            Way::Own(_) => None,
+            Way::Shared(lane) => lane.channel.take_sent(),
+        }
+    }
+
     /// The answer, whose body comes from this backend.
     pub(super) fn take_out(&self, answer: Pump) -> Pump {
         match self.way.duplex() {
             Duplex::Bytes(_) => answer,
-            Duplex::Frames(_) => answer.from_frames(),
+            Duplex::Frames(_) => answer.of_frames(),
         }
     }
 }
@@ -58,13 +72,19 @@ const fn coding(body: BodyLength) -> Coding {
 
 impl Exchange<'_> {
     /// The request, whose body comes from this client.
-    fn take_in(&self, request: Pump) -> Pump {
+    fn take_in(&self, mut request: Pump) -> Pump {
+        let text = self.bridged().is_some_and(|call| call.asks == Form::Text);
+        if text {
+            request.bridge = Some(Bridge::asking());
+        }
         match self.client {
             Duplex::Bytes(_) => request,
+            // What is kept is sent again from its beginning, and that was text.
+            Duplex::Frames(_) if text => request.of_frames(),
             Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
-                request.from_frames().keep()
+                request.of_frames().keep()
             }
-            Duplex::Frames(_) => request.from_frames(),
+            Duplex::Frames(_) => request.of_frames(),
         }
     }
 
@@ -83,6 +103,8 @@ impl Exchange<'_> {
             cut: false,
             window: clock::now(),
             window_taken: 0,
+            sent: None,
+            again: false,
         };
         self.timer.tie(true);
         let ended = self.attempts(input, pool, &mut upload).await;
@@ -100,13 +122,11 @@ impl Exchange<'_> {
     async fn attempts(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>, upload: &mut Upload) -> Ended {
         let conn = self.conn;
         let mut tried = Tried::default();
-        if self.asked.expects_continue && !input.is_empty() {
-            // The body is here already: the backend need not be asked whether it is wanted.
-            let told = self.client.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
-            let told = Box::pin(self.timer.limit(self.listener.timeouts.send_idle, told));
-            if let Ok(Err(error)) = told.await {
-                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
-            }
+        if self.asked.expects_continue
+            && !input.is_empty()
+            && let Err(error) = Box::pin(self.tell_to_go_on()).await
+        {
+            return Ended { after: After::Close, error: Some(error) };
         }
         let mut last = None;
         loop {
@@ -174,16 +194,13 @@ impl Exchange<'_> {
                         attempt.ended = clock::micros();
                         attempt.outcome = Outcome::Failed(failed.error.cause);
                     }
-                    tried.stale = reused && failed.is_silent() && !tried.stale;
+                    tried.failed(&failed, reused);
                     failed
                 }
             };
+            upload.sent = link.as_ref().and_then(Link::take_sent);
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
-                let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
-                if late && failed.waited_for {
-                    pool.kept_waiting(&conn.worker, backend, &failed.error);
-                }
-                pool.count_cut(backend, &failed.error);
+                self.note_end(pool, backend, &failed);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.backends.push(backend);
@@ -198,10 +215,27 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.again += u32::from(!tried.stale);
-            upload.pump.restart(coding(self.asked.body), input);
-            upload.cut = false;
+            upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
         }
+    }
+
+    /// An attempt has ended that was not the backend's to end.
+    #[cold]
+    fn note_end(&self, pool: &PoolState, backend: usize, failed: &Failed) {
+        let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
+        if late && failed.waited_for {
+            pool.kept_waiting(&self.conn.worker, backend, &failed.error);
+        }
+        pool.count_cut(backend, &failed.error);
+    }
+
+    /// The body is here already: the backend need not be asked whether it is wanted.
+    #[cold]
+    async fn tell_to_go_on(&self) -> Result<(), ProxyError> {
+        let told = self.client.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
+        let told = self.timer.limit(self.listener.timeouts.send_idle, told).await;
+        told.map_or(Ok(()), |told| told.map_err(|error| ProxyError::from_client(&error)))
     }
 
     /// A backend that has to be waited for, with what is held of it; true if the backend counts it already.
@@ -254,6 +288,7 @@ impl Exchange<'_> {
             error: ProxyError { cause: Cause::BackendStatus, detail },
             heard: true,
             unsent: false,
+            unprocessed: false,
             waited_for: false,
         }
     }
@@ -279,44 +314,58 @@ impl Exchange<'_> {
         link: &mut Option<Link>,
         fresh: bool,
     ) -> Result<Answer, (Failed, bool)> {
-        let (conn, until) = (self.conn, self.until);
+        let conn = self.conn;
+        let carries = self.carries(&pool.pool);
+        let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
         // What could not be sent again is not sent on a connection that may be gone.
         let certain = !self.asked.repeatable;
         let kept = match &pool.pool.send_proxy {
-            _ if fresh => None,
+            _ if fresh || !own => None,
             None => pool.idle.take(&pool.pool, backend, certain),
             Some(_) => pool.idle.take_own(&pool.pool, backend, certain, conn.mark()),
         };
-        let reused = kept.is_some();
-        let upstream = match kept {
-            Some(upstream) => upstream,
+        let (way, reused) = match kept {
+            Some(upstream) => (Way::Own(upstream), true),
+            None if carries == Carries::Http1 => {
+                let introduction = self.introduction(&pool.pool);
+                let errand = Errand { worker: &conn.worker, timer: self.timer, carries, introduction };
+                let made = Box::pin(connect(&errand, &pool.pool, &pool.pool.backends[backend], self.until));
+                (Way::Own(made.await.map_err(|error| self.unsent(error))?), false)
+            }
             None => {
-                let backend = &pool.pool.backends[backend];
-                let unique_id = self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id());
-                let errand = Errand { conn, timer: self.timer, carries: Carries::Http1, unique_id };
-                Box::pin(connect(&errand, &pool.pool, backend, until))
-                    .await
-                    .map_err(|error| self.unsent(error))?
+                let boarded = Box::pin(self.board(pool, backend, carries, upload));
+                boarded.await.map_err(|error| self.unsent(error))?
             }
         };
         if let Some(attempt) = self.attempt() {
             (attempt.connected, attempt.reused) = (clock::micros(), reused);
         }
         let answer = conn.worker.spare.buffer();
-        let link = link.insert(Link { way: Way::Own(upstream), answer, heard: false });
+        let link = link.insert(Link { way, answer, heard: false, unprocessed: false });
         match self.await_head(input, pool, upload, link).await {
             Ok(answer) => Ok(answer),
             Err(error) => Err((
-                Failed { error, heard: link.heard, unsent: false, waited_for: upload.is_over() },
+                Failed {
+                    error,
+                    heard: link.heard,
+                    unsent: false,
+                    unprocessed: link.unprocessed,
+                    waited_for: upload.is_over(),
+                },
                 reused,
             )),
         }
+    }
+
+    /// What the connection is told of whose it is, if it is told.
+    pub(super) fn introduction(&self, pool: &Pool) -> Option<Introduction> {
+        introduction(self.conn, pool, self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id()))
     }
 
     /// A failure before anything was sent, on a connection that had not been used before.
     fn unsent(&self, error: ProxyError) -> (Failed, bool) {
         let late = error.cause == Cause::BackendConnectTimeout;
         let error = if late && clock::now() >= self.until { self.late().into() } else { error };
-        (Failed { error, heard: false, unsent: true, waited_for: true }, false)
+        (Failed { error, heard: false, unsent: true, unprocessed: false, waited_for: true }, false)
     }
 }

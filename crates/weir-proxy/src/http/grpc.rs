@@ -8,6 +8,7 @@ use weir_model::{
 
 use super::{
     exchange::{Ended, Exchange},
+    grpc_web::{self, WebCall},
     kept::ResponseFields,
     request::RequestHead,
     response::ResponseHead,
@@ -24,6 +25,8 @@ use crate::{
 pub(crate) struct Call {
     /// When its caller wants it to be over; [`Moment::NEVER`] if that was not said.
     deadline: Moment,
+    /// How it came and is answered, if it is one of gRPC-Web.
+    pub(super) web: Option<WebCall>,
 }
 
 /// The call that this request is, if it is one.
@@ -36,8 +39,16 @@ pub(super) fn call(request: &RequestHead, head: &[u8]) -> Option<Call> {
     if !grpc::is_call(field(b"content-type")?) {
         return None;
     }
-    let timeout = field(b"grpc-timeout").and_then(timeout);
-    Some(Call { deadline: timeout.map_or(Moment::NEVER, |timeout| clock::now() + timeout) })
+    Some(Call { deadline: deadline(field(b"grpc-timeout")), web: None })
+}
+
+/// The same, of a request that was one of gRPC-Web, where this field says how long it may take.
+pub(super) fn web_call(web: WebCall, timeout: Option<&[u8]>) -> Call {
+    Call { deadline: deadline(timeout), web: Some(web) }
+}
+
+fn deadline(said: Option<&[u8]>) -> Moment {
+    said.and_then(timeout).map_or(Moment::NEVER, |timeout| clock::now() + timeout)
 }
 
 /// A time-out as gRPC writes it: up to eight digits and a unit.
@@ -104,10 +115,14 @@ impl Exchange<'_> {
     pub(super) async fn refuse_call(&mut self, error: ProxyError, after: After) -> Ended {
         let mut fields = b"Content-Type: application/grpc\r\n".to_vec();
         self.write_call_status(&error, &mut fields);
+        let mut body = Vec::new();
+        if let Some(web) = self.asked.call.and_then(|call| call.web) {
+            body = grpc_web::translate_refusal(&mut fields, web.reads);
+        }
         if self.listener.debug_headers {
             super::write::field(&mut fields, b"weir-error", error.cause.code().as_bytes());
         }
-        let sent = self.send(200, &fields, b"", after).await;
+        let sent = self.send(200, &fields, &body, after).await;
         Ended { after: if sent.is_ok() { after } else { After::Close }, error: Some(error) }
     }
 

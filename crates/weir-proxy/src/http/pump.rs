@@ -9,6 +9,7 @@ use weir_model::time::Moment;
 
 use super::{
     chunked::{BadChunk, ChunkDecoder},
+    grpc_web::Bridge,
     request::BodyLength,
 };
 use crate::{
@@ -28,6 +29,8 @@ pub(crate) enum Stop {
     Truncated,
     /// The chunked coding is violated.
     BadChunk,
+    /// What should be text of gRPC-Web is none.
+    BadText,
     /// More content than allowed.
     TooLarge,
     /// Writing failed.
@@ -104,6 +107,8 @@ pub(crate) struct Pump {
     ending: bool,
     /// Content that was taken, to be sent again if need be; none if it cannot be.
     kept: Option<Vec<u8>>,
+    /// What makes gRPC-Web of gRPC, or the other way round; hardly ever there.
+    pub(super) bridge: Option<Box<Bridge>>,
     /// The lines of the trailers that ended the message, as far as they are passed on.
     pub(crate) trailers: Vec<u8>,
     /// When bytes last moved.
@@ -139,6 +144,7 @@ impl Pump {
             tail_sent: 0,
             ending: false,
             kept: None,
+            bridge: None,
             trailers: Vec::new(),
             moved_at: clock::now(),
             waiting: Waiting::Sink,
@@ -154,7 +160,7 @@ impl Pump {
     }
 
     /// The same, where the body comes as frames.
-    pub(crate) fn from_frames(mut self) -> Self {
+    pub(crate) fn of_frames(mut self) -> Self {
         if !matches!(self.rest, Rest::Done) {
             self.rest = Rest::Frames { last: false };
         }
@@ -170,7 +176,7 @@ impl Pump {
     }
 
     /// The message goes to a stream, which has its head already.
-    pub(crate) fn into_frames(&mut self) {
+    pub(crate) fn go_as_frames(&mut self) {
         self.coding = Coding::Frames;
         self.lead_sent = self.lead.len();
     }
@@ -184,6 +190,11 @@ impl Pump {
     pub(crate) fn into_head(mut self) -> Vec<u8> {
         self.lead.truncate(self.head);
         self.lead
+    }
+
+    /// True if there is nothing but its head.
+    pub(super) const fn is_complete(&self) -> bool {
+        matches!(self.rest, Rest::Done)
     }
 
     /// True once everything has been written.
@@ -273,16 +284,23 @@ impl Pump {
         source: Duplex<'_>,
         buffer: &mut Buffer,
     ) -> Poll<Result<(), Stop>> {
-        let count = ready!(source.poll_fill(cx, buffer)).map_err(Stop::Source)?;
+        let count = match &mut self.bridge {
+            None => ready!(source.poll_fill(cx, buffer)),
+            Some(bridge) => ready!(bridge.poll_fill(cx, source, buffer)),
+        };
+        let count = count.map_err(Stop::Source)?;
         self.moved_at = clock::now();
         if let Rest::Frames { last } = &mut self.rest
             && let Duplex::Frames(channel) = source
         {
             if count == 0 {
+                if self.bridge.as_ref().is_some_and(|bridge| !bridge.may_end()) {
+                    return Poll::Ready(Err(Stop::BadText));
+                }
                 self.end(&channel.take_trailers());
                 return Poll::Ready(Ok(()));
             }
-            *last = channel.is_at_end();
+            *last = channel.is_at_end() && self.bridge.as_ref().is_none_or(|bridge| bridge.adds_nothing());
         }
         if count == 0 {
             if !matches!(self.rest, Rest::UntilClose) || source.is_truncated() {
@@ -325,6 +343,12 @@ impl Pump {
                 (decoded.content, decoded.used)
             }
             Rest::Done => (0, 0),
+        };
+        let content = match &mut self.bridge {
+            None => content,
+            Some(bridge) => bridge
+                .decode(&mut buffer.filled_mut()[head..head + content], ended)
+                .ok_or(Stop::BadText)?,
         };
         self.taken += content as u64;
         if let Some(kept) = &mut self.kept {

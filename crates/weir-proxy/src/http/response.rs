@@ -24,6 +24,8 @@ pub(crate) struct ResponseHead {
     pub(crate) upgrade: Option<Span>,
     /// Whether Content-Length is passed on.
     pub(crate) length: Option<u64>,
+    /// A length of zero is said that stands in no field.
+    pub(crate) says_empty: bool,
     nominated: Vec<Span>,
 }
 
@@ -40,9 +42,10 @@ impl ResponseHead {
     /// Field by field, because making a new one and moving it here costs more. The lines are cleared by whoever reads new
     /// ones.
     fn forget(&mut self) {
-        let Self { status, reason, lines: _, body, keep_alive, upgrade, length, nominated } = self;
+        let Self { status, reason, lines: _, body, keep_alive, upgrade, length, says_empty, nominated } =
+            self;
         (*status, *reason, *body) = (0, Span::default(), BodyLength::None);
-        (*keep_alive, *upgrade, *length) = (false, None, None);
+        (*keep_alive, *upgrade, *length, *says_empty) = (false, None, None, false);
         nominated.clear();
     }
 
@@ -99,6 +102,15 @@ impl ResponseHead {
             self.upgrade = None;
         }
         Ok(())
+    }
+
+    /// The same where it came by HTTP/2: `ended` says that nothing follows the head, which only a client of HTTP/1.1 has to be
+    /// told in a field.
+    pub(crate) fn body_of_stream(&mut self, ended: bool, to_stream: bool) {
+        if ended && self.body != BodyLength::None {
+            self.body = BodyLength::None;
+            self.says_empty = self.length.is_none() && !to_stream;
+        }
     }
 
     /// True if Connection nominated any field.

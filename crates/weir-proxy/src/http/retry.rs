@@ -19,6 +19,8 @@ pub(super) struct Failed {
     pub(super) heard: bool,
     /// The request was not sent at all.
     pub(super) unsent: bool,
+    /// The backend has said that it has not looked at the request.
+    pub(super) unprocessed: bool,
     /// The backend was waited for, and nobody else: to accept a connection, or to answer what it had in whole.
     pub(super) waited_for: bool,
 }
@@ -40,6 +42,22 @@ pub(super) struct Tried {
     /// The last attempt failed because a kept connection had gone stale. That is no failure of the backend, counts as no
     /// attempt and costs no budget.
     pub(super) stale: bool,
+    /// How often a backend has said that it has not looked at the request, which is the same.
+    pub(super) sent_away: u32,
+}
+
+/// So often a request that was sent away goes elsewhere as if nothing had happened.
+const MOST_SENT_AWAY: u32 = 3;
+
+impl Tried {
+    /// An attempt has failed, on a connection that had been used before or not.
+    pub(super) fn failed(&mut self, failed: &Failed, reused: bool) {
+        self.stale = reused && failed.is_silent() && !self.stale;
+        if failed.unprocessed && self.sent_away < MOST_SENT_AWAY {
+            self.sent_away += 1;
+            self.stale = true;
+        }
+    }
 }
 
 impl Exchange<'_> {
@@ -71,6 +89,9 @@ impl Exchange<'_> {
         let listener = self.listener.clone();
         let Some(retry) = self.retry(&listener) else { return false };
         let repeatable = !failed.heard && upload.pump.can_restart() && self.asked.repeatable;
+        if failed.unprocessed && (tried.stale || tried.again < retry.retries) {
+            return upload.can_resend();
+        }
         if tried.stale {
             return repeatable;
         }

@@ -7,11 +7,12 @@ use std::{
 
 use weir_model::time::Moment;
 
-use super::pump::{Pump, Stop};
+use super::pump::{Coding, Pump, Stop};
 use crate::{
     buffer::Buffer,
     duplex::Duplex,
     error::{Cause, ProxyError},
+    http2::{Channel, Sent},
 };
 
 /// The request on its way to a backend.
@@ -23,12 +24,44 @@ pub(crate) struct Upload {
     pub(super) window: Moment,
     /// What had been taken by then.
     pub(super) window_taken: u64,
+    /// What has been sent to somebody else over HTTP/2, and has to be sent again before the rest.
+    pub(super) sent: Option<Sent>,
+    /// That is being done.
+    pub(super) again: bool,
 }
 
 impl Upload {
     /// True if nothing is left to be sent.
     pub(crate) fn is_over(&self) -> bool {
-        self.cut || self.pump.is_done()
+        self.cut || !self.again && self.pump.is_done()
+    }
+
+    /// True if all of it can be sent again, by HTTP/2 at least.
+    pub(super) const fn can_resend(&self) -> bool {
+        self.pump.taken == 0 || self.pump.can_restart() || self.sent.is_some()
+    }
+
+    /// Gets ready for another attempt; how it goes out is said anew.
+    pub(super) fn restart(&mut self, coding: Coding, input: &mut Buffer) {
+        (self.cut, self.again) = (false, false);
+        if self.pump.taken == 0 || self.pump.can_restart() {
+            self.sent = None;
+            self.pump.restart(coding, input);
+        }
+    }
+
+    /// It goes out over a stream from now on, whose head says whether that is all.
+    pub(super) fn begin_stream(&mut self) -> bool {
+        self.pump.go_as_frames();
+        self.sent.is_none() && self.pump.is_done()
+    }
+
+    /// What has been sent to somebody else goes out first.
+    pub(super) fn board(&mut self, channel: &Channel) {
+        if let Some(sent) = self.sent.take() {
+            channel.send_again(sent);
+            self.again = true;
+        }
     }
 
     /// Sends what can be sent now. Fails only if the client's side of it failed.
@@ -41,6 +74,18 @@ impl Upload {
     ) -> Result<(), ProxyError> {
         if self.is_over() {
             return Ok(());
+        }
+        if self.again
+            && let Duplex::Frames(channel) = backend
+        {
+            match channel.poll_send_again(cx) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(())) => self.again = false,
+                Poll::Ready(Err(_)) => self.cut = true,
+            }
+            if self.is_over() {
+                return Ok(());
+            }
         }
         match self.pump.poll(cx, client, input, backend) {
             // It may have answered before it stopped reading.
@@ -56,6 +101,7 @@ impl Upload {
 fn client_stop(stop: Stop) -> ProxyError {
     match stop {
         Stop::BadChunk => Cause::ClientBadChunk.into(),
+        Stop::BadText => Cause::ClientBadText.into(),
         Stop::TooLarge => Cause::ClientBodyTooLarge.into(),
         Stop::Truncated => ProxyError::with(Cause::ClientAborted, "in the request body"),
         Stop::Source(error) | Stop::Sink(error) if error.kind() == ErrorKind::TimedOut => {

@@ -121,7 +121,9 @@ fn write_forwarded(
         out.extend_from_slice(b"\r\n");
     }
     if wanted("x-forwarded-proto") && !said(Name::ForwardedProto) {
-        field(out, b"X-Forwarded-Proto", if client.secure { b"https" } else { b"http" });
+        let line: &[u8] =
+            if client.secure { b"X-Forwarded-Proto: https\r\n" } else { b"X-Forwarded-Proto: http\r\n" };
+        out.extend_from_slice(line);
     }
     if wanted("x-forwarded-host") && !said(Name::ForwardedHost) {
         field(out, b"X-Forwarded-Host", host);
@@ -199,6 +201,9 @@ pub(crate) fn write_response(
         };
         passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
     });
+    if response.says_empty {
+        write_length(out, 0);
+    }
     if framing.chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }

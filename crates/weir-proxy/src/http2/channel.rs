@@ -2,12 +2,14 @@
 
 use std::{
     cell::{OnceCell, RefCell},
+    collections::VecDeque,
     io,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, server::SendResponse};
+use http::HeaderMap;
 
 use super::head;
 use crate::buffer::Buffer;
@@ -21,6 +23,22 @@ pub(crate) struct Channel {
     pub(super) respond: Option<RefCell<SendResponse<Bytes>>>,
     /// What a backend has to say that agrees to the WebSocket that was asked for.
     pub(super) socket: OnceCell<String>,
+    /// What has been sent, as long as it may have to be sent again.
+    sent: RefCell<Option<Sent>>,
+    /// What is to be sent before anything else.
+    again: RefCell<Option<Sent>>,
+}
+
+/// Content of a request that is kept until it is answered, so that it can be sent again to somebody else.
+const MOST_KEPT: usize = 64 * 1024;
+
+/// What has been sent of a request behind its head.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    parts: VecDeque<Bytes>,
+    length: usize,
+    /// The trailers it ended with, if it has ended.
+    end: Option<HeaderMap>,
 }
 
 /// What comes.
@@ -111,22 +129,104 @@ impl Channel {
             };
         }
         let count = content.len().min(room);
-        let whole = count == content.len();
+        let last = last && count == content.len();
         let data = Bytes::copy_from_slice(&content[..count]);
-        Poll::Ready(stream.send_data(data, last && whole).map(|()| count).map_err(failure))
+        self.note_sent(&data, last);
+        Poll::Ready(stream.send_data(data, last).map(|()| count).map_err(failure))
     }
 
     /// Ends what is sent with these lines of trailers, or without any.
     pub(crate) fn end(&self, trailers: &[u8]) -> io::Result<()> {
+        self.end_with(head::read_trailers(trailers))
+    }
+
+    fn end_with(&self, fields: HeaderMap) -> io::Result<()> {
         let Some(outgoing) = self.outgoing.get() else { return Err(io::ErrorKind::NotConnected.into()) };
         let stream = &mut *outgoing.borrow_mut();
-        let fields = head::read_trailers(trailers);
+        if let Some(sent) = &mut *self.sent.borrow_mut() {
+            sent.end = Some(fields.clone());
+        }
         let sent = if fields.is_empty() {
             stream.send_data(Bytes::new(), true)
         } else {
             stream.send_trailers(fields)
         };
         sent.map_err(failure)
+    }
+
+    /// From here on, what is sent is kept.
+    pub(crate) fn keep_sent(&self) {
+        *self.sent.borrow_mut() = Some(Sent::default());
+    }
+
+    /// What was sent, if all of it was kept; from here on nothing is.
+    pub(crate) fn take_sent(&self) -> Option<Sent> {
+        // What has not been sent again yet belongs to it.
+        let rest = self.again.take();
+        let mut sent = self.sent.take()?;
+        if let Some(rest) = rest {
+            sent.length += rest.length;
+            sent.parts.extend(rest.parts);
+            sent.end = rest.end;
+        }
+        Some(sent)
+    }
+
+    /// Begins with what was sent to somebody else.
+    pub(crate) fn send_again(&self, sent: Sent) {
+        *self.again.borrow_mut() = Some(sent);
+    }
+
+    /// Sends what was sent before; ready once that is done.
+    pub(crate) fn poll_send_again(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let Some(mut part) = self.next_again() else { break };
+            let last = self.again.borrow().as_ref().is_some_and(Sent::ends_plainly);
+            match self.poll_send(cx, &part, last) {
+                Poll::Ready(Ok(count)) => {
+                    let _ = part.split_to(count);
+                    self.put_again(part);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    self.put_again(part);
+                    return Poll::Pending;
+                }
+            }
+        }
+        let ended = self.sent.borrow().as_ref().is_some_and(|sent| sent.end.is_some());
+        match self.again.take().and_then(|again| again.end) {
+            Some(end) if !ended => Poll::Ready(self.end_with(end)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn next_again(&self) -> Option<Bytes> {
+        let mut again = self.again.borrow_mut();
+        let again = again.as_mut()?;
+        let part = again.parts.pop_front()?;
+        again.length -= part.len();
+        Some(part)
+    }
+
+    fn put_again(&self, part: Bytes) {
+        if let Some(again) = self.again.borrow_mut().as_mut().filter(|_| !part.is_empty()) {
+            again.length += part.len();
+            again.parts.push_front(part);
+        }
+    }
+
+    fn note_sent(&self, data: &Bytes, last: bool) {
+        let mut kept = self.sent.borrow_mut();
+        let Some(sent) = &mut *kept else { return };
+        sent.length += data.len();
+        sent.parts.push_back(data.clone());
+        if last {
+            sent.end = Some(HeaderMap::new());
+        }
+        if sent.length > MOST_KEPT {
+            *kept = None;
+        }
     }
 
     /// Breaks off what is sent.
@@ -152,6 +252,13 @@ impl Channel {
             Poll::Ready(Err(error)) => failure(error),
             Poll::Pending => io::ErrorKind::BrokenPipe.into(),
         }
+    }
+}
+
+impl Sent {
+    /// True if its end needs no frame of its own behind the part that has just been taken.
+    fn ends_plainly(&self) -> bool {
+        self.parts.is_empty() && self.end.as_ref().is_some_and(HeaderMap::is_empty)
     }
 }
 

@@ -82,6 +82,31 @@ fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
 }
 
+/// Writes the head of a response as text, as HTTP/1.1 would say it. `socket` is what answers the key of a WebSocket, if that was
+/// asked for: an answer that agrees is a switch of protocols there (RFC 8441 section 5).
+pub(crate) fn write_response(response: &Response<()>, socket: Option<&str>, out: &mut Vec<u8>) {
+    let status = response.status();
+    match socket {
+        Some(accept) if status.is_success() => {
+            out.extend_from_slice(
+                b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n",
+            );
+            write_line(b"sec-websocket-accept", accept.as_bytes(), out);
+        }
+        _ => {
+            out.extend_from_slice(b"HTTP/1.1 ");
+            out.extend_from_slice(status.as_str().as_bytes());
+            out.push(b' ');
+            out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+    for (name, value) in response.headers() {
+        write_line(name.as_str().as_bytes(), value.as_bytes(), out);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
 /// Writes the trailers that may be passed on as lines of text (RFC 9110 section 6.5.1).
 pub(crate) fn write_trailers(trailers: &HeaderMap, out: &mut Vec<u8>) {
     for (name, value) in trailers {
@@ -106,6 +131,8 @@ pub(crate) fn read_response(text: &[u8]) -> Option<Response<()>> {
     let text = Bytes::copy_from_slice(text);
     let status = StatusCode::from_bytes(text.get(9..12)?).ok()?;
     let mut response = Response::new(());
+    // What is added on the way out fits as well.
+    *response.headers_mut() = HeaderMap::with_capacity(memchr::memchr_iter(b'\n', &text).count());
     *response.status_mut() = status;
     let start = memchr::memchr(b'\n', &text)? + 1;
     read_fields(&text, start, response.headers_mut(), |name, _| !is_of_connection(name));

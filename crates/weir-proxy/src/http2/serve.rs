@@ -19,15 +19,13 @@ use weir_model::{
     time::{Millis, Moment},
 };
 
-use super::{Channel, Wire, head};
+use super::{Census, Wire, attend::Job};
 use crate::{
     buffer::Buffer,
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    http::{After, exchange_stream},
     l4,
-    timer::Timer,
 };
 
 /// What a stream may have sent that nobody has taken yet.
@@ -42,6 +40,7 @@ const PARTING: Millis = Millis::secs(2);
 /// A connection, and what its streams know of it.
 struct Server {
     conn: Rc<Conn>,
+    census: Rc<Census>,
     /// Streams under way.
     open: Cell<usize>,
     /// Since when there is none, or when it was told to go.
@@ -50,7 +49,7 @@ struct Server {
 
 /// What happens next on a connection.
 enum Next {
-    Asked(Request<RecvStream>, SendResponse<Bytes>),
+    Asked(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
     Over,
     Broken(ProxyError),
 }
@@ -59,11 +58,16 @@ enum Next {
 pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let conn = Rc::new(conn);
     let started = clock::micros();
-    let server =
-        Rc::new(Server { conn: conn.clone(), open: Cell::new(0), quiet_since: Cell::new(clock::now()) });
+    conn.own_counters().http2_begun.add(1);
+    let server = Rc::new(Server {
+        conn: conn.clone(),
+        census: Rc::new(Census::of_client(clock::now())),
+        open: Cell::new(0),
+        quiet_since: Cell::new(clock::now()),
+    });
     let listener = conn.listener();
     let length = listener.timeouts.header;
-    let handshake = settings(&listener).handshake(Wire::new(conn.clone(), early));
+    let handshake = settings(&listener).handshake(Wire::new(conn.clone(), early, server.census.clone()));
     let age = age(&listener, conn.worker.draw());
     drop(listener);
     let begun = conn.timer.limit(length, handshake).await;
@@ -81,13 +85,18 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let mut going = false;
     loop {
         match poll_fn(|cx| server.poll_next(cx, &mut connection, age, &mut going)).await {
-            Next::Asked(request, respond) => {
+            Next::Asked(asked) => {
+                let (request, respond) = *asked;
                 server.open.set(server.open.get() + 1);
-                drop(tokio::task::spawn_local(answer(Open(server.clone()), request, respond)));
+                let job = Job { open: Open(server.clone()), request, respond };
+                conn.worker.attendants.serve(&conn.worker, job);
             }
             Next::Over => break,
             Next::Broken(error) => {
                 l4::refuse(&conn, started, error, false);
+                // It is told why, if it listens.
+                let closed = poll_fn(|cx| connection.poll_closed(cx));
+                let _ = conn.timer.limit(PARTING, closed).await;
                 break;
             }
         }
@@ -105,6 +114,9 @@ fn settings(listener: &Listener) -> server::Builder {
         .max_concurrent_streams(listener.limits.streams)
         .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
+        // A client that leaves takes back all it has asked for: that many at once are none too many, and the budget of resets
+        // bounds them over time.
+        .max_pending_accept_reset_streams(2 * listener.limits.streams as usize)
         .enable_connect_protocol();
     settings
 }
@@ -120,7 +132,9 @@ fn age(listener: &Listener, draw: u64) -> Moment {
 /// What the client has done that it must not, if that is why the connection ended.
 fn violation(error: &h2::Error) -> Option<ProxyError> {
     let own = (error.is_library() || !error.is_remote()) && !error.is_io();
-    own.then(|| ProxyError { cause: Cause::ClientHttp2, detail: error.to_string().into() })
+    let flood = error.reason() == Some(Reason::ENHANCE_YOUR_CALM);
+    let cause = if flood { Cause::ClientHttp2Flood } else { Cause::ClientHttp2 };
+    own.then(|| ProxyError { cause, detail: error.to_string().into() })
 }
 
 impl Server {
@@ -135,7 +149,7 @@ impl Server {
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    return Poll::Ready(Next::Asked(request, respond));
+                    return Poll::Ready(Next::Asked(Box::new((request, respond))));
                 }
                 Poll::Ready(None) => return Poll::Ready(Next::Over),
                 Poll::Ready(Some(Err(error))) => {
@@ -144,6 +158,10 @@ impl Server {
                 Poll::Pending => {}
             }
             let now = clock::now();
+            if let Some(error) = self.excess(now) {
+                connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+                return Poll::Ready(Next::Broken(error));
+            }
             let patience = if *going { PARTING } else { conn.idle_timeout() };
             let over = self.quiet_since.get() + patience;
             let idle = self.open.get() == 0 && now >= over;
@@ -160,6 +178,7 @@ impl Server {
             }
             let quiet = if self.open.get() == 0 { over } else { now + patience };
             let deadline = if *going { quiet } else { quiet.min(age) };
+            let deadline = self.head_ends().map_or(deadline, |head| head.min(deadline));
             conn.timer.set(deadline);
             if !conn.timer.poll_elapsed(cx) {
                 return Poll::Pending;
@@ -168,40 +187,42 @@ impl Server {
     }
 }
 
+impl Server {
+    /// What the client has more of than it may: frames that carry nothing, or time for a head.
+    fn excess(&self, now: Moment) -> Option<ProxyError> {
+        if let Some(flood) = self.census.exceeded() {
+            return Some(ProxyError { cause: Cause::ClientHttp2Flood, detail: flood.to_string().into() });
+        }
+        self.head_ends().filter(|end| now >= *end).map(|_| Cause::ClientTimeoutHeader.into())
+    }
+
+    /// When the head that is coming has to be complete, if one is.
+    fn head_ends(&self) -> Option<Moment> {
+        Some(self.census.head_since()? + self.conn.listener().timeouts.header)
+    }
+}
+
+/// When the last stream is over, too.
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.conn.own_counters().http2_ended.add(1);
+    }
+}
+
 /// A stream under way, counted as long as this lives.
-struct Open(Rc<Server>);
+pub(super) struct Open(Rc<Server>);
+
+impl Open {
+    /// The connection that it belongs to.
+    pub(super) fn conn(&self) -> &Conn {
+        &self.0.conn
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
         let server = &self.0;
         server.open.set(server.open.get() - 1);
         server.quiet_since.set(clock::now());
-    }
-}
-
-/// Serves one stream.
-async fn answer(open: Open, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-    let conn = &*open.0.conn;
-    let (parts, content) = request.into_parts();
-    let channel = Channel::asked(content, respond);
-    let mut text = conn.worker.room.take_text();
-    let written = head::write_request(&parts, &channel, conn.worker.draw(), &mut text);
-    drop(parts);
-    let timer = Lent { timer: conn.worker.wheel.lend(), conn };
-    let after = exchange_stream(conn, &channel, &timer.timer, (text, written)).await;
-    if after == After::Reset {
-        channel.reset(Reason::INTERNAL_ERROR);
-    }
-}
-
-/// A timer that is given back.
-struct Lent<'c> {
-    timer: Timer,
-    conn: &'c Conn,
-}
-
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
-        self.conn.worker.wheel.give_back(&self.timer);
     }
 }

@@ -9,7 +9,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{buffer::Buffer, conn::Conn, io::Stream};
+use super::Census;
+use crate::{buffer::Buffer, clock, conn::Conn, io::Stream};
 
 /// Whatever holds the stream of bytes that frames go over.
 pub(crate) trait Carrier {
@@ -29,15 +30,17 @@ impl Carrier for Stream {
     }
 }
 
-/// Bytes to and from the other end. What was read before it was known to be HTTP/2 comes first.
+/// Bytes to and from the other end, with a count of the frames that come. What was read before it was known to be HTTP/2 comes
+/// first.
 pub(crate) struct Wire<C> {
     carrier: C,
     early: Buffer,
+    census: Rc<Census>,
 }
 
 impl<C: Carrier> Wire<C> {
-    pub(crate) fn new(carrier: C, early: Buffer) -> Self {
-        Self { carrier, early }
+    pub(crate) fn new(carrier: C, early: Buffer, census: Rc<Census>) -> Self {
+        Self { carrier, early, census }
     }
 }
 
@@ -47,9 +50,14 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.census.exceeded().is_some() {
+            // Whoever drives the connection asks the same, and ends it.
+            return Poll::Pending;
+        }
         if !self.early.is_empty() {
             let count = self.early.len().min(into.remaining());
             into.put_slice(self.early.part(0..count));
+            self.census.came(self.early.part(0..count), clock::now());
             self.early.consume(count);
             return Poll::Ready(Ok(()));
         }
@@ -57,7 +65,9 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
         loop {
             std::task::ready!(stream.poll_readable(cx))?;
             if let Some(read) = stream.read_now(into.initialize_unfilled()) {
-                into.advance(read?);
+                let count = read?;
+                self.census.came(&into.initialize_unfilled()[..count], clock::now());
+                into.advance(count);
                 return Poll::Ready(Ok(()));
             }
         }
@@ -66,7 +76,7 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
 
 impl<C: Carrier + Unpin> AsyncWrite for Wire<C> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        self.carrier.stream().poll_write(cx, &[IoSlice::new(from)])
+        self.poll_write_vectored(cx, &[IoSlice::new(from)])
     }
 
     fn poll_write_vectored(
@@ -74,7 +84,11 @@ impl<C: Carrier + Unpin> AsyncWrite for Wire<C> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.carrier.stream().poll_write(cx, from)
+        let written = self.carrier.stream().poll_write(cx, from);
+        if let Poll::Ready(Ok(count)) = written {
+            self.census.went(count);
+        }
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -205,7 +205,7 @@ async fn shake<D: Side>(
                             let error = rustls::Error::General("a TLS message is too long".to_owned());
                             return Poll::Ready(Err(error.into()));
                         }
-                        match receive(tcp, space) {
+                        match receive::<true>(tcp, space) {
                             Some(Ok(0)) => return Poll::Ready(Err(Failure::Closed)),
                             Some(Ok(count)) => {
                                 inbox.filled_by(count);

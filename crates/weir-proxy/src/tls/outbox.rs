@@ -84,7 +84,7 @@ impl Outbox {
     /// Sends what the kernel takes at once; true if that was all, or the connection is broken.
     pub(super) fn flush(&mut self, tcp: &TcpStream) -> bool {
         while !self.is_empty() {
-            match send(tcp, &self.data[self.sent..self.end]) {
+            match send::<true>(tcp, &self.data[self.sent..self.end]) {
                 Some(Ok(count)) => self.sent += count,
                 Some(Err(_)) => return true,
                 None => {

@@ -235,7 +235,7 @@ impl Inner {
                 // It may have been answered.
                 Ok(Step::Other) => _ = self.outbox.flush(tcp),
                 Ok(Step::Incomplete) if done > 0 => return Some(Ok(done)),
-                Ok(Step::Incomplete) => match receive(tcp, self.inbox.space())? {
+                Ok(Step::Incomplete) => match receive::<true>(tcp, self.inbox.space())? {
                     Ok(0) => self.end = Some(End::Truncated),
                     Ok(count) => self.inbox.filled_by(count),
                     Err(error) => return Some(Err(error)),

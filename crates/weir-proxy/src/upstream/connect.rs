@@ -1,17 +1,20 @@
 //! Connecting to a backend.
 
-use std::{cell::Cell, rc::Rc};
+use std::{
+    cell::Cell,
+    rc::{Rc, Weak},
+};
 
 use weir_model::{
     listener::Address,
-    pool::{Backend, Endpoint, Pool, ProxyTlv, SendProxy},
+    pool::{Backend, Endpoint, Pool, ProxyTlv},
     time::Moment,
 };
 
 use super::Upstream;
 use crate::{
     clock,
-    conn::Conn,
+    conn::{Conn, Mark},
     error::{Cause, ProxyError},
     io::Stream,
     proxy_header::{self, Told},
@@ -22,11 +25,17 @@ use crate::{
 
 /// For whom a connection is made, and what for.
 pub(crate) struct Errand<'c> {
-    pub(crate) conn: &'c Conn,
+    pub(crate) worker: &'c Worker,
     pub(crate) timer: &'c Timer,
     pub(crate) carries: Carries,
-    /// What the request is called that it is made for; empty if it has no name.
-    pub(crate) unique_id: &'c [u8],
+    /// What the backend is told of whose connection it is, if it is told.
+    pub(crate) introduction: Option<Introduction>,
+}
+
+/// What a backend is told of whose connection it is, and whose it is.
+pub(crate) struct Introduction {
+    header: Vec<u8>,
+    owner: Weak<Mark>,
 }
 
 /// Connects to a backend of `pool` within its connect_timeout and not beyond `until`.
@@ -36,8 +45,7 @@ pub(crate) async fn connect(
     backend: &Backend,
     until: Moment,
 ) -> Result<Upstream, ProxyError> {
-    let conn = errand.conn;
-    let worker = &conn.worker;
+    let worker = errand.worker;
     let address = address(worker, backend)?;
     backend.status.shards.of(worker.index).connects.add(1);
     let length = pool.connect_timeout.min(until.since(clock::now()));
@@ -45,8 +53,9 @@ pub(crate) async fn connect(
     let connecting = async {
         let mut stream = Stream::connect(&address).await.map_err(|error| ProxyError::from_connect(&error))?;
         connected.set(true);
-        if let Some(sent) = &pool.send_proxy {
-            Box::pin(introduce(errand, sent, &stream)).await?;
+        if let Some(introduction) = &errand.introduction {
+            let sent = stream.write_all(&introduction.header).await;
+            sent.map_err(|error| ProxyError::from_connect(&error))?;
         }
         if let Some(origination) = &pool.tls {
             // Nothing is published that was not prepared.
@@ -62,14 +71,15 @@ pub(crate) async fn connect(
         ProxyError::with(Cause::BackendConnectTimeout, detail)
     })??;
     let now = clock::now();
-    let owner = pool.send_proxy.as_ref().map(|_| Rc::downgrade(conn.mark()));
+    let owner = errand.introduction.as_ref().map(|introduction| introduction.owner.clone());
     Ok(Upstream { stream, opened: now, idle_since: Moment(0), requests: 0, owner })
 }
 
-/// Says who the connection is for.
-async fn introduce(errand: &Errand<'_>, sent: &SendProxy, stream: &Stream) -> Result<(), ProxyError> {
-    let conn = errand.conn;
-    let unique_id = sent.tells(ProxyTlv::UniqueId).then(|| match errand.unique_id {
+/// What the backends of a pool are told of a connection for this client, if they are; `request` is what the request is called
+/// that it is made for, empty if it has no name.
+pub(crate) fn introduction(conn: &Conn, pool: &Pool, request: &[u8]) -> Option<Introduction> {
+    let sent = pool.send_proxy.as_ref()?;
+    let unique_id = sent.tells(ProxyTlv::UniqueId).then(|| match request {
         b"" => conn.identity(),
         request => conn.given_identity().unwrap_or(request),
     });
@@ -89,7 +99,7 @@ async fn introduce(errand: &Errand<'_>, sent: &SendProxy, stream: &Stream) -> Re
     };
     let mut header = Vec::new();
     proxy_header::write(sent, &told, &mut header);
-    stream.write_all(&header).await.map_err(|error| ProxyError::from_connect(&error))
+    Some(Introduction { header, owner: Rc::downgrade(conn.mark()) })
 }
 
 /// Where to connect: one of the addresses that a host name stands for, drawn anew each time.

@@ -22,6 +22,7 @@ listeners:
       - { name: exact, match: { host: a.test, path: /exact }, respond: { headers: { X-Route: exact } } }
       - { name: under, match: { host: "*.a.test", path: /v1/* }, respond: { headers: { X-Route: under } } }
       - { name: post, match: { path: /v1/*, method: [POST, PUT] }, respond: { headers: { X-Route: post } } }
+      - { name: call, match: { grpc: { service: v1, method: [x, y] } }, respond: { headers: { X-Route: call } } }
       - { name: regex, match: { path: "~^/v[0-9]+/" }, respond: { headers: { X-Route: regex } } }
       - { name: header, match: { headers: { X-Tenant: "~^acme" } }, respond: { headers: { X-Route: header } } }
       - { name: query, match: { query: { version: "2" } }, respond: { headers: { X-Route: query } } }
@@ -72,6 +73,8 @@ fn request(seed: &mut Seed) -> (String, Particulars) {
     for field in [
         "X-Tenant: acme-1",
         "X-Tenant: other",
+        "Content-Type: application/grpc+proto",
+        "Content-Type: text/plain",
         "Cookie: session=premium",
         "Cookie: a=b; session=basic",
         "X-Forwarded-For: 192.0.2.7",

@@ -3,6 +3,7 @@
 mod calls;
 mod client;
 mod going;
+mod told;
 
 use std::time::Duration;
 

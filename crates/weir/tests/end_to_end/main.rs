@@ -18,6 +18,8 @@ mod forwarding;
 mod framing;
 mod health;
 mod http2;
+mod http2_attacks;
+mod http2_backend;
 mod interim;
 mod limits;
 mod operate;

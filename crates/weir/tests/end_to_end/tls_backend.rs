@@ -57,7 +57,7 @@ fn requests_and_answers_are_carried_over_one_connection() {
     for versions in [&VERSIONS[..1], &VERSIONS[1..]] {
         let server = TlsServer::with(&world.root.server(LOCAL), None, versions, &[b"h2", b"http/1.1"]);
         let backend = FakeBackend::tls(&server, Answer::echo());
-        let weir = Setup::http(&[backend.address()]).pool(&world.tls("")).start();
+        let weir = Setup::http(&[backend.address()]).pool(&world.tls("")).pool("protocol: http1").start();
         let mut client = RawClient::connect(weir.address());
         for _ in 0..3 {
             assert!(client.get("/").text().starts_with("GET / HTTP/1.1\r\n"));

@@ -52,6 +52,7 @@ fn whole(reader: &mut Reader, node: &Node, fields: &Fields<'_>) -> RouteDraft {
         conditions: fields.node("match").map_or_else(Vec::new, |node| conditions(reader, node)),
         actions: actions(reader, fields),
         rewrite: fields.setting(reader, "rewrite", rewrite),
+        grpc_web: fields.setting(reader, "grpc_web", Reader::flag),
         ..RouteDraft::default()
     };
     settings(reader, fields, &mut draft);

@@ -187,7 +187,7 @@ fn documents(keys: &Keys, inner: &Value) -> Vec<Value> {
             if outer.one_of.contains(&key.name) {
                 outer.one_of.iter().for_each(|other| drop(around.as_object_mut().unwrap().remove(*other)));
             }
-            if outer.id == "HEALTH" && ["http", "tls", "udp"].contains(&key.name) {
+            if outer.id == "HEALTH" && ["http", "tls", "udp", "grpc"].contains(&key.name) {
                 around.as_object_mut().unwrap().remove("tcp");
             }
             merge(&mut around, &json!({ key.name: value }));

@@ -70,6 +70,7 @@ pub(super) fn routes(
             rewrite: rewrite(draft, &conditions, problems),
             request_headers,
             response_headers,
+            grpc_web: value(&draft.grpc_web, false),
             timeout: value(&draft.timeout, Millis::NONE),
             retry: retry(draft.retry.as_ref(), problems),
             conditions,
@@ -85,6 +86,7 @@ fn refuse_meaningless(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec
     let forwarded = [
         ("request_headers", draft.request_headers.as_ref().map(|setting| setting.span)),
         ("rewrite", draft.rewrite.as_ref().map(|setting| setting.span)),
+        ("grpc_web", draft.grpc_web.as_ref().map(|setting| setting.span)),
         ("timeout", draft.timeout.as_ref().map(|setting| setting.span)),
         ("retry", draft.retry.as_ref().map(|setting| setting.span)),
     ];

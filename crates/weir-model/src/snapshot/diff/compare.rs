@@ -63,6 +63,7 @@ pub(super) fn route((old, from): (&Route, &Snapshot), (new, to): (&Route, &Snaps
         rewrite => "rewrite",
         request_headers => "request_headers",
         response_headers => "response_headers",
+        grpc_web => "grpc_web",
         timeout => "timeout",
         retry => "retry",
     } besides { name, action, has_variables, status });

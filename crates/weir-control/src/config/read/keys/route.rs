@@ -18,6 +18,8 @@ keys! {
         "rewrite" = Map(&REWRITE), Nothing, "How the target changes before it is forwarded.";
         "request_headers" = Map(&EDITS), Nothing, "Edits of the request before it is forwarded.";
         "response_headers" = Map(&EDITS), Nothing, "Edits of the answer to the client.";
+        "grpc_web" = Flag, Is("false"),
+            "Calls of gRPC-Web, as browsers make them, are made calls of gRPC for the backend, and its answers are translated back.";
         "timeout" = Timeout, Is("none"), "For the whole exchange, from the end of the request head to the end of the answer.";
         "retry" = Map(&RETRY), Nothing, "What is tried again when a backend fails a request.";
     } exactly one of ["pool", "split", "redirect", "respond"] later [
@@ -123,6 +125,7 @@ pub(in crate::config) static SHARED_ROUTE: Keys = Keys {
         "rewrite",
         "request_headers",
         "response_headers",
+        "grpc_web",
         "timeout",
         "retry",
     ],
