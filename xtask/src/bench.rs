@@ -4,6 +4,8 @@
 //! median of the ratios per round. The balancer has CPU 0 for itself; clients and backends share CPU 1.
 
 mod contestant;
+mod h2;
+mod h2load;
 mod idle;
 mod instructions;
 mod machine;
@@ -32,6 +34,8 @@ cargo xtask bench NAME... [OPTIONS]
   tcp            the same requests through weir's tcp listener, nginx stream and HAProxy tcp
   tls            HTTP/1.1 over TLS 1.3 through weir, nginx and HAProxy: requests on kept connections, full and resumed
                  handshakes, memory per idle connection; TLS that is passed on
+  h2             HTTP/2 and gRPC through weir, nginx and HAProxy: 10 connections with 32 requests at a time and 64 with one,
+                 in clear text and over TLS, to backends with HTTP/1.1 and with HTTP/2
   idle           memory per idle keep-alive connection, 9,000 of them
   instructions   instructions of weir per request (valgrind)
   pick           the balancer alone: what a pick costs, by policy and size of the pool
@@ -88,6 +92,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     if asked("tls") {
         report::save(&tls::run(&options)?, &folder.join("tls.json"))?;
+    }
+    if asked("h2") {
+        report::save(&h2::run(&options)?, &folder.join("h2.json"))?;
     }
     if asked("idle") {
         report::save(&idle::run(&options)?, &folder.join("idle.json"))?;
@@ -152,7 +159,9 @@ fn parse(arguments: &[String]) -> Result<Options> {
             }
             "--weir" => options.weir = std::path::absolute(value()?)?,
             "--quick" => (options.rounds, options.seconds) = (2, 1),
-            "http" | "tcp" | "tls" | "idle" | "instructions" | "pick" => options.names.push(argument.clone()),
+            "http" | "tcp" | "tls" | "h2" | "idle" | "instructions" | "pick" => {
+                options.names.push(argument.clone());
+            }
             other => bail!("there is no bench or option `{other}`; `cargo xtask bench --help` lists them"),
         }
     }

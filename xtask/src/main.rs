@@ -16,13 +16,13 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   check                              formatting, lints, tests, and the rules of the house
-  peers [NAME...]                    tests against real peers: nginx, Python, curl, wrk, PostgreSQL, Redis
+  peers [NAME...]                    tests against real peers: nginx, curl, PostgreSQL, gRPC, …
   ci                                 both of these: what CI runs
   edges                              the direction of dependence between the crates
   sizes                              sizes of files, module docs
   docs                               paths and symbols that the papers cite
   profile                            record anew what release builds are optimised by (profile/README.md)
-  bench http tcp idle instructions   weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
+  bench http tcp tls h2 idle …        weir beside Debian's nginx and HAProxy; `cargo xtask bench --help`
 ";
 
 use tally::Tally;

@@ -1,6 +1,7 @@
 //! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
 //! all of them with TLS as well, HAProxy as a reader of PROXY headers, Prometheus as an observer, NSD and Podman as those
-//! who know where backends are, Pebble as an authority that issues certificates.
+//! who know where backends are, Pebble as an authority that issues certificates; h2spec, gRPC in Go and Python, Node, nghttp2
+//! and hypercorn for HTTP/2.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
@@ -14,6 +15,7 @@ mod discovery;
 mod encrypted;
 mod idle;
 mod kill;
+mod multiplexed;
 mod outlier;
 mod prometheus;
 mod reload;
@@ -36,7 +38,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 33] = [
+const TESTS: [(&str, Test); 44] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("curl_tls", termination::curl_tls),
@@ -68,6 +70,17 @@ const TESTS: [(&str, Test); 33] = [
     ("acme_tls_alpn", acme::tls_alpn),
     ("acme_failures", acme::failures),
     ("acme_two", acme::two),
+    ("h2spec", multiplexed::h2spec::conformance),
+    ("grpc_kinds", multiplexed::grpc::kinds),
+    ("grpc_spread", multiplexed::grpc::spread),
+    ("grpc_rolling", multiplexed::grpc::rolling),
+    ("grpc_ages", multiplexed::grpc::ages),
+    ("http2_clients", multiplexed::web::clients),
+    ("http2_reloads", multiplexed::web::reloads),
+    ("http2_browser", multiplexed::browser::chromium),
+    ("http2_backends", multiplexed::backends::servers),
+    ("http2_end_to_end", multiplexed::backends::end_to_end),
+    ("http2_backends_reloaded", multiplexed::backends::reloaded),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

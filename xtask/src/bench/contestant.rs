@@ -43,6 +43,38 @@ pub(crate) enum Program {
     Haproxy,
 }
 
+impl Program {
+    /// How it is started with a file.
+    pub(super) fn command(self, weir: &Path, file: &Path, folder: &Path) -> Command {
+        match self {
+            Self::Weir => {
+                let mut command = Command::new(weir);
+                command.args(["run", "-c"]).arg(file);
+                command
+            }
+            Self::Nginx => nginx(file, folder),
+            Self::Haproxy => {
+                let mut command = Command::new("haproxy");
+                command.args(["-db", "-q", "-f"]).arg(file);
+                command
+            }
+        }
+    }
+
+    /// Its own words about its version.
+    pub(super) fn version(self, weir: &Path) -> String {
+        let (program, argument) = match self {
+            Self::Weir => (weir, "--version"),
+            Self::Nginx => (Path::new("nginx"), "-v"),
+            Self::Haproxy => (Path::new("haproxy"), "-v"),
+        };
+        let output = Command::new(program).arg(argument).output();
+        let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        text.lines().next().unwrap_or("unknown version").to_owned()
+    }
+}
+
 /// A program with one of the files in `bench/`.
 #[derive(Clone, Copy)]
 pub(crate) struct Spec {
@@ -174,31 +206,11 @@ impl Spec {
 
     fn command(&self, weir: &Path, small: bool, folder: &Path) -> Result<Command> {
         let file = self.configuration(small, folder)?;
-        Ok(match self.program {
-            Program::Weir => {
-                let mut command = Command::new(weir);
-                command.args(["run", "-c"]).arg(file);
-                command
-            }
-            Program::Nginx => nginx(&file, folder),
-            Program::Haproxy => {
-                let mut command = Command::new("haproxy");
-                command.args(["-db", "-q", "-f"]).arg(file);
-                command
-            }
-        })
+        Ok(self.program.command(weir, &file, folder))
     }
 
     fn version(&self, weir: &Path) -> String {
-        let (program, argument) = match self.program {
-            Program::Weir => (weir, "--version"),
-            Program::Nginx => (Path::new("nginx"), "-v"),
-            Program::Haproxy => (Path::new("haproxy"), "-v"),
-        };
-        let output = Command::new(program).arg(argument).output();
-        let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        format!("{}: {}", self.name, text.lines().next().unwrap_or("unknown version"))
+        format!("{}: {}", self.name, self.program.version(weir))
     }
 }
 
@@ -249,7 +261,8 @@ pub(crate) struct Backend {
 
 /// Starts the backend on the clients' CPU.
 pub(crate) fn backend() -> Result<Backend> {
-    let addresses = [18001, 18002, 18003, 18004].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let addresses =
+        [18001, 18002, 18003, 18004, 18005, 18006].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
     addresses.into_iter().try_for_each(unused)?;
     let folder = folder("backend")?;
     let text = fs::read_to_string(crate::repository().join("bench/backend.nginx.conf"))?;
@@ -263,7 +276,7 @@ pub(crate) fn backend() -> Result<Backend> {
 
 /// Fails if somebody is there already. Programs that set SO_REUSEPORT would share the address without a word, and the
 /// figures would be those of both.
-fn unused(address: SocketAddr) -> Result<()> {
+pub(super) fn unused(address: SocketAddr) -> Result<()> {
     if TcpStream::connect(address).is_ok() {
         bail!("somebody listens at {address} already; is another bench running?");
     }
@@ -271,7 +284,7 @@ fn unused(address: SocketAddr) -> Result<()> {
 }
 
 /// Starts a program on a CPU.
-fn start(command: &Command, cpu: usize, folder: &Path) -> Result<Running> {
+pub(super) fn start(command: &Command, cpu: usize, folder: &Path) -> Result<Running> {
     // taskset becomes the program, so that the process is the program's.
     let mut pinned = Command::new("taskset");
     pinned.arg("-c").arg(cpu.to_string()).arg(command.get_program()).args(command.get_args());

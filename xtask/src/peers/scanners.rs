@@ -53,7 +53,7 @@ pub(super) fn testssl(program: &Path) -> Result<String> {
 }
 
 /// The key of a certificate as browsers are told it: base64 of the SHA-256 of its public half.
-fn pin(certificate: &str) -> Result<String> {
+pub(super) fn pin(certificate: &str) -> Result<String> {
     let steps = "openssl x509 -pubkey -noout -in \"$0\" | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64";
     let output =
         Command::new("sh").args(["-c", steps, certificate]).output().context("sh cannot be started")?;

@@ -31,7 +31,7 @@ const CLIENTS: usize = 40;
 const LONG: usize = 100;
 
 /// The program where it is started from, and the process that runs it now.
-struct Installed {
+pub(super) struct Installed {
     folder: PathBuf,
     /// The first process; the others are told to end when this is dropped.
     pids: Vec<Pid>,
@@ -47,6 +47,17 @@ impl Drop for Installed {
 }
 
 impl Installed {
+    /// Puts the program beside the `weir.yaml` in a folder and starts it there.
+    pub(super) fn start(program: &Path, folder: &Path) -> Result<(Self, Running)> {
+        let mut installed = Self { folder: folder.to_path_buf(), pids: Vec::new() };
+        installed.install(program)?;
+        let mut command = Command::new("./weir");
+        command.args(["run", "-c", "weir.yaml"]).current_dir(folder);
+        let first = Running::start(&mut command, folder)?;
+        installed.pids.push(Pid::from_raw(first.pid().cast_signed()).context("no process")?);
+        Ok((installed, first))
+    }
+
     /// Puts another program in the place of the one that is there, as an installation does.
     fn install(&self, program: &Path) -> Result<()> {
         let new = self.folder.join("weir.new");
@@ -55,7 +66,7 @@ impl Installed {
     }
 
     /// `weir upgrade`; what it says, or what is wrong.
-    fn upgrade(&mut self, program: &Path) -> Result<Value> {
+    pub(super) fn upgrade(&mut self, program: &Path) -> Result<Value> {
         let mut command = Command::new(program);
         let output = command.args(["upgrade", "--json"]).current_dir(&self.folder).output()?;
         let told: Value = serde_json::from_slice(&output.stdout)
@@ -88,12 +99,7 @@ pub(super) fn ten(program: &Path) -> Result<String> {
     let folder = folder("upgrade-weir")?;
     let write = |text: &str| fs::write(folder.join("weir.yaml"), text);
     write(&configuration(2, web, tcp, backends))?;
-    let mut installed = Installed { folder: folder.clone(), pids: Vec::new() };
-    installed.install(program)?;
-    let mut command = Command::new("./weir");
-    command.args(["run", "-c", "weir.yaml"]).current_dir(&folder);
-    let first = Running::start(&mut command, &folder)?;
-    installed.pids.push(Pid::from_raw(first.pid().cast_signed()).context("no process")?);
+    let (mut installed, first) = Installed::start(program, &folder)?;
     first.ready(|| probe::exchange(web, 1))?;
 
     let mut long = crowd::websockets(web, LONG)?;

@@ -89,6 +89,7 @@ impl Exchange<'_> {
                     && self.asked.call.is_some_and(|call| call.web.is_none())
                     && error.cause.side() != Side::Client
                 {
+                    let error = self.in_time(error);
                     let mut trailers = Vec::new();
                     self.write_call_status(&error, &mut trailers);
                     // If the stream is over, there is nobody to be told.

@@ -189,7 +189,8 @@ impl Exchange<'_> {
                     tried.stale = false;
                     self.passed_over(answer)
                 }
-                Err((failed, reused)) => {
+                Err((mut failed, reused)) => {
+                    failed.error = self.in_time(failed.error);
                     if let Some(attempt) = self.attempt() {
                         attempt.ended = clock::micros();
                         attempt.outcome = Outcome::Failed(failed.error.cause);

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clock,
-    error::{Cause, ProxyError},
+    error::{Cause, ProxyError, Side},
     telemetry::Fields,
 };
 
@@ -74,6 +74,17 @@ impl Exchange<'_> {
     pub(super) fn begin_call(&mut self, call: Call) {
         self.asked.call = Some(call);
         self.deadline = self.deadline.min(call.deadline);
+    }
+
+    /// What a failure means to a caller whose time is over: a backend that knows that too ends the call by itself, and may do so
+    /// before our timer is looked at.
+    pub(super) fn in_time(&self, error: ProxyError) -> ProxyError {
+        match &self.asked.call {
+            Some(call) if error.cause.side() == Side::Backend && clock::now() >= call.deadline => {
+                Cause::CallDeadline.into()
+            }
+            _ => error,
+        }
     }
 
     /// What it means that [`Exchange::deadline`] has come.

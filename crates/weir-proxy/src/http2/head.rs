@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri,
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri,
 };
 
 use super::{Channel, names};

@@ -26,7 +26,7 @@ pub(super) struct BadText;
 
 /// Decodes text that comes in pieces of any size.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub(in crate::http) struct Decoder {
     /// What the characters of the group of four that has begun say beyond whole bytes.
     held: u8,
     characters: u8,
