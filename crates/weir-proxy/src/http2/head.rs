@@ -4,9 +4,7 @@
 //! that was written for HTTP/1.1, without what speaks of the connection (RFC 9113 section 8.2.2).
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header, request, uri};
 
 use super::{Channel, names};
 use crate::{
