@@ -16,7 +16,7 @@ use super::{
     lines::Span,
     names::{Name, members},
     reply,
-    request::{BodyLength, Facts, RequestHead},
+    request::{BodyLength, Facts, RequestHead, is_alien},
     serve::{After, NoHead, read_head},
     tunnel::Tunnel,
     write::{Client, write_request},
@@ -133,17 +133,19 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
-    let head = read_head(conn, &listener, input, &mut request).await;
+    let mut head = read_head(conn, &listener, input, &mut request).await;
     if matches!(head, Err(NoHead::Closed)) {
         room.requests.give(request);
         return After::Close;
     }
-    if first
-        && let Err(NoHead::Bad(ProxyError { cause: Cause::ClientBadVersion, .. })) = head
-        && input.filled().starts_with(PREFACE)
-    {
-        room.requests.give(request);
-        return After::Multiplex;
+    if first && let Err(NoHead::Bad(error)) = &mut head {
+        if error.cause == Cause::ClientBadVersion && input.filled().starts_with(PREFACE) {
+            room.requests.give(request);
+            return After::Multiplex;
+        }
+        if error.cause == Cause::ClientBadRequestLine && is_alien(input.filled()) {
+            *error = Cause::ClientNotHttp.into();
+        }
     }
     // Somebody may connect long before they ask, and what was there then may be gone.
     if conn.worker.is_behind(&view) {
@@ -160,7 +162,10 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
             input.consume(length);
             plan
         }
-        Err(NoHead::Bad(error)) => Err(error),
+        Err(NoHead::Bad(error)) => {
+            exchange.request_line = first_line(input.filled());
+            Err(error)
+        }
         Err(NoHead::Closed) => Err(Cause::ClientAborted.into()),
     };
     room.requests.give(request);

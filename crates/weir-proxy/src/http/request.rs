@@ -289,14 +289,13 @@ pub(crate) fn refusal(bad: BadHead, bytes: &[u8]) -> ProxyError {
         BadHead::FirstLine if bytes.first() == Some(&0x16) => {
             ProxyError::with(Cause::ClientBadRequestLine, "it looks like TLS")
         }
-        BadHead::FirstLine if is_alien(bytes) => Cause::ClientNotHttp.into(),
         BadHead::FirstLine | BadHead::Status => Cause::ClientBadRequestLine.into(),
     }
 }
 
 /// True if the first line is that of another protocol: an answer in HTTP/1.1 would mean nothing to who sent it, or the wrong
 /// thing. A PROXY header is answered, so that whoever forgot to expect one sees why.
-fn is_alien(bytes: &[u8]) -> bool {
+pub(super) fn is_alien(bytes: &[u8]) -> bool {
     let Some(end) = memchr::memchr(b'\n', bytes) else { return false };
     let names_http = |part: &[u8]| part.eq_ignore_ascii_case(b"HTTP/");
     !bytes[..end].windows(5).any(names_http) && !bytes.starts_with(b"PROXY ")

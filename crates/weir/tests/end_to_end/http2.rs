@@ -62,7 +62,7 @@ fn large_bodies_pass_both_ways() {
     let backend = FakeBackend::echo();
     let weir = Setup::http(&[backend.address()]).start();
     let client = Client::connect(weir.address());
-    let content: Vec<u8> = (0..3_000_000u32).map(|at| (at * 7 >> 3) as u8).collect();
+    let content: Vec<u8> = (0..3_000_000u32).map(|at| ((at * 7) >> 3) as u8).collect();
     let reply = client.ask(request("POST", "/"), Some(&content)).unwrap();
     assert_eq!(reply.status, 200);
     assert_eq!(backend.only_request().body, content);
