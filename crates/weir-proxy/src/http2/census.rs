@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use h2::Reason;
 use weir_model::time::Moment;
 
 use super::budget::{Budget, Flood};
@@ -11,6 +12,10 @@ use super::budget::{Budget, Flood};
 const HEADER: usize = 9;
 /// What a client begins with (RFC 9113 section 3.4).
 const PREFACE: usize = 24;
+/// One of the pairs that SETTINGS consist of.
+const SETTING: usize = 6;
+/// How much a stream may be sent at first.
+const INITIAL_WINDOW_SIZE: u8 = 4;
 /// CONTINUATION frames of one head: with frames of a few hundred bytes that is more than any head may have.
 const MOST_CONTINUATIONS: u32 = 256;
 
@@ -28,7 +33,35 @@ const CONTINUATION: u8 = 9;
 
 /// Flags of frames.
 const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+
+/// What is wrong with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A length that its kind cannot have.
+    Size,
+    /// A window that cannot be.
+    Window,
+}
+
+impl Fault {
+    /// The code that tells it (RFC 9113 section 7).
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::Size => Reason::FRAME_SIZE_ERROR,
+            Self::Window => Reason::FLOW_CONTROL_ERROR,
+        }
+    }
+
+    /// What it is, in words.
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Size => "a frame of a length that its kind cannot have",
+            Self::Window => "an initial window beyond 2^31-1",
+        }
+    }
+}
 
 /// What has come on one connection.
 #[derive(Debug)]
@@ -37,6 +70,8 @@ pub(crate) struct Census {
     /// Bytes sent since something came.
     sent: Cell<u64>,
     flood: Cell<Option<Flood>>,
+    /// What a frame is, where the crate would say no more than that it is wrong.
+    fault: Cell<Option<Fault>>,
     head_since: Cell<Option<Moment>>,
     settled: Cell<bool>,
     told_to_go: Cell<bool>,
@@ -47,8 +82,10 @@ struct Count {
     /// Bytes before the next header, or before what is left of it.
     skip: usize,
     header: [u8; HEADER],
-    /// Bytes of the header that have come.
+    /// Bytes of the header, or of the setting, that have come.
     filled: usize,
+    /// Settings that come before the next header.
+    settings: usize,
     /// A head ends with the payload that is being skipped.
     ends_head: bool,
     continuations: u32,
@@ -73,6 +110,7 @@ impl Census {
             skip,
             header: [0; HEADER],
             filled: 0,
+            settings: 0,
             ends_head: false,
             continuations: 0,
             answers: 0,
@@ -82,6 +120,7 @@ impl Census {
             count: RefCell::new(count),
             sent: Cell::new(0),
             flood: Cell::new(None),
+            fault: Cell::new(None),
             head_since: Cell::new(None),
             settled: Cell::new(false),
             told_to_go: Cell::new(false),
@@ -128,12 +167,18 @@ impl Census {
                 self.end_head(count);
                 continue;
             }
-            let taken = (HEADER - count.filled).min(bytes.len());
+            let wanted = if count.settings > 0 { SETTING } else { HEADER };
+            let taken = (wanted - count.filled).min(bytes.len());
             count.header[count.filled..count.filled + taken].copy_from_slice(&bytes[..taken]);
             count.filled += taken;
             bytes = &bytes[taken..];
-            if count.filled == HEADER {
+            if count.filled == wanted {
                 count.filled = 0;
+                if count.settings > 0 {
+                    count.settings -= 1;
+                    self.setting(count);
+                    continue;
+                }
                 self.frame(count, now);
                 self.end_head(count);
             }
@@ -147,10 +192,26 @@ impl Census {
         }
     }
 
+    /// A setting that the crate would call wrong in general terms (RFC 9113 section 6.5.2).
+    fn setting(&self, count: &Count) {
+        let [_, id, high, ..] = count.header;
+        if count.header[0] == 0 && id == INITIAL_WINDOW_SIZE && high & 0x80 != 0 {
+            self.fault.set(Some(Fault::Window));
+        }
+    }
+
+    /// What is wrong with a frame that has come: the connection is to end with its code.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        self.fault.get()
+    }
+
     fn frame(&self, count: &mut Count, now: Moment) {
         let [high, middle, low, kind, flags, ..] = count.header;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         count.skip = length;
+        if kind == PING && length != 8 || matches!(kind, WINDOW_UPDATE | RST_STREAM) && length != 4 {
+            self.fault.set(Some(Fault::Size));
+        }
         let spent = match kind {
             DATA if length == 0 && flags & END_STREAM == 0 => Some(Flood::EmptyData),
             DATA => None,
@@ -173,6 +234,11 @@ impl Census {
             RST_STREAM => Some(Flood::Reset),
             SETTINGS => {
                 self.settled.set(true);
+                if !length.is_multiple_of(SETTING) || flags & ACK != 0 && length > 0 {
+                    self.fault.set(Some(Fault::Size));
+                } else {
+                    (count.settings, count.skip) = (length / SETTING, 0);
+                }
                 count.answers += HEADER as u64;
                 Some(Flood::Settings)
             }

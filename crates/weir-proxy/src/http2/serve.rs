@@ -158,6 +158,11 @@ impl Server {
                 Poll::Pending => {}
             }
             let now = clock::now();
+            if let Some(fault) = self.census.fault() {
+                connection.abrupt_shutdown(fault.reason());
+                let error = ProxyError::with(Cause::ClientHttp2, fault.sentence());
+                return Poll::Ready(Next::Broken(error));
+            }
             if let Some(error) = self.excess(now) {
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                 return Poll::Ready(Next::Broken(error));

@@ -50,7 +50,7 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.census.exceeded().is_some() {
+        if self.census.exceeded().is_some() || self.census.fault().is_some() {
             // Whoever drives the connection asks the same, and ends it.
             return Poll::Pending;
         }
@@ -59,7 +59,7 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
             into.put_slice(self.early.part(0..count));
             self.census.came(self.early.part(0..count), clock::now());
             self.early.consume(count);
-            return Poll::Ready(Ok(()));
+            return if self.census.fault().is_some() { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
         let stream = self.carrier.stream();
         loop {
@@ -67,6 +67,9 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
             if let Some(read) = stream.read_now(into.initialize_unfilled()) {
                 let count = read?;
                 self.census.came(&into.initialize_unfilled()[..count], clock::now());
+                if self.census.fault().is_some() {
+                    return Poll::Pending;
+                }
                 into.advance(count);
                 return Poll::Ready(Ok(()));
             }

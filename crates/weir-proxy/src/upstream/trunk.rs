@@ -123,7 +123,7 @@ impl Trunk {
         poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
             // A backend that does nothing but talk about the connection is not listened to any longer.
-            if ended.is_ready() || self.census.exceeded().is_some() {
+            if ended.is_ready() || self.census.exceeded().is_some() || self.census.fault().is_some() {
                 return Poll::Ready(());
             }
             if self.census.is_told_to_go() {
