@@ -34,6 +34,9 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of a stream that wait to be sent.
 const SEND_BUFFER: usize = 64 * 1024;
+/// What DATA frames of a few bytes that nobody has taken yet may cost beyond their content: four streams of messages of gRPC whose
+/// windows are full of the smallest.
+const SMALL_FRAMES: usize = 8 * 1024 * 1024;
 /// How long a client that was told to go, and has nothing under way, may take to do so.
 const PARTING: Millis = Millis::secs(2);
 
@@ -114,6 +117,7 @@ fn settings(listener: &Listener) -> server::Builder {
         .max_concurrent_streams(listener.limits.streams)
         .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         // A client that leaves takes back all it has asked for: that many at once are none too many, and the budget of resets
         // bounds them over time.
         .max_pending_accept_reset_streams(2 * listener.limits.streams as usize)

@@ -223,9 +223,14 @@ fn settings() -> Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MOST_HEAD)
         .max_send_buffer_size(SEND_BUFFER)
+        .data_frame_budget(SMALL_FRAMES)
         .enable_push(false);
     settings
 }
+
+/// What DATA frames of a few bytes that nobody has taken yet may cost beyond their content: messages of gRPC are often that small,
+/// and as many of them as the window of the connection holds are nobody's fault.
+const SMALL_FRAMES: usize = 32 * 1024 * 1024;
 
 /// Why no HTTP/2 came about.
 fn unspoken(error: h2::Error, census: &Census) -> ProxyError {
