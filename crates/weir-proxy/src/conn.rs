@@ -1,6 +1,12 @@
 //! The facts of one client connection.
 
-use std::{cell::OnceCell, future::poll_fn, net::SocketAddr, rc::Rc, task::Poll};
+use std::{
+    cell::OnceCell,
+    future::poll_fn,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    task::Poll,
+};
 
 use weir_model::{
     balance::Flow,
@@ -24,6 +30,14 @@ use crate::{
 
 /// Bytes that are read and thrown away before a connection with something unread is closed.
 const MOST_LINGER: usize = 256 * 1024;
+
+/// What the line begins with that tells backends the client's address.
+pub(crate) const FORWARDED_FOR: &str = "X-Forwarded-For: ";
+
+/// That line.
+pub(crate) fn forwarded_for(client: IpAddr) -> String {
+    format!("{FORWARDED_FOR}{}\r\n", client.to_canonical())
+}
 
 /// What a PROXY header said of a connection, beside where its client is.
 #[derive(Debug)]
@@ -51,8 +65,8 @@ pub(crate) struct Conn {
     status: Counted,
     /// It has been counted.
     counted: bool,
-    /// The client's address as text, made when it is first asked for.
-    address: OnceCell<Box<str>>,
+    /// The line that tells backends the client's address, made when that is first asked for.
+    forwarded_for: OnceCell<Box<str>>,
     /// Made when it is first asked for.
     mark: OnceCell<Rc<Mark>>,
 }
@@ -73,7 +87,7 @@ impl Conn {
             status.shards.of(worker.index).accepted.add(1);
         }
         worker.came();
-        let (timer, address, mark) = (worker.wheel.timer(), OnceCell::new(), OnceCell::new());
+        let (timer, forwarded_for, mark) = (worker.wheel.timer(), OnceCell::new(), OnceCell::new());
         Self {
             stream,
             peer,
@@ -85,7 +99,7 @@ impl Conn {
             proxied: None,
             status,
             counted,
-            address,
+            forwarded_for,
             mark,
         }
     }
@@ -141,7 +155,14 @@ impl Conn {
     /// The client's address as text.
     #[inline]
     pub(crate) fn address_text(&self) -> &str {
-        self.address.get_or_init(|| self.peer.ip().to_canonical().to_string().into())
+        let line = self.forwarded_for();
+        &line[FORWARDED_FOR.len()..line.len() - 2]
+    }
+
+    /// The line that tells backends who the client is.
+    #[inline]
+    pub(crate) fn forwarded_for(&self) -> &str {
+        self.forwarded_for.get_or_init(|| forwarded_for(self.peer.ip()).into())
     }
 
     /// What marks connections to backends that are for this one alone.

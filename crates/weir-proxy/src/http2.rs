@@ -8,6 +8,7 @@
 
 mod asking;
 mod attend;
+mod block;
 mod budget;
 mod census;
 mod channel;

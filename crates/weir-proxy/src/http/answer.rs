@@ -96,16 +96,16 @@ impl Exchange<'_> {
     }
 
     /// Waits for more bytes from the backend, while the request goes on being sent and the client is watched.
-    async fn more(
+    fn more(
         &mut self,
         input: &mut Buffer,
-        pool: &Rc<PoolState>,
+        pool: &PoolState,
         upload: &mut Upload,
         link: &mut Link,
-    ) -> Result<(), ProxyError> {
+    ) -> impl Future<Output = Result<(), ProxyError>> {
         let (client, timer) = (self.client, self.timer);
         let begun = clock::now();
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             upload.advance(cx, client, input, link.way.duplex())?;
             match link.poll_head(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
@@ -137,7 +137,6 @@ impl Exchange<'_> {
             timer.set(deadline);
             if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
         })
-        .await
     }
 
     /// What is waited for, and until when.

@@ -239,16 +239,16 @@ impl Exchange<'_> {
     }
 
     /// Moves the body to the client, and the rest of the request to the backend meanwhile.
-    async fn carry(
+    fn carry(
         &mut self,
         input: &mut Buffer,
-        (pool, patience): (&Rc<PoolState>, Millis),
+        (pool, patience): (&PoolState, Millis),
         upload: &mut Upload,
         link: &mut Link,
         download: &mut Pump,
-    ) -> Result<(), ProxyError> {
+    ) -> impl Future<Output = Result<(), ProxyError>> {
         let (client, timer) = (self.client, self.timer);
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             let backend = link.way.duplex();
             upload.advance(cx, client, input, backend)?;
             match download.poll(cx, backend, &mut link.answer, client) {
@@ -273,7 +273,6 @@ impl Exchange<'_> {
             timer.set(deadline);
             if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
         })
-        .await
     }
 
     /// Keeps the connection to the backend, if the exchange left it as it found it.

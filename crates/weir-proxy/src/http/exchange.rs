@@ -170,7 +170,12 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
     };
     room.requests.give(request);
     drop(view);
-    let ended = exchange.carry_out(plan, input).await;
+    let ended = match plan {
+        Ok(Plan::Forward(pool)) => exchange.forward(input, pool).await,
+        Ok(Plan::Answer) => Box::pin(exchange.answer(input)).await,
+        Ok(Plan::Prove(proof)) => Box::pin(exchange.prove(input, &proof)).await,
+        Err(error) => Box::pin(exchange.turn_away(error, input)).await,
+    };
     exchange.record(ended)
 }
 
@@ -202,7 +207,12 @@ pub(crate) async fn exchange_stream(
     room.give_text(text);
     drop(view);
     let mut input = conn.worker.spare.buffer();
-    let ended = exchange.carry_out(plan, &mut input).await;
+    let ended = match plan {
+        Ok(Plan::Forward(pool)) => exchange.forward(&mut input, pool).await,
+        Ok(Plan::Answer) => Box::pin(exchange.answer(&mut input)).await,
+        Ok(Plan::Prove(proof)) => Box::pin(exchange.prove(&mut input, &proof)).await,
+        Err(error) => Box::pin(exchange.turn_away(error, &mut input)).await,
+    };
     exchange.record(ended)
 }
 
@@ -261,24 +271,12 @@ impl<'c> Exchange<'c> {
         plan
     }
 
-    async fn carry_out(&mut self, plan: Result<Plan, ProxyError>, input: &mut Buffer) -> Ended {
-        match plan {
-            Ok(Plan::Forward(pool)) => {
-                let ended = self.forward(input, pool).await;
-                match self.tunnel.take() {
-                    Some(tunnel) => Box::pin(self.carry_tunnel(input, tunnel)).await,
-                    None => ended,
-                }
-            }
-            Ok(Plan::Answer) => Box::pin(self.answer(input)).await,
-            Ok(Plan::Prove(proof)) => Box::pin(self.prove(input, &proof)).await,
-            // A well-formed request that nobody wants leaves the connection as it was.
-            Err(error) if is_unwanted(error.cause) => {
-                let after = self.after_own_answer(input);
-                Box::pin(self.refuse(error, after)).await
-            }
-            Err(error) => Box::pin(self.refuse(error, After::Linger)).await,
-        }
+    /// Says why there will be nothing else.
+    async fn turn_away(&mut self, error: ProxyError, input: &mut Buffer) -> Ended {
+        // A well-formed request that nobody wants leaves the connection as it was.
+        let wanted = !is_unwanted(error.cause);
+        let after = if wanted { After::Linger } else { self.after_own_answer(input) };
+        self.refuse(error, after).await
     }
 
     /// Judges the head and what has already come of the body, and finds the route. Nothing has been sent to anybody
@@ -423,7 +421,7 @@ fn write(
     }
     let local = if request.authority == Span::default() { local(conn) } else { String::new() };
     let client = Client {
-        address: conn.address_text().as_bytes(),
+        forwarded_for: conn.forwarded_for().as_bytes(),
         local: local.as_bytes(),
         secure: conn.tls().ends_here(),
         trusted,

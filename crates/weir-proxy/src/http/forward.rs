@@ -19,12 +19,11 @@ use crate::{
     buffer::Buffer,
     choose::{Found, InFlight, PoolState, Search},
     clock,
-    duplex::Duplex,
     error::{Cause, ProxyError, Side},
     http2::Sent,
     telemetry::Outcome,
     tls::Carries,
-    upstream::{Errand, Introduction, Way, connect, introduction},
+    upstream::{Errand, Introduction, Upstream, Way, connect, introduction},
 };
 
 /// A connection to a backend with a request on it.
@@ -46,12 +45,20 @@ impl Link {
         }
     }
 
+    /// There will be no answer on it.
+    #[cold]
+    fn failed(&self, error: ProxyError, upload: &Upload) -> Failed {
+        let waited_for = upload.is_over();
+        Failed { error, heard: self.heard, unsent: false, unprocessed: self.unprocessed, waited_for }
+    }
+
     /// The answer, whose body comes from this backend.
-    pub(super) fn take_out(&self, answer: Pump) -> Pump {
-        match self.way.duplex() {
-            Duplex::Bytes(_) => answer,
-            Duplex::Frames(_) => answer.of_frames(),
+    #[inline]
+    pub(super) fn take_out(&self, mut answer: Pump) -> Pump {
+        if let Way::Shared(_) = &self.way {
+            answer.of_frames();
         }
+        answer
     }
 }
 
@@ -72,19 +79,17 @@ const fn coding(body: BodyLength) -> Coding {
 
 impl Exchange<'_> {
     /// The request, whose body comes from this client.
-    fn take_in(&self, mut request: Pump) -> Pump {
+    fn take_in(&self, request: &mut Pump) {
         let text = self.bridged().is_some_and(|call| call.asks == Form::Text);
         if text {
             request.bridge = Some(Bridge::asking());
         }
-        match self.client {
-            Duplex::Bytes(_) => request,
+        if self.client.is_stream() {
+            request.of_frames();
             // What is kept is sent again from its beginning, and that was text.
-            Duplex::Frames(_) if text => request.of_frames(),
-            Duplex::Frames(_) if self.asked.repeatable || self.asked.call.is_some() => {
-                request.of_frames().keep()
+            if !text && (self.asked.repeatable || self.asked.call.is_some()) {
+                request.keep();
             }
-            Duplex::Frames(_) => request.of_frames(),
         }
     }
 
@@ -99,24 +104,23 @@ impl Exchange<'_> {
         let lead = std::mem::take(&mut self.text);
         let of_head = lead.len() as u64;
         let mut upload = Upload {
-            pump: self.take_in(Pump::new(lead, body, coding(body), self.listener.limits.body)),
-            cut: false,
+            pump: Pump::new(lead, body, coding(body), self.listener.limits.body),
+            over: false,
             window: clock::now(),
             window_taken: 0,
             sent: None,
             again: false,
         };
+        self.take_in(&mut upload.pump);
         self.timer.tie(true);
         let ended = self.attempts(input, pool, &mut upload).await;
         self.hold = None;
         self.timer.tie(false);
         self.came += upload.pump.written.saturating_sub(of_head);
         self.text = upload.pump.into_head();
-        match &mut self.tunnel {
-            Some(tunnel) => tunnel.keep(permit),
-            None => drop(permit),
-        }
-        ended
+        let Some(mut tunnel) = self.tunnel.take() else { return ended };
+        tunnel.keep(permit);
+        Box::pin(self.carry_tunnel(input, tunnel)).await
     }
 
     async fn attempts(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>, upload: &mut Upload) -> Ended {
@@ -131,12 +135,7 @@ impl Exchange<'_> {
         let mut last = None;
         loop {
             let mut begun = None;
-            let choice = match (&pool.pool.sticky, pool.queued) {
-                (None, false) => pool.choose(&conn.worker, self.hash, &tried.backends),
-                (Some(_), false) => self.keep_to(&pool, &tried.backends),
-                (_, true) => None,
-            };
-            let (backend, counted) = match choice {
+            let (backend, counted) = match self.choose(&pool, &tried) {
                 Some(backend) => (backend, false),
                 None => {
                     begun = Some(clock::micros());
@@ -161,19 +160,23 @@ impl Exchange<'_> {
             if let Some(kept) = &mut self.kept {
                 kept.attempt(backend, begun.unwrap_or(asked));
             }
-            let mut link = None;
             self.start_attempt();
-            let failed = match self.ask(input, pool, backend, upload, &mut link, tried.stale).await {
+            let reached = match self.reuse(pool, backend, tried.stale) {
+                Some(upstream) => Ok((Way::Own(upstream), true)),
+                None => Box::pin(self.reach(pool, backend, upload)).await,
+            };
+            let mut link = None;
+            let answer = match reached {
+                Ok((way, reused)) => {
+                    let link = link.insert(self.link(way, reused));
+                    let answer = self.await_head(input, pool, upload, link).await;
+                    answer.map_err(|error| (link.failed(error, upload), reused))
+                }
+                Err(error) => Err((self.unsent(error), false)),
+            };
+            let failed = match answer {
                 Ok(answer) => {
-                    let micros = clock::micros().saturating_sub(asked);
-                    pool.answered(&conn.worker, backend, answer.response.status, micros);
-                    if let Some(link) = &link {
-                        self.note_call_head(&answer.response, link.answer.part(0..answer.length));
-                    }
-                    if let Some(attempt) = self.attempt() {
-                        attempt.answered = clock::micros();
-                        attempt.outcome = Outcome::Answered(answer.response.status);
-                    }
+                    self.answered(pool, (backend, asked), link.as_ref(), &answer);
                     if !self.rejects(&answer, upload, pool, backend, &tried) {
                         let code = answer.response.status;
                         let ended = self.deliver(input, pool, upload, &mut link, answer).await;
@@ -199,7 +202,7 @@ impl Exchange<'_> {
                     failed
                 }
             };
-            upload.sent = link.as_ref().and_then(Link::take_sent);
+            upload.sent = link.as_ref().and_then(Link::take_sent).map(Box::new);
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
                 self.note_end(pool, backend, &failed);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
@@ -218,6 +221,45 @@ impl Exchange<'_> {
             tried.again += u32::from(!tried.stale);
             upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
+        }
+    }
+
+    /// A backend that need not be waited for.
+    #[inline]
+    fn choose(&mut self, pool: &Rc<PoolState>, tried: &Tried) -> Option<usize> {
+        match (&pool.pool.sticky, pool.queued) {
+            (None, false) => pool.choose(&self.conn.worker, self.hash, &tried.backends),
+            (Some(_), false) => self.keep_to(pool, &tried.backends),
+            (_, true) => None,
+        }
+    }
+
+    /// The backend is reached this way, which was used before or not.
+    #[inline]
+    fn link(&mut self, way: Way, reused: bool) -> Link {
+        if let Some(attempt) = self.attempt() {
+            (attempt.connected, attempt.reused) = (clock::micros(), reused);
+        }
+        Link { way, answer: self.conn.worker.spare.buffer(), heard: false, unprocessed: false }
+    }
+
+    /// The backend, which was asked then, has answered.
+    #[inline]
+    fn answered(
+        &mut self,
+        pool: &PoolState,
+        (backend, asked): (usize, u64),
+        link: Option<&Link>,
+        answer: &Answer,
+    ) {
+        let micros = clock::micros().saturating_sub(asked);
+        pool.answered(&self.conn.worker, backend, answer.response.status, micros);
+        if let Some(link) = link {
+            self.note_call_head(&answer.response, link.answer.part(0..answer.length));
+        }
+        if let Some(attempt) = self.attempt() {
+            attempt.answered = clock::micros();
+            attempt.outcome = Outcome::Answered(answer.response.status);
         }
     }
 
@@ -304,58 +346,37 @@ impl Exchange<'_> {
         self.refuse(error, after).await
     }
 
-    /// Sends the request over a kept or new connection, which is left in `link`; returns the answer's head. The flag of
-    /// an error tells whether the connection had been used before.
-    async fn ask(
+    /// A kept connection to the backend, for this request alone; `fresh` asks for a new one.
+    #[inline]
+    fn reuse(&self, pool: &PoolState, backend: usize, fresh: bool) -> Option<Upstream> {
+        let carries = self.carries(&pool.pool);
+        let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
+        if fresh || !own {
+            return None;
+        }
+        // What could not be sent again is not sent on a connection that may be gone.
+        let certain = !self.asked.repeatable;
+        match &pool.pool.send_proxy {
+            None => pool.idle.take(&pool.pool, backend, certain),
+            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, self.conn.mark()),
+        }
+    }
+
+    /// Reaches the backend over a new connection, or one that is shared; tells whether that had been used before.
+    async fn reach(
         &mut self,
-        input: &mut Buffer,
         pool: &Rc<PoolState>,
         backend: usize,
         upload: &mut Upload,
-        link: &mut Option<Link>,
-        fresh: bool,
-    ) -> Result<Answer, (Failed, bool)> {
-        let conn = self.conn;
+    ) -> Result<(Way, bool), ProxyError> {
         let carries = self.carries(&pool.pool);
-        let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
-        // What could not be sent again is not sent on a connection that may be gone.
-        let certain = !self.asked.repeatable;
-        let kept = match &pool.pool.send_proxy {
-            _ if fresh || !own => None,
-            None => pool.idle.take(&pool.pool, backend, certain),
-            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, conn.mark()),
-        };
-        let (way, reused) = match kept {
-            Some(upstream) => (Way::Own(upstream), true),
-            None if carries == Carries::Http1 => {
-                let introduction = self.introduction(&pool.pool);
-                let errand = Errand { worker: &conn.worker, timer: self.timer, carries, introduction };
-                let made = Box::pin(connect(&errand, &pool.pool, &pool.pool.backends[backend], self.until));
-                (Way::Own(made.await.map_err(|error| self.unsent(error))?), false)
-            }
-            None => {
-                let boarded = Box::pin(self.board(pool, backend, carries, upload));
-                boarded.await.map_err(|error| self.unsent(error))?
-            }
-        };
-        if let Some(attempt) = self.attempt() {
-            (attempt.connected, attempt.reused) = (clock::micros(), reused);
+        if carries != Carries::Http1 {
+            return self.board(pool, backend, carries, upload).await;
         }
-        let answer = conn.worker.spare.buffer();
-        let link = link.insert(Link { way, answer, heard: false, unprocessed: false });
-        match self.await_head(input, pool, upload, link).await {
-            Ok(answer) => Ok(answer),
-            Err(error) => Err((
-                Failed {
-                    error,
-                    heard: link.heard,
-                    unsent: false,
-                    unprocessed: link.unprocessed,
-                    waited_for: upload.is_over(),
-                },
-                reused,
-            )),
-        }
+        let introduction = self.introduction(&pool.pool);
+        let errand = Errand { worker: &self.conn.worker, timer: self.timer, carries, introduction };
+        let made = connect(&errand, &pool.pool, &pool.pool.backends[backend], self.until);
+        Ok((Way::Own(made.await?), false))
     }
 
     /// What the connection is told of whose it is, if it is told.
@@ -364,9 +385,10 @@ impl Exchange<'_> {
     }
 
     /// A failure before anything was sent, on a connection that had not been used before.
-    fn unsent(&self, error: ProxyError) -> (Failed, bool) {
+    #[cold]
+    fn unsent(&self, error: ProxyError) -> Failed {
         let late = error.cause == Cause::BackendConnectTimeout;
         let error = if late && clock::now() >= self.until { self.late().into() } else { error };
-        (Failed { error, heard: false, unsent: true, unprocessed: false, waited_for: true }, false)
+        Failed { error, heard: false, unsent: true, unprocessed: false, waited_for: true }
     }
 }

@@ -61,14 +61,25 @@ pub(crate) fn find_end(bytes: &[u8], scanned: &mut usize) -> HeadEnd {
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     all: Vec<Line>,
+    /// Where the first of them stands, or would.
+    begin: usize,
     /// Which of them are of another kind than [`Name::Other`]: few, and all that most of the work is about.
     marked: Vec<u16>,
 }
 
 impl Lines {
-    pub(crate) fn clear(&mut self) {
+    /// Lines come that begin here; none of those before are left.
+    #[inline]
+    pub(crate) fn begin(&mut self, at: usize) {
         self.all.clear();
         self.marked.clear();
+        self.begin = at;
+    }
+
+    /// Where the first of them stands, or would: behind the line that the head begins with.
+    #[inline]
+    pub(crate) const fn first_at(&self) -> usize {
+        self.begin
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -100,22 +111,24 @@ impl Lines {
         self.marked().filter(move |line| line.kind == kind)
     }
 
-    /// Copies the lines to `out` but those that `keep` turns down, neighbours in one piece. Unless `every` line is to be
-    /// asked about, those that mean nothing to us are kept.
+    /// Copies the head to `out`, `from` a place before the first line, but those lines that `keep` turns down; neighbours in one
+    /// piece. Unless `every` line is to be asked about, those that mean nothing to us are kept.
     #[inline]
     pub(crate) fn copy(
         &self,
         out: &mut Vec<u8>,
         head: &[u8],
-        every: bool,
+        (mut from, every): (usize, bool),
         mut keep: impl FnMut(&Line) -> bool,
     ) {
-        let (Some(first), Some(last)) = (self.all.first(), self.all.last()) else { return };
-        let mut from = first.whole.start;
+        let end = self.all.last().map_or(self.begin, |line| line.whole.end as usize);
         let mut look = |line: &Line| {
             if !keep(line) {
-                out.extend_from_slice(&head[from as usize..line.whole.start as usize]);
-                from = line.whole.end;
+                let before = from..line.whole.start as usize;
+                if !before.is_empty() {
+                    out.extend_from_slice(&head[before]);
+                }
+                from = line.whole.end as usize;
             }
         };
         if every {
@@ -123,7 +136,7 @@ impl Lines {
         } else {
             self.marked().for_each(&mut look);
         }
-        out.extend_from_slice(&head[from as usize..last.whole.end as usize]);
+        out.extend_from_slice(&head[from..end]);
     }
 }
 

@@ -66,10 +66,18 @@ const fn slot(name: &[u8]) -> usize {
 /// What the field of this name is to us. Names compare without case.
 ///
 /// A table and not a `match`: which field comes next is what a processor cannot guess.
-#[inline]
+#[inline(always)]
 pub(crate) fn classify(name: &[u8]) -> Name {
-    let Some(index) = usize::from(SLOTS[slot(name)]).checked_sub(1) else { return Name::Other };
-    let (known, kind) = KNOWN[index];
+    match SLOTS[slot(name)] {
+        0 => Name::Other,
+        number => kind_if_known(name, number),
+    }
+}
+
+/// What the known name of this number is to us, if it is this name.
+#[inline(never)]
+fn kind_if_known(name: &[u8], number: u8) -> Name {
+    let (known, kind) = KNOWN[usize::from(number) - 1];
     if name.len() == known.len() && is(name, known) { kind } else { Name::Other }
 }
 
@@ -80,10 +88,11 @@ fn is(name: &[u8], known: &[u8]) -> bool {
     const LOWER: u64 = 0x2020_2020_2020_2020;
     let word = |text: &[u8], at: usize| text.get(at..at + 8)?.try_into().ok().map(u64::from_le_bytes);
     let same = |at| word(name, at).map(|word| word | LOWER) == word(known, at);
-    match name.len().checked_sub(8) {
-        // Words, of which the last two may overlap.
-        Some(last) => (0..last).step_by(8).all(same) && same(last),
-        None => name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known),
+    // Words, of which the last two may overlap; no name of ours has more than three.
+    match name.len() {
+        0..8 => name.iter().zip(known).all(|(byte, known)| byte | 0x20 == *known),
+        length @ 8..=16 => same(0) && same(length - 8),
+        length => length <= 24 && same(0) && same(8) && same(length - 8),
     }
 }
 

@@ -6,7 +6,7 @@
 use super::{
     lines::{Line, Lines, Span},
     names::{Name, classify},
-    scan::{skip_text, skip_token},
+    scan::{behind_text, token},
 };
 
 /// What is wrong with a head.
@@ -55,10 +55,13 @@ const fn span(start: usize, end: usize) -> Span {
 }
 
 /// The end of a line at `at`: behind its CR LF, or `None` if that has not come whole.
+#[inline]
 fn line_end(bytes: &[u8], at: usize, otherwise: BadHead) -> Result<Option<usize>, BadHead> {
+    if bytes.get(at..at + 2) == Some(b"\r\n") {
+        return Ok(Some(at + 2));
+    }
     match (bytes.get(at), bytes.get(at + 1)) {
         (None, _) | (Some(b'\r'), None) => Ok(None),
-        (Some(b'\r'), Some(b'\n')) => Ok(Some(at + 2)),
         (Some(b'\n'), _) => Err(BadHead::LineEnd),
         _ => Err(otherwise),
     }
@@ -66,7 +69,7 @@ fn line_end(bytes: &[u8], at: usize, otherwise: BadHead) -> Result<Option<usize>
 
 /// The first line of a request; `None` if it is not complete.
 pub(crate) fn request_line(bytes: &[u8]) -> Result<Option<RequestLine>, BadHead> {
-    let (method, _) = skip_token(bytes, 0);
+    let (method, _) = token(bytes);
     match bytes.get(method) {
         None => return Ok(None),
         Some(b' ') if method > 0 => {}
@@ -114,7 +117,7 @@ pub(crate) fn status_line(bytes: &[u8]) -> Result<Option<StatusLine>, BadHead> {
     }
     let status = digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'));
     let (start, at) = match bytes.get(12) {
-        Some(b' ') => (13, skip_text(bytes, 13)),
+        Some(b' ') => (13, bytes.len() - behind_text(&bytes[13..]).len()),
         Some(b'\r' | b'\n') | None => (12, 12),
         Some(_) => return Err(BadHead::Status),
     };
@@ -125,40 +128,57 @@ pub(crate) fn status_line(bytes: &[u8]) -> Result<Option<StatusLine>, BadHead> {
     Ok(end.map(|end| StatusLine { status, reason: span(start, at), http10, end }))
 }
 
+/// The value without blanks before it.
+#[inline]
+fn without_blanks(value: &[u8]) -> &[u8] {
+    match value {
+        // One space, as nearly always.
+        [b' ', first, ..] if *first > b' ' => &value[1..],
+        _ => behind_blanks(value),
+    }
+}
+
+#[inline(never)]
+fn behind_blanks(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', behind @ ..] = value {
+        value = behind;
+    }
+    value
+}
+
 /// The fields from `at` on, up to and with the empty line; returns where that ends, or `None` if it has not come.
 pub(crate) fn fields(
     bytes: &[u8],
-    mut at: usize,
+    at: usize,
     most: usize,
     lines: &mut Lines,
 ) -> Result<Option<usize>, BadHead> {
-    lines.clear();
+    lines.begin(at);
+    let mut rest = bytes.get(at..).unwrap_or_default();
     loop {
-        if bytes.get(at).is_none_or(|byte| matches!(byte, b'\r' | b'\n')) {
-            return line_end(bytes, at, BadHead::LineEnd);
-        }
-        let start = at;
-        let (colon, underscore) = skip_token(bytes, start);
-        match bytes.get(colon) {
+        let start = bytes.len() - rest.len();
+        let (length, underscore) = token(rest);
+        let value = match rest.get(length) {
+            Some(b':') if length > 0 => without_blanks(&rest[length + 1..]),
             None => return Ok(None),
-            Some(b':') if colon > start => {}
+            Some(b'\r' | b'\n') if length == 0 => return line_end(bytes, start, BadHead::LineEnd),
             Some(_) => return Err(BadHead::Name),
-        }
-        let mut from = colon + 1;
-        while matches!(bytes.get(from), Some(b' ' | b'\t')) {
-            from += 1;
-        }
-        let mut to = skip_text(bytes, from);
-        let Some(end) = line_end(bytes, to, BadHead::Value)? else { return Ok(None) };
-        while to > from && matches!(bytes[to - 1], b' ' | b'\t') {
-            to -= 1;
-        }
+        };
+        let behind = behind_text(value);
+        let [b'\r', b'\n', next @ ..] = behind else {
+            return line_end(bytes, bytes.len() - behind.len(), BadHead::Value);
+        };
         if lines.len() == most {
             return Err(BadHead::TooMany);
         }
-        let kind = if underscore { Name::Underscore } else { classify(&bytes[start..colon]) };
-        lines.push(Line { whole: span(start, end), name: span(start, colon), value: span(from, to), kind });
-        at = end;
+        let (from, mut to) = (bytes.len() - value.len(), bytes.len() - behind.len());
+        if bytes[to - 1] <= b' ' {
+            to = from + bytes[from..to].trim_ascii_end().len();
+        }
+        let kind = if underscore { Name::Underscore } else { classify(&rest[..length]) };
+        let whole = span(start, bytes.len() - next.len());
+        lines.push(Line { whole, name: span(start, start + length), value: span(from, to), kind });
+        rest = next;
     }
 }
 

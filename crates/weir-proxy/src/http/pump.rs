@@ -160,19 +160,17 @@ impl Pump {
     }
 
     /// The same, where the body comes as frames.
-    pub(crate) fn of_frames(mut self) -> Self {
+    pub(crate) fn of_frames(&mut self) {
         if !matches!(self.rest, Rest::Done) {
             self.rest = Rest::Frames { last: false };
         }
-        self
     }
 
     /// Keeps what is taken of the content, as long as that is little, so that the message can be sent again.
-    pub(crate) fn keep(mut self) -> Self {
+    pub(crate) fn keep(&mut self) {
         if !matches!(self.rest, Rest::Done) {
             self.kept = Some(Vec::new());
         }
-        self
     }
 
     /// The message goes to a stream, which has its head already.
@@ -268,7 +266,9 @@ impl Pump {
             if self.is_staged() {
                 self.waiting = Waiting::Sink;
                 ready!(self.poll_flush(cx, buffer, sink)).map_err(Stop::Sink)?;
-                continue;
+                if !matches!(self.rest, Rest::Done) && !buffer.is_empty() {
+                    continue;
+                }
             }
             if matches!(self.rest, Rest::Done) {
                 return Poll::Ready(Ok(()));
@@ -447,10 +447,11 @@ impl Pump {
         buffer: &mut Buffer,
         sink: &Stream,
     ) -> Poll<io::Result<()>> {
-        while self.is_staged() {
+        loop {
             let lead = &self.lead[self.lead_sent..];
             let content = buffer.part(0..self.content);
             let tail = &self.tail[self.tail_sent..];
+            let length = lead.len() + content.len() + tail.len();
             let slices = [IoSlice::new(lead), IoSlice::new(content), IoSlice::new(tail)];
             let slices = match (lead.is_empty(), content.is_empty(), tail.is_empty()) {
                 (false, true, true) => &slices[..1],
@@ -476,10 +477,12 @@ impl Pump {
                     self.spent = 0;
                 }
             }
+            if count == length {
+                self.tail.clear();
+                self.tail_sent = 0;
+                return Poll::Ready(Ok(()));
+            }
         }
-        self.tail.clear();
-        self.tail_sent = 0;
-        Poll::Ready(Ok(()))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 
 impl Exchange<'_> {
     /// Leaves the one record of this exchange.
-    pub(super) fn record(mut self, ended: Ended) -> After {
+    pub(super) fn record(&mut self, ended: Ended) -> After {
         if let Some(mut kept) = self.kept.take() {
             self.log(&mut kept, ended.error.as_ref());
             if kept.is_small() {

@@ -15,6 +15,7 @@ use super::{
     write::{Client, write_request},
 };
 use crate::{
+    conn::forwarded_for,
     error::{Cause, ProxyError},
     tls::{Known, hello::Hello},
 };
@@ -74,9 +75,9 @@ impl Rehearsal {
     /// The head that a backend gets if this route takes it, but for fields whose values name facts of an exchange.
     pub fn forwarded(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
-        let address = self.peer.to_canonical().to_string();
+        let forwarded_for = forwarded_for(self.peer);
         let client = Client {
-            address: address.as_bytes(),
+            forwarded_for: forwarded_for.as_bytes(),
             local: b"",
             secure: self.secure,
             trusted: self.trusted,

@@ -251,6 +251,14 @@ impl RequestHead {
         Ok(())
     }
 
+    /// True if its first line is as we would write it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        let Text::Head(path) = &self.path else { return false };
+        let end = self.query.map_or(path.end, |query| query.end);
+        !self.http10 && path.start == self.target.start && end == self.target.end
+    }
+
     /// True if the field was nominated by Connection. What says where a message ends and where it goes cannot be
     /// nominated away.
     pub(crate) fn is_nominated(&self, head: &[u8], line: &Line) -> bool {

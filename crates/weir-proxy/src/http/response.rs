@@ -15,6 +15,8 @@ const MOST_FIELDS: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct ResponseHead {
     pub(crate) status: u16,
+    /// Its status line is as we would write it.
+    pub(crate) plain: bool,
     pub(crate) reason: Span,
     pub(crate) lines: Lines,
     pub(crate) body: BodyLength,
@@ -42,9 +44,19 @@ impl ResponseHead {
     /// Field by field, because making a new one and moving it here costs more. The lines are cleared by whoever reads new
     /// ones.
     fn forget(&mut self) {
-        let Self { status, reason, lines: _, body, keep_alive, upgrade, length, says_empty, nominated } =
-            self;
-        (*status, *reason, *body) = (0, Span::default(), BodyLength::None);
+        let Self {
+            status,
+            plain,
+            reason,
+            lines: _,
+            body,
+            keep_alive,
+            upgrade,
+            length,
+            says_empty,
+            nominated,
+        } = self;
+        (*status, *plain, *reason, *body) = (0, false, Span::default(), BodyLength::None);
         (*keep_alive, *upgrade, *length, *says_empty) = (false, None, None, false);
         nominated.clear();
     }
@@ -53,6 +65,8 @@ impl ResponseHead {
     fn parse(&mut self, bytes: &[u8]) -> Result<Option<(usize, bool)>, ProxyError> {
         let Some(line) = status_line(bytes).map_err(refusal)? else { return Ok(None) };
         (self.status, self.reason) = (line.status, line.reason);
+        // Behind `HTTP/1.1 200 `; what ends with the status lacks a space.
+        self.plain = !line.http10 && line.reason.start == 13;
         let end = fields(bytes, line.end, MOST_FIELDS, &mut self.lines).map_err(refusal)?;
         Ok(end.map(|end| (end, line.http10)))
     }

@@ -9,7 +9,6 @@ use crate::{
     choose::PoolState,
     clock,
     error::{Cause, ProxyError},
-    view::Held,
 };
 
 /// Why there is no head of an answer.
@@ -61,9 +60,9 @@ impl Tried {
 }
 
 impl Exchange<'_> {
-    /// How the route tries again; what it is borrowed from comes as an argument, so that the exchange stays free.
-    fn retry<'l>(&self, listener: &'l Held) -> Option<&'l Retry> {
-        self.route.map(|number| &listener.routes.routes()[number].retry)
+    /// How the route tries again.
+    fn retry(&self) -> Option<&Retry> {
+        self.route().map(|route| &route.retry)
     }
 
     /// Starts the time that one attempt may take.
@@ -86,8 +85,7 @@ impl Exchange<'_> {
         status: &PoolStatus,
         tried: &Tried,
     ) -> bool {
-        let listener = self.listener.clone();
-        let Some(retry) = self.retry(&listener) else { return false };
+        let Some(retry) = self.retry() else { return false };
         let repeatable = !failed.heard && upload.pump.can_restart() && self.asked.repeatable;
         if failed.unprocessed && (tried.stale || tried.again < retry.retries) {
             return upload.can_resend();
@@ -119,8 +117,7 @@ impl Exchange<'_> {
         backend: usize,
         tried: &Tried,
     ) -> bool {
-        let listener = self.listener.clone();
-        let Some(retry) = self.retry(&listener) else { return false };
+        let Some(retry) = self.retry() else { return false };
         let status = answer.response.status;
         let listed = !retry.on.statuses.is_empty() && retry.on.status(self.amounts_to(status));
         if !listed && !self.grpc_status.is_some_and(|said| retry.on.grpc(said)) {

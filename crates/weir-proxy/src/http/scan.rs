@@ -25,12 +25,6 @@ const TOKEN: [u8; 256] = {
 /// Bytes of a block.
 const BLOCK: usize = 16;
 
-/// The block at `at`, if there are so many bytes.
-#[inline]
-fn block(bytes: &[u8], at: usize) -> Option<&[u8; BLOCK]> {
-    bytes.get(at..)?.first_chunk()
-}
-
 /// All bits of each byte that is one of `count` from `first` on.
 fn among(bytes: u8x16, first: u8, count: u8) -> u8x16 {
     let moved = bytes - u8x16::splat(first);
@@ -51,46 +45,63 @@ fn controls(block: [u8; BLOCK]) -> u32 {
     (among(bytes, 0, 0x20) | bytes.simd_eq(u8x16::splat(0x7f))).to_bitmask()
 }
 
-/// Skips bytes of a token; tells whether there was an underscore among them.
+/// How long the token is that these bytes begin with, and whether there is an underscore in it.
 #[inline]
-pub(super) fn skip_token(bytes: &[u8], mut at: usize) -> (usize, bool) {
-    let mut seen = 0;
-    while let Some(block) = block(bytes, at) {
+pub(super) fn token(bytes: &[u8]) -> (usize, bool) {
+    let mut length = 0;
+    let mut rest = bytes;
+    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         let odd = not_plain(*block);
         if odd != 0 {
-            at += odd.trailing_zeros() as usize;
+            length += odd.trailing_zeros() as usize;
             break;
         }
-        at += BLOCK;
+        (length, rest) = (length + BLOCK, behind);
     }
-    while let Some(class) = bytes.get(at).map(|byte| TOKEN[*byte as usize])
+    // What ends nearly every name.
+    if bytes.get(length) == Some(&b':') { (length, false) } else { rest_of_token(bytes, length) }
+}
+
+/// The same byte by byte, from a place where something other than a letter, a digit or a hyphen may stand.
+#[inline(never)]
+fn rest_of_token(bytes: &[u8], mut length: usize) -> (usize, bool) {
+    let mut seen = 0;
+    while let Some(class) = bytes.get(length).map(|byte| TOKEN[*byte as usize])
         && class != 0
     {
         seen |= class;
-        at += 1;
+        length += 1;
     }
-    (at, seen == 3)
+    (length, seen == 3)
 }
 
-/// Skips bytes that a text may contain, HTAB included, up to the first other control character or the end.
+/// What stands behind the text that these bytes begin with: a control character but HTAB, or nothing.
 #[inline]
-pub(super) fn skip_text(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(block) = block(bytes, at) {
+pub(super) fn behind_text(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    loop {
+        rest = behind_plain_text(rest);
+        match rest {
+            [b'\t', behind @ ..] => rest = behind,
+            _ => return rest,
+        }
+    }
+}
+
+/// The same, where HTAB ends it as well.
+#[inline]
+fn behind_plain_text(mut rest: &[u8]) -> &[u8] {
+    while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
         let odd = controls(*block);
-        if odd == 0 {
-            at += BLOCK;
-            continue;
+        if odd != 0 {
+            return &rest[odd.trailing_zeros() as usize % BLOCK..];
         }
-        at += odd.trailing_zeros() as usize;
-        if bytes.get(at) != Some(&b'\t') {
-            return at;
-        }
-        at += 1;
+        rest = behind;
     }
-    while matches!(bytes.get(at), Some(b'\t' | b' '..=b'~' | 0x80..)) {
-        at += 1;
+    while let [b' '..=b'~' | 0x80.., behind @ ..] = rest {
+        rest = behind;
     }
-    at
+    rest
 }
 
 #[cfg(test)]
@@ -124,9 +135,9 @@ mod tests {
             let from = from.min(bytes.len());
             let rest = &bytes[from..];
             let token = rest.iter().take_while(|byte| TOKEN[**byte as usize] != 0).count();
-            prop_assert_eq!(skip_token(&bytes, from).0, from + token);
+            prop_assert_eq!(super::token(rest).0, token);
             let text = rest.iter().take_while(|byte| **byte == b'\t' || !byte.is_ascii_control()).count();
-            prop_assert_eq!(skip_text(&bytes, from), from + text);
+            prop_assert_eq!(behind_text(rest), &rest[text..]);
         }
     }
 }

@@ -94,9 +94,9 @@ enum Wait {
 }
 
 /// Waits until the client sends something.
-async fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> Wait {
+fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> impl Future<Output = Wait> {
     conn.timer.set_after(length);
-    poll_fn(|cx| match conn.stream.poll_readable(cx) {
+    poll_fn(move |cx| match conn.stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Wait::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Wait::Over),
         Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Wait::TooLong),
@@ -104,7 +104,6 @@ async fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> Wait {
         Poll::Pending if served > 0 && conn.is_over() => Poll::Ready(Wait::Over),
         Poll::Pending => Poll::Pending,
     })
-    .await
 }
 
 /// Serves exchanges until nothing more has come for a while. The first of them may have come already.

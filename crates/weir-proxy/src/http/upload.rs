@@ -18,22 +18,23 @@ use crate::{
 /// The request on its way to a backend.
 pub(crate) struct Upload {
     pub(crate) pump: Pump,
-    /// The backend takes no more of it; its answer may still come.
-    pub(crate) cut: bool,
+    /// Nothing is left to be sent: all of it is gone, or the backend takes no more; its answer may still come.
+    pub(super) over: bool,
     /// The start of the window that `body_min_rate` is averaged over.
     pub(super) window: Moment,
     /// What had been taken by then.
     pub(super) window_taken: u64,
     /// What has been sent to somebody else over HTTP/2, and has to be sent again before the rest.
-    pub(super) sent: Option<Sent>,
+    pub(super) sent: Option<Box<Sent>>,
     /// That is being done.
     pub(super) again: bool,
 }
 
 impl Upload {
     /// True if nothing is left to be sent.
-    pub(crate) fn is_over(&self) -> bool {
-        self.cut || !self.again && self.pump.is_done()
+    #[inline]
+    pub(crate) const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// True if all of it can be sent again, by HTTP/2 at least.
@@ -43,7 +44,7 @@ impl Upload {
 
     /// Gets ready for another attempt; how it goes out is said anew.
     pub(super) fn restart(&mut self, coding: Coding, input: &mut Buffer) {
-        (self.cut, self.again) = (false, false);
+        (self.over, self.again) = (false, false);
         if self.pump.taken == 0 || self.pump.can_restart() {
             self.sent = None;
             self.pump.restart(coding, input);
@@ -59,12 +60,13 @@ impl Upload {
     /// What has been sent to somebody else goes out first.
     pub(super) fn board(&mut self, channel: &Channel) {
         if let Some(sent) = self.sent.take() {
-            channel.send_again(sent);
+            channel.send_again(*sent);
             self.again = true;
         }
     }
 
     /// Sends what can be sent now. Fails only if the client's side of it failed.
+    #[inline]
     pub(crate) fn advance(
         &mut self,
         cx: &mut Context<'_>,
@@ -72,26 +74,33 @@ impl Upload {
         input: &mut Buffer,
         backend: Duplex<'_>,
     ) -> Result<(), ProxyError> {
-        if self.is_over() {
-            return Ok(());
-        }
+        if self.over { Ok(()) } else { self.send(cx, client, input, backend) }
+    }
+
+    fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: Duplex<'_>,
+        input: &mut Buffer,
+        backend: Duplex<'_>,
+    ) -> Result<(), ProxyError> {
         if self.again
             && let Duplex::Frames(channel) = backend
         {
             match channel.poll_send_again(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(())) => self.again = false,
-                Poll::Ready(Err(_)) => self.cut = true,
+                Poll::Ready(Err(_)) => self.over = true,
             }
-            if self.is_over() {
+            if self.over {
                 return Ok(());
             }
         }
         match self.pump.poll(cx, client, input, backend) {
             // It may have answered before it stopped reading.
-            Poll::Ready(Err(Stop::Sink(_))) => self.cut = true,
+            Poll::Ready(Ok(()) | Err(Stop::Sink(_))) => self.over = true,
             Poll::Ready(Err(stop)) => return Err(client_stop(stop)),
-            Poll::Ready(Ok(())) | Poll::Pending => {}
+            Poll::Pending => {}
         }
         Ok(())
     }

@@ -13,13 +13,13 @@ use super::{
     request::{BodyLength, RequestHead},
     response::ResponseHead,
 };
-use crate::telemetry::Record;
+use crate::{conn::FORWARDED_FOR, telemetry::Record};
 
 /// Who sent a request, and whether it may say so itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
-    /// The address that connected, as text.
-    pub(crate) address: &'a [u8],
+    /// The line that tells the address that connected.
+    pub(crate) forwarded_for: &'a [u8],
     /// The address it connected to, for requests that name no host.
     pub(crate) local: &'a [u8],
     /// Whether it came through TLS.
@@ -47,26 +47,21 @@ pub(crate) fn write_request(
     expect: bool,
 ) {
     let edits = &route.request_headers;
-    out.extend_from_slice(request.method.of(head));
-    out.push(b' ');
-    let path = request.path.of(head);
-    match &route.rewrite {
-        Some(rewrite) if path != b"*" => out.extend_from_slice(&rewrite.path.apply(path)),
-        _ => out.extend_from_slice(path),
+    if route.rewrite.is_none() && request.is_plain() {
+        out.extend_from_slice(&head[..request.lines.first_at()]);
+    } else {
+        write_request_line(out, head, request, route);
     }
-    if let Some(query) = request.query {
-        out.push(b'?');
-        out.extend_from_slice(query.of(head));
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = match request.authority {
         none if none == Span::default() => client.local,
         authority => authority.of(head),
     };
     let rewritten = route.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
-    field(out, b"Host", rewritten.map_or(host, str::as_bytes));
+    out.extend_from_slice(b"Host: ");
+    out.extend_from_slice(rewritten.map_or(host, str::as_bytes));
+    out.extend_from_slice(b"\r\n");
     let every = !edits.is_empty() || !request.nominated.is_empty();
-    request.lines.copy(out, head, every, |line| {
+    request.lines.copy(out, head, (request.lines.first_at(), every), |line| {
         passes(line, head, edits, client.trusted) && !request.is_nominated(head, line)
     });
     write_forwarded(out, head, request, host, client, edits);
@@ -86,6 +81,22 @@ pub(crate) fn write_request(
     }
     write_fields(out, edits.set.iter().chain(&edits.add), client.known);
     out.extend_from_slice(b"\r\n");
+}
+
+/// The first line, where it is not as the client wrote it.
+fn write_request_line(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, route: &Route) {
+    out.extend_from_slice(request.method.of(head));
+    out.push(b' ');
+    let path = request.path.of(head);
+    match &route.rewrite {
+        Some(rewrite) if path != b"*" => out.extend_from_slice(&rewrite.path.apply(path)),
+        _ => out.extend_from_slice(path),
+    }
+    if let Some(query) = request.query {
+        out.push(b'?');
+        out.extend_from_slice(query.of(head));
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
 /// True for a field line of a request that goes on as it is.
@@ -110,15 +121,17 @@ fn write_forwarded(
     let wanted = |name: &str| edits.is_empty() || !edits.drops(name.as_bytes());
     let said = |kind: Name| client.trusted && request.lines.of_kind(kind).next().is_some();
     if wanted("x-forwarded-for") {
-        out.extend_from_slice(b"X-Forwarded-For: ");
-        if client.trusted {
+        if said(Name::ForwardedFor) {
+            let (name, address) = client.forwarded_for.split_at(FORWARDED_FOR.len());
+            out.extend_from_slice(name);
             for line in request.lines.of_kind(Name::ForwardedFor) {
                 out.extend_from_slice(line.value.of(head));
                 out.extend_from_slice(b", ");
             }
+            out.extend_from_slice(address);
+        } else {
+            out.extend_from_slice(client.forwarded_for);
         }
-        out.extend_from_slice(client.address);
-        out.extend_from_slice(b"\r\n");
     }
     if wanted("x-forwarded-proto") && !said(Name::ForwardedProto) {
         let line: &[u8] =
@@ -126,7 +139,9 @@ fn write_forwarded(
         out.extend_from_slice(line);
     }
     if wanted("x-forwarded-host") && !said(Name::ForwardedHost) {
-        field(out, b"X-Forwarded-Host", host);
+        out.extend_from_slice(b"X-Forwarded-Host: ");
+        out.extend_from_slice(host);
+        out.extend_from_slice(b"\r\n");
     }
 }
 
@@ -187,13 +202,17 @@ pub(crate) fn write_response(
     framing: Framing,
     known: Option<&Record<'_>>,
 ) {
-    out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(itoa::Buffer::new().format(response.status).as_bytes());
-    out.push(b' ');
-    out.extend_from_slice(response.reason.of(head));
-    out.extend_from_slice(b"\r\n");
+    let mut from = 0;
+    if !response.plain {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(itoa::Buffer::new().format(response.status).as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(response.reason.of(head));
+        out.extend_from_slice(b"\r\n");
+        from = response.lines.first_at();
+    }
     let every = !edits.is_empty() || response.nominates();
-    response.lines.copy(out, head, every, |line| {
+    response.lines.copy(out, head, (from, every), |line| {
         let passes = match line.kind {
             Name::ContentLength => response.length.is_some(),
             Name::TransferEncoding | Name::Connection | Name::Upgrade | Name::Hop => false,

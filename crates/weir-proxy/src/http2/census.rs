@@ -6,7 +6,10 @@ use std::cell::{Cell, RefCell};
 use h2::Reason;
 use weir_model::time::Moment;
 
-use super::budget::{Budget, Flood};
+use super::{
+    block::Blocks,
+    budget::{Budget, Flood},
+};
 
 /// The header of a frame (RFC 9113 section 4.1).
 const HEADER: usize = 9;
@@ -35,6 +38,10 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 0x1;
 const ACK: u8 = 0x1;
 const END_HEADERS: u8 = 0x4;
+const PADDED: u8 = 0x8;
+const HAS_PRIORITY: u8 = 0x20;
+/// What stands before a header block that has a priority.
+const PRIORITY_LENGTH: usize = 5;
 
 /// What is wrong with a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +50,8 @@ pub(crate) enum Fault {
     Size,
     /// A window that cannot be.
     Window,
+    /// A header block that names what is in no table.
+    Compression,
 }
 
 impl Fault {
@@ -51,6 +60,7 @@ impl Fault {
         match self {
             Self::Size => Reason::FRAME_SIZE_ERROR,
             Self::Window => Reason::FLOW_CONTROL_ERROR,
+            Self::Compression => Reason::COMPRESSION_ERROR,
         }
     }
 
@@ -59,6 +69,7 @@ impl Fault {
         match self {
             Self::Size => "a frame of a length that its kind cannot have",
             Self::Window => "an initial window beyond 2^31-1",
+            Self::Compression => "a header block that names what is in no table, or wants too large a one",
         }
     }
 }
@@ -88,10 +99,40 @@ struct Count {
     settings: usize,
     /// A head ends with the payload that is being skipped.
     ends_head: bool,
+    /// That payload is part of a head.
+    part: Option<Part>,
+    blocks: Blocks,
     continuations: u32,
     /// Bytes that such frames have made us send, or will: they pay for nothing.
     answers: u64,
     budget: Budget,
+}
+
+/// The payload of a frame with a part of a header block in it.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// The first byte says how much padding there is.
+    padded: bool,
+    /// Bytes before the block.
+    lead: usize,
+    /// Bytes behind it.
+    padding: usize,
+}
+
+impl Part {
+    /// What belongs to the block of these bytes, which are `left` before the payload ends.
+    fn of_block<'b>(&mut self, mut bytes: &'b [u8], mut left: usize) -> &'b [u8] {
+        if self.padded
+            && let [padding, rest @ ..] = bytes
+        {
+            (self.padded, self.padding) = (false, usize::from(*padding));
+            (bytes, left) = (rest, left - 1);
+        }
+        let skipped = self.lead.min(bytes.len());
+        self.lead -= skipped;
+        (bytes, left) = (&bytes[skipped..], left - skipped);
+        &bytes[..bytes.len().min(left.saturating_sub(self.padding))]
+    }
 }
 
 impl Census {
@@ -112,6 +153,8 @@ impl Census {
             filled: 0,
             settings: 0,
             ends_head: false,
+            part: None,
+            blocks: Blocks::default(),
             continuations: 0,
             answers: 0,
             budget: Budget::new(now),
@@ -161,9 +204,14 @@ impl Census {
         count.budget.sent(sent - answers);
         while !bytes.is_empty() {
             if count.skip > 0 {
-                let skipped = count.skip.min(bytes.len());
-                count.skip -= skipped;
-                bytes = &bytes[skipped..];
+                let (skipped, rest) = bytes.split_at(count.skip.min(bytes.len()));
+                if let Some(part) = &mut count.part
+                    && !count.blocks.are_sound(part.of_block(skipped, count.skip))
+                {
+                    return self.fault.set(Some(Fault::Compression));
+                }
+                count.skip -= skipped.len();
+                bytes = rest;
                 self.end_head(count);
                 continue;
             }
@@ -209,6 +257,7 @@ impl Census {
         let [high, middle, low, kind, flags, ..] = count.header;
         let length = u32::from_be_bytes([0, high, middle, low]) as usize;
         count.skip = length;
+        count.part = None;
         if kind == PING && length != 8 || matches!(kind, WINDOW_UPDATE | RST_STREAM) && length != 4 {
             self.fault.set(Some(Fault::Size));
         }
@@ -220,9 +269,15 @@ impl Census {
                 count.continuations = 0;
                 self.head_since.set(Some(now));
                 count.ends_head = flags & END_HEADERS != 0;
+                if kind == HEADERS {
+                    let lead = if flags & HAS_PRIORITY != 0 { PRIORITY_LENGTH } else { 0 };
+                    count.part = Some(Part { padded: flags & PADDED != 0, lead, padding: 0 });
+                    count.blocks.begin();
+                }
                 None
             }
             CONTINUATION => {
+                count.part = Some(Part { padded: false, lead: 0, padding: 0 });
                 count.continuations += 1;
                 count.ends_head = flags & END_HEADERS != 0;
                 if count.continuations > MOST_CONTINUATIONS {

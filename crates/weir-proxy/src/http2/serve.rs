@@ -12,8 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, server, server::SendResponse};
-use http::Request;
+use h2::{Reason, server};
 use weir_model::{
     listener::Listener,
     time::{Millis, Moment},
@@ -50,9 +49,8 @@ struct Server {
     quiet_since: Cell<Moment>,
 }
 
-/// What happens next on a connection.
-enum Next {
-    Asked(Box<(Request<RecvStream>, SendResponse<Bytes>)>),
+/// How a connection ends.
+enum End {
     Over,
     Broken(ProxyError),
 }
@@ -86,23 +84,11 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
         Err(_) => return l4::refuse(&conn, started, Cause::ClientTimeoutHeader.into(), false),
     };
     let mut going = false;
-    loop {
-        match poll_fn(|cx| server.poll_next(cx, &mut connection, age, &mut going)).await {
-            Next::Asked(asked) => {
-                let (request, respond) = *asked;
-                server.open.set(server.open.get() + 1);
-                let job = Job { open: Open(server.clone()), request, respond };
-                conn.worker.attendants.serve(&conn.worker, job);
-            }
-            Next::Over => break,
-            Next::Broken(error) => {
-                l4::refuse(&conn, started, error, false);
-                // It is told why, if it listens.
-                let closed = poll_fn(|cx| connection.poll_closed(cx));
-                let _ = conn.timer.limit(PARTING, closed).await;
-                break;
-            }
-        }
+    if let End::Broken(error) = poll_fn(|cx| server.poll_end(cx, &mut connection, age, &mut going)).await {
+        l4::refuse(&conn, started, error, false);
+        // It is told why, if it listens.
+        let closed = poll_fn(|cx| connection.poll_closed(cx));
+        let _ = conn.timer.limit(PARTING, closed).await;
     }
     drop(connection);
     conn.linger(PARTING).await;
@@ -142,22 +128,26 @@ fn violation(error: &h2::Error) -> Option<ProxyError> {
 }
 
 impl Server {
-    fn poll_next(
-        &self,
+    /// Has its streams served until it ends.
+    fn poll_end(
+        self: &Rc<Self>,
         cx: &mut Context<'_>,
         connection: &mut server::Connection<Wire<Rc<Conn>>, Bytes>,
         age: Moment,
         going: &mut bool,
-    ) -> Poll<Next> {
+    ) -> Poll<End> {
         let conn = &self.conn;
         loop {
             match connection.poll_accept(cx) {
                 Poll::Ready(Some(Ok((request, respond)))) => {
-                    return Poll::Ready(Next::Asked(Box::new((request, respond))));
+                    self.open.set(self.open.get() + 1);
+                    let job = Job { open: Open(self.clone()), request, respond };
+                    conn.worker.attendants.serve(&conn.worker, job);
+                    continue;
                 }
-                Poll::Ready(None) => return Poll::Ready(Next::Over),
+                Poll::Ready(None) => return Poll::Ready(End::Over),
                 Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(violation(&error).map_or(Next::Over, Next::Broken));
+                    return Poll::Ready(violation(&error).map_or(End::Over, End::Broken));
                 }
                 Poll::Pending => {}
             }
@@ -165,11 +155,11 @@ impl Server {
             if let Some(fault) = self.census.fault() {
                 connection.abrupt_shutdown(fault.reason());
                 let error = ProxyError::with(Cause::ClientHttp2, fault.sentence());
-                return Poll::Ready(Next::Broken(error));
+                return Poll::Ready(End::Broken(error));
             }
             if let Some(error) = self.excess(now) {
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-                return Poll::Ready(Next::Broken(error));
+                return Poll::Ready(End::Broken(error));
             }
             let patience = if *going { PARTING } else { conn.idle_timeout() };
             let over = self.quiet_since.get() + patience;
@@ -177,7 +167,7 @@ impl Server {
             if idle && *going {
                 connection.abrupt_shutdown(Reason::NO_ERROR);
                 let _ = connection.poll_closed(cx);
-                return Poll::Ready(Next::Over);
+                return Poll::Ready(End::Over);
             }
             if !*going && (idle || now >= age || conn.is_leaving()) {
                 *going = true;

@@ -36,11 +36,16 @@ pub(crate) struct Wire<C> {
     carrier: C,
     early: Buffer,
     census: Rc<Census>,
+    /// Room that is asked for at once: as much as was needed of late, because all of it is cleared before each read.
+    room: usize,
 }
+
+/// Room for a few frames of requests.
+const LEAST_ROOM: usize = 1024;
 
 impl<C: Carrier> Wire<C> {
     pub(crate) fn new(carrier: C, early: Buffer, census: Rc<Census>) -> Self {
-        Self { carrier, early, census }
+        Self { carrier, early, census, room: LEAST_ROOM }
     }
 }
 
@@ -61,15 +66,17 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
             self.early.consume(count);
             return if self.census.fault().is_some() { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
-        let stream = self.carrier.stream();
         loop {
+            let stream = self.carrier.stream();
             std::task::ready!(stream.poll_readable(cx))?;
-            if let Some(read) = stream.read_now(into.initialize_unfilled()) {
+            let room = into.initialize_unfilled_to(self.room.min(into.remaining()));
+            if let Some(read) = stream.read_now(room) {
                 let count = read?;
-                self.census.came(&into.initialize_unfilled()[..count], clock::now());
+                self.census.came(&room[..count], clock::now());
                 if self.census.fault().is_some() {
                     return Poll::Pending;
                 }
+                self.room = if count == room.len() { 4 * count } else { LEAST_ROOM.max(2 * count) };
                 into.advance(count);
                 return Poll::Ready(Ok(()));
             }
