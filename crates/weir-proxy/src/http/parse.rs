@@ -6,7 +6,7 @@
 use super::{
     lines::{Line, Lines, Span},
     names::{Name, classify},
-    scan::{behind_text, token},
+    scan::{behind_text, method, plain, token},
 };
 
 /// What is wrong with a head.
@@ -69,7 +69,7 @@ fn line_end(bytes: &[u8], at: usize, otherwise: BadHead) -> Result<Option<usize>
 
 /// The first line of a request; `None` if it is not complete.
 pub(crate) fn request_line(bytes: &[u8]) -> Result<Option<RequestLine>, BadHead> {
-    let (method, _) = token(bytes);
+    let method = method(bytes);
     match bytes.get(method) {
         None => return Ok(None),
         Some(b' ') if method > 0 => {}
@@ -138,7 +138,7 @@ fn without_blanks(value: &[u8]) -> &[u8] {
     }
 }
 
-#[inline(never)]
+#[cold]
 fn behind_blanks(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', behind @ ..] = value {
         value = behind;
@@ -157,13 +157,22 @@ pub(crate) fn fields(
     let mut rest = bytes.get(at..).unwrap_or_default();
     loop {
         let start = bytes.len() - rest.len();
-        let (length, underscore) = token(rest);
-        let value = match rest.get(length) {
-            Some(b':') if length > 0 => without_blanks(&rest[length + 1..]),
-            None => return Ok(None),
-            Some(b'\r' | b'\n') if length == 0 => return line_end(bytes, start, BadHead::LineEnd),
-            Some(_) => return Err(BadHead::Name),
-        };
+        let (mut length, mut underscore) = (plain(rest), false);
+        if rest.get(length) != Some(&b':') {
+            if length == 0 && matches!(rest, [b'\r' | b'\n', ..]) {
+                return line_end(bytes, start, BadHead::LineEnd);
+            }
+            (length, underscore) = token(rest, length);
+            match rest.get(length) {
+                Some(b':') => {}
+                None => return Ok(None),
+                Some(_) => return Err(BadHead::Name),
+            }
+        }
+        if length == 0 {
+            return Err(BadHead::Name);
+        }
+        let value = without_blanks(&rest[length + 1..]);
         let behind = behind_text(value);
         let [b'\r', b'\n', next @ ..] = behind else {
             return line_end(bytes, bytes.len() - behind.len(), BadHead::Value);
