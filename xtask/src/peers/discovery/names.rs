@@ -162,8 +162,9 @@ pub(in super::super) fn services(program: &Path) -> Result<String> {
     let (mut of_a, mut of_b) = (0, 0);
     let count = under_load(scene.web, false, || {
         thread::sleep(PHASE);
+        // All from one answer: the requests go on meanwhile.
+        let pool = scene.pool()?;
         let requests = |name: &str| -> Result<u64> {
-            let pool = scene.pool()?;
             let backend = pool["backends"]
                 .as_array()
                 .into_iter()
