@@ -18,7 +18,7 @@ use weir_model::{
     time::{Millis, Moment},
 };
 
-use super::{Census, Wire, attend::Job};
+use super::{Census, Outbox, Wire, attend::Job};
 use crate::{
     buffer::Buffer,
     clock,
@@ -68,7 +68,8 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
     });
     let listener = conn.listener();
     let length = listener.timeouts.header;
-    let handshake = settings(&listener).handshake(Wire::new(conn.clone(), early, server.census.clone()));
+    let out = Rc::new(Outbox::new(conn.clone(), conn.worker.spare.buffer()));
+    let handshake = settings(&listener).handshake(Wire::new(out.clone(), early, server.census.clone()));
     let age = age(&listener, conn.worker.draw());
     drop(listener);
     let begun = conn.timer.limit(length, handshake).await;
@@ -84,13 +85,22 @@ pub(crate) async fn serve(conn: Conn, early: Buffer) {
         Err(_) => return l4::refuse(&conn, started, Cause::ClientTimeoutHeader.into(), false),
     };
     let mut going = false;
-    if let End::Broken(error) = poll_fn(|cx| server.poll_end(cx, &mut connection, age, &mut going)).await {
+    let end = poll_fn(|cx| {
+        let end = server.poll_end(cx, &mut connection, age, &mut going);
+        // Once for all that was said.
+        match out.poll_flush(cx) {
+            Poll::Ready(Err(_)) if end.is_pending() => Poll::Ready(End::Over),
+            _ => end,
+        }
+    });
+    if let End::Broken(error) = end.await {
         l4::refuse(&conn, started, error, false);
         // It is told why, if it listens.
         let closed = poll_fn(|cx| connection.poll_closed(cx));
         let _ = conn.timer.limit(PARTING, closed).await;
     }
     drop(connection);
+    let _ = conn.timer.limit(PARTING, poll_fn(|cx| out.poll_flush(cx))).await;
     conn.linger(PARTING).await;
 }
 

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Census;
+use super::{Census, Outbox};
 use crate::{buffer::Buffer, clock, conn::Conn, io::Stream};
 
 /// Whatever holds the stream of bytes that frames go over.
@@ -33,7 +33,7 @@ impl Carrier for Stream {
 /// Bytes to and from the other end, with a count of the frames that come. What was read before it was known to be HTTP/2 comes
 /// first.
 pub(crate) struct Wire<C> {
-    carrier: C,
+    out: Rc<Outbox<C>>,
     early: Buffer,
     census: Rc<Census>,
     /// Room that is asked for at once: as much as was needed of late, because all of it is cleared before each read.
@@ -44,8 +44,8 @@ pub(crate) struct Wire<C> {
 const LEAST_ROOM: usize = 1024;
 
 impl<C: Carrier> Wire<C> {
-    pub(crate) fn new(carrier: C, early: Buffer, census: Rc<Census>) -> Self {
-        Self { carrier, early, census, room: LEAST_ROOM }
+    pub(crate) fn new(out: Rc<Outbox<C>>, early: Buffer, census: Rc<Census>) -> Self {
+        Self { out, early, census, room: LEAST_ROOM }
     }
 }
 
@@ -66,8 +66,12 @@ impl<C: Carrier + Unpin> AsyncRead for Wire<C> {
             self.early.consume(count);
             return if self.census.fault().is_some() { Poll::Pending } else { Poll::Ready(Ok(())) };
         }
+        // While hands are shaken nobody else does.
+        if let Poll::Ready(Err(error)) = self.out.poll_flush(cx) {
+            return Poll::Ready(Err(error));
+        }
         loop {
-            let stream = self.carrier.stream();
+            let stream = self.out.carrier.stream();
             std::task::ready!(stream.poll_readable(cx))?;
             let room = into.initialize_unfilled_to(self.room.min(into.remaining()));
             if let Some(read) = stream.read_now(room) {
@@ -94,7 +98,7 @@ impl<C: Carrier + Unpin> AsyncWrite for Wire<C> {
         cx: &mut Context<'_>,
         from: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = self.carrier.stream().poll_write(cx, from);
+        let written = self.out.poll_put(cx, from);
         if let Poll::Ready(Ok(count)) = written {
             self.census.went(count);
         }
@@ -105,11 +109,13 @@ impl<C: Carrier + Unpin> AsyncWrite for Wire<C> {
         true
     }
 
+    /// Left to whoever drives the connection: the crate flushes after each frame.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.carrier.stream().poll_finish(cx).map(Ok)
+        std::task::ready!(self.out.poll_flush(cx))?;
+        self.out.carrier.stream().poll_finish(cx).map(Ok)
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     clock,
     conn::Mark,
     error::{Cause, ProxyError},
-    http2::{Census, Channel, Wire, head},
+    http2::{Census, Channel, Outbox, Wire, head},
     io::Stream,
     worker::Worker,
 };
@@ -95,14 +95,21 @@ impl Trunk {
     pub(super) async fn begin(upstream: Upstream, worker: &Worker) -> Result<Rc<Self>, ProxyError> {
         let Upstream { stream, opened, owner, .. } = upstream;
         let census = Rc::new(Census::of_backend(clock::now()));
-        let wire = Wire::new(stream, worker.spare.buffer(), census.clone());
+        let out = Rc::new(Outbox::new(stream, worker.spare.buffer()));
+        let wire = Wire::new(out.clone(), worker.spare.buffer(), census.clone());
         let (send, mut connection) =
             settings().handshake(wire).await.map_err(|error| unspoken(error, &census))?;
-        poll_fn(|cx| match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Err(Cause::BackendClosed.into())),
-            Poll::Ready(Err(error)) => Poll::Ready(Err(unspoken(error, &census))),
-            Poll::Pending if census.is_settled() => Poll::Ready(Ok::<_, ProxyError>(())),
-            Poll::Pending => Poll::Pending,
+        poll_fn(|cx| {
+            let ended = Pin::new(&mut connection).poll(cx);
+            if let Poll::Ready(Err(error)) = out.poll_flush(cx) {
+                return Poll::Ready(Err(ProxyError::from_backend(&error)));
+            }
+            match ended {
+                Poll::Ready(Ok(())) => Poll::Ready(Err(Cause::BackendClosed.into())),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(unspoken(error, &census))),
+                Poll::Pending if census.is_settled() => Poll::Ready(Ok::<_, ProxyError>(())),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await?;
         let trunk = Rc::new(Self {
@@ -114,16 +121,19 @@ impl Trunk {
             requests: Cell::new(0),
             owner,
         });
-        drop(tokio::task::spawn_local(trunk.clone().drive(connection)));
+        drop(tokio::task::spawn_local(trunk.clone().drive(connection, out)));
         Ok(trunk)
     }
 
     /// Drives it to its end.
-    async fn drive(self: Rc<Self>, mut connection: Driven) {
+    async fn drive(self: Rc<Self>, mut connection: Driven, out: Rc<Outbox<Stream>>) {
         poll_fn(|cx| {
             let ended = Pin::new(&mut connection).poll(cx);
+            // Once for all that was said.
+            let broken = matches!(out.poll_flush(cx), Poll::Ready(Err(_)));
             // A backend that does nothing but talk about the connection is not listened to any longer.
-            if ended.is_ready() || self.census.exceeded().is_some() || self.census.fault().is_some() {
+            if ended.is_ready() || broken || self.census.exceeded().is_some() || self.census.fault().is_some()
+            {
                 return Poll::Ready(());
             }
             if self.census.is_told_to_go() {
