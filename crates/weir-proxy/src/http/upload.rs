@@ -90,10 +90,10 @@ impl Upload {
             match channel.poll_send_again(cx) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(())) => self.again = false,
-                Poll::Ready(Err(_)) => self.over = true,
-            }
-            if self.over {
-                return Ok(());
+                Poll::Ready(Err(_)) => {
+                    self.over = true;
+                    return Ok(());
+                }
             }
         }
         match self.pump.poll(cx, client, input, backend) {

@@ -365,6 +365,27 @@ mod tests {
     }
 
     #[test]
+    fn only_the_block_of_a_head_is_judged() {
+        // What would be no entry stands in the priority and in the padding.
+        let sound =
+            frame(HEADERS, END_HEADERS | PADDED | HAS_PRIORITY, b"\x03\x80\x80\x80\x80\x80\x82\x80\x80\x80");
+        let bad = frame(HEADERS, END_HEADERS | PADDED | HAS_PRIORITY, b"\x03\0\0\0\0\0\x80\0\0\0");
+        let later = [frame(HEADERS, 0, b"\x82"), frame(CONTINUATION, END_HEADERS, b"\xbe")].concat();
+        for (bytes, fault) in
+            [(&sound, None), (&bad, Some(Fault::Compression)), (&later, Some(Fault::Compression))]
+        {
+            for split in 0..bytes.len() {
+                let census = Census::of_backend(NOW);
+                census.came(&bytes[..split], NOW);
+                if census.fault().is_none() {
+                    census.came(&bytes[split..], NOW);
+                }
+                assert_eq!(census.fault(), fault, "split at {split}");
+            }
+        }
+    }
+
+    #[test]
     fn a_head_of_endless_pieces_is_a_flood() {
         let census = Census::of_backend(NOW);
         census.came(&frame(HEADERS, 0, b""), NOW);
