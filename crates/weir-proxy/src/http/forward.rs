@@ -38,7 +38,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// What was sent of the request by HTTP/2, if it can be sent again.
-    fn take_sent(&self) -> Option<Sent> {
+    fn take_sent(&self) -> Option<Box<Sent>> {
         match &self.way {
             Way::Own(_) => None,
             Way::Shared(lane) => lane.channel.take_sent(),
@@ -202,7 +202,7 @@ impl Exchange<'_> {
                     failed
                 }
             };
-            upload.sent = link.as_ref().and_then(Link::take_sent).map(Box::new);
+            upload.sent = link.as_ref().and_then(Link::take_sent);
             if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
                 self.note_end(pool, backend, &failed);
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;

@@ -60,7 +60,7 @@ impl Upload {
     /// What has been sent to somebody else goes out first.
     pub(super) fn board(&mut self, channel: &Channel) {
         if let Some(sent) = self.sent.take() {
-            channel.send_again(*sent);
+            channel.send_again(sent);
             self.again = true;
         }
     }

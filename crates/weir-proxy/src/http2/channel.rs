@@ -24,9 +24,9 @@ pub(crate) struct Channel {
     /// What a backend has to say that agrees to the WebSocket that was asked for.
     pub(super) socket: OnceCell<String>,
     /// What has been sent, as long as it may have to be sent again.
-    sent: RefCell<Option<Sent>>,
+    sent: RefCell<Option<Box<Sent>>>,
     /// What is to be sent before anything else.
-    again: RefCell<Option<Sent>>,
+    again: RefCell<Option<Box<Sent>>>,
 }
 
 /// Content of a request that is kept until it is answered, so that it can be sent again to somebody else.
@@ -156,11 +156,11 @@ impl Channel {
 
     /// From here on, what is sent is kept.
     pub(crate) fn keep_sent(&self) {
-        *self.sent.borrow_mut() = Some(Sent::default());
+        *self.sent.borrow_mut() = Some(Box::default());
     }
 
     /// What was sent, if all of it was kept; from here on nothing is.
-    pub(crate) fn take_sent(&self) -> Option<Sent> {
+    pub(crate) fn take_sent(&self) -> Option<Box<Sent>> {
         // What has not been sent again yet belongs to it.
         let rest = self.again.take();
         let mut sent = self.sent.take()?;
@@ -173,7 +173,7 @@ impl Channel {
     }
 
     /// Begins with what was sent to somebody else.
-    pub(crate) fn send_again(&self, sent: Sent) {
+    pub(crate) fn send_again(&self, sent: Box<Sent>) {
         *self.again.borrow_mut() = Some(sent);
     }
 
@@ -181,7 +181,7 @@ impl Channel {
     pub(crate) fn poll_send_again(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let Some(mut part) = self.next_again() else { break };
-            let last = self.again.borrow().as_ref().is_some_and(Sent::ends_plainly);
+            let last = self.again.borrow().as_deref().is_some_and(Sent::ends_plainly);
             match self.poll_send(cx, &part, last) {
                 Poll::Ready(Ok(count)) => {
                     let _ = part.split_to(count);

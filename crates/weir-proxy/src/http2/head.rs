@@ -14,6 +14,8 @@ use crate::{
 
 /// Fields that most heads do not exceed.
 const USUAL_FIELDS: usize = 12;
+/// Bytes of text that most heads do not exceed.
+const USUAL_TEXT: usize = 512;
 
 /// Writes the head of a request as text, as HTTP/1.1 would say it.
 ///
@@ -87,6 +89,7 @@ fn write_line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 /// asked for: an answer that agrees is a switch of protocols there (RFC 8441 section 5).
 pub(crate) fn write_response(response: &Response<()>, socket: Option<&str>, out: &mut Vec<u8>) {
     let status = response.status();
+    out.reserve(USUAL_TEXT);
     match socket {
         Some(accept) if status.is_success() => {
             out.extend_from_slice(

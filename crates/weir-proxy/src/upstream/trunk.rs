@@ -205,7 +205,9 @@ impl Trunk {
                 let channel = Channel::default();
                 channel.open_outgoing(content);
                 let answer = RefCell::new(Some(answer));
-                channel.keep_sent();
+                if !last {
+                    channel.keep_sent();
+                }
                 Boarding::Taken(Box::new(Lane { channel, answer, trunk: self.clone(), reused, socket }))
             }
             Err(error) if error.is_go_away() || error.is_io() || error.get_io().is_some() => {
