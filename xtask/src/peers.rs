@@ -1,7 +1,7 @@
 //! Tests against real peers: nginx and Python as backends, curl and wrk as clients, PostgreSQL and Redis through TCP,
 //! all of them with TLS as well, HAProxy as a reader of PROXY headers, Prometheus as an observer, NSD and Podman as those
 //! who know where backends are, Pebble as an authority that issues certificates; h2spec, gRPC in Go and Python, Node, nghttp2
-//! and hypercorn for HTTP/2.
+//! and hypercorn for HTTP/2, tinyproxy for CONNECT.
 //!
 //! They need programs that `cargo test` must not need; `.ci/run` installs them. Each test starts its own weir and its own
 //! peers on free ports of the loopback interface, and says how many requests it made and how many of them failed.
@@ -38,7 +38,7 @@ use crate::{
 /// A test: a sentence of what was counted, or what was wrong.
 type Test = fn(&Path) -> Result<String>;
 
-const TESTS: [(&str, Test); 44] = [
+const TESTS: [(&str, Test); 45] = [
     ("curl_nginx", clients::curl_nginx),
     ("curl_python", clients::curl_python),
     ("curl_tls", termination::curl_tls),
@@ -81,6 +81,7 @@ const TESTS: [(&str, Test); 44] = [
     ("http2_backends", multiplexed::backends::servers),
     ("http2_end_to_end", multiplexed::backends::end_to_end),
     ("http2_backends_reloaded", multiplexed::backends::reloaded),
+    ("http2_tunnels", multiplexed::tunnels::connect),
     ("demo", demo::zombie),
     ("idle_connections", idle::memory),
 ];

@@ -42,6 +42,8 @@ pub trait Rehearse {
 pub trait Rehearsed {
     /// What routes may ask about it.
     fn facts(&self) -> impl RequestFacts;
+    /// Why it is refused although this route takes it; none if it is not.
+    fn refused_by(&self, route: &Route) -> Option<Refused>;
     /// True if it may be sent a second time after it was sent once.
     fn is_idempotent(&self) -> bool;
     /// The head that a backend gets if this route takes it.
@@ -178,6 +180,9 @@ pub fn explain<R: Rehearse>(
                 told.test(listener.routes.explain(&facts));
                 if let Some(number) = listener.routes.position(&facts) {
                     let route = &listener.routes.routes()[number];
+                    if let Some(refused) = request.refused_by(route) {
+                        return Ok(told.refused(&refused));
+                    }
                     let key = |key: &Key| key.of_request(&facts, || question.flow());
                     told.take(snapshot, route, circumstances, key);
                     told.keep_to_backend(snapshot, &facts, circumstances.now);
@@ -208,12 +213,16 @@ pub fn explain<R: Rehearse>(
             Err(refused) => refused,
         },
     };
-    told.action = "refused".into();
-    told.effects.push(effects::of_refusal(&refused));
-    Ok(told)
+    Ok(told.refused(&refused))
 }
 
 impl Explanation {
+    fn refused(mut self, refused: &Refused) -> Self {
+        self.action = "refused".into();
+        self.effects.push(effects::of_refusal(refused));
+        self
+    }
+
     fn test(&mut self, tested: Vec<(&std::sync::Arc<Route>, Verdict)>) {
         let view = |(route, verdict): (&std::sync::Arc<Route>, Verdict)| Tested {
             route: route.name.to_string(),

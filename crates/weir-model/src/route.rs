@@ -99,6 +99,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// True if it was written for requests for a tunnel: it names CONNECT as a method.
+    pub fn names_connect(&self) -> bool {
+        self.conditions.iter().any(Condition::names_connect)
+    }
+
     /// The sum of something over all arms and workers.
     pub fn sum(&self, of: impl Fn(&RouteCounters) -> u64) -> u64 {
         let mut sum = 0u64;

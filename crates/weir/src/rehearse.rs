@@ -42,6 +42,10 @@ impl Rehearsed for Judged {
         self.0.facts()
     }
 
+    fn refused_by(&self, route: &Route) -> Option<Refused> {
+        self.0.refused_by(route).map(|cause| refused(&cause.into()))
+    }
+
     fn is_idempotent(&self) -> bool {
         self.0.is_idempotent()
     }

@@ -6,4 +6,5 @@ pub(super) mod browser;
 pub(super) mod grpc;
 pub(super) mod h2spec;
 mod tools;
+pub(super) mod tunnels;
 pub(super) mod web;

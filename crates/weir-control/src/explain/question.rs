@@ -170,7 +170,8 @@ impl Question {
 
     /// The head of the request, as the client would send it.
     pub fn head(&self) -> Vec<u8> {
-        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        let target = if self.method == "CONNECT" { &self.authority } else { &self.target };
+        let mut head = format!("{} {target} HTTP/1.1\r\n", self.method);
         let named = self.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host"));
         if !named {
             let usual = self.scheme.port().map(|port| format!(":{port}")).unwrap_or_default();

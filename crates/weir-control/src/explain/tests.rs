@@ -54,6 +54,10 @@ impl RequestFacts for &Asked {
 }
 
 impl Rehearsed for Asked {
+    fn refused_by(&self, _: &Route) -> Option<Refused> {
+        None
+    }
+
     fn facts(&self) -> impl RequestFacts {
         self
     }

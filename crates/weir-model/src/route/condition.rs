@@ -54,6 +54,15 @@ impl Condition {
         self.matchers.iter().find(|matcher| !matcher.holds(request))
     }
 
+    /// True if it names CONNECT among the methods it takes.
+    pub(super) fn names_connect(&self) -> bool {
+        let names = |matcher: &Matcher| match matcher {
+            Matcher::Method(methods) => methods.iter().any(|method| &**method == "CONNECT"),
+            _ => false,
+        };
+        self.matchers.iter().any(names)
+    }
+
     /// The host patterns, if it asks for a host.
     pub(crate) fn hosts(&self) -> Option<&[HostMatch]> {
         self.matchers.iter().find_map(|matcher| match matcher {

@@ -17,13 +17,20 @@ const FEW: usize = 8;
 pub struct RouteTable {
     routes: Vec<Arc<Route>>,
     index: Option<Index>,
+    names_connect: bool,
 }
 
 impl RouteTable {
     /// A table of routes in order of evaluation.
     pub fn new(routes: Vec<Arc<Route>>) -> Self {
         let index = (routes.len() > FEW).then(|| Index::new(routes.iter().map(|route| &**route)));
-        Self { routes, index }
+        let names_connect = routes.iter().any(|route| route.names_connect());
+        Self { routes, index, names_connect }
+    }
+
+    /// True if any route was written for requests for a tunnel; where none was, CONNECT is refused.
+    pub const fn names_connect(&self) -> bool {
+        self.names_connect
     }
 
     /// The first route that takes the request. Allocates nothing (except to decode an escaped query parameter that

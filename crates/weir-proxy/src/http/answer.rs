@@ -62,6 +62,9 @@ impl Exchange<'_> {
                 tried = true;
             }
             if let Some((length, mut judged)) = head.zip(response.take()) {
+                if self.asked.connect {
+                    judged.answers_connect();
+                }
                 if judged.status >= 200 || judged.status == 101 {
                     if let Way::Shared(lane) = &link.way {
                         judged.body_of_stream(lane.channel.is_at_end(), self.client.is_stream());

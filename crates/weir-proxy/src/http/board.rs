@@ -89,7 +89,8 @@ fn asked(upload: &mut Upload, secure: bool, (socket, call): (bool, bool)) -> Res
     let unsaid = ProxyError::with(Cause::BackendNoH2, "the request cannot be said in HTTP/2");
     let mut request = head::read_request(text, secure, call).ok_or(unsaid)?;
     if !socket {
-        return Ok(Asked { request, last: upload.begin_stream(), socket: None });
+        let last = upload.begin_stream() && *request.method() != Method::CONNECT;
+        return Ok(Asked { request, last, socket: None });
     }
     // RFC 8441 section 5: the key and its answer have no place here.
     let key = request.headers_mut().remove("sec-websocket-key");

@@ -39,7 +39,7 @@ impl Exchange<'_> {
         slot: &mut Option<Link>,
         answer: Answer,
     ) -> Ended {
-        if answer.response.status == 101
+        if (answer.response.status == 101 || self.asked.connect && answer.response.opens_tunnel())
             && let Some(link) = slot.take()
         {
             return Box::pin(self.switch(pool, link, answer)).await;

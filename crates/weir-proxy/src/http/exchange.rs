@@ -98,6 +98,8 @@ pub(crate) struct Asked {
     pub(crate) body: BodyLength,
     /// The protocol it asked to switch to.
     pub(crate) upgrade: Option<Vec<u8>>,
+    /// It asked for a tunnel.
+    pub(crate) connect: bool,
     /// The call of gRPC that it is.
     pub(crate) call: Option<Call>,
 }
@@ -298,6 +300,7 @@ impl<'c> Exchange<'c> {
             expects_continue: request.expects_continue,
             body: request.body,
             upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
+            connect: request.connect,
             call: None,
         };
         judged.inspect_err(|_| self.request_line = first_line(head))?;
@@ -321,11 +324,15 @@ impl<'c> Exchange<'c> {
             if !self.listener.access.is_open() && !self.listener.access.admits(source) {
                 return Err(Cause::ClientDenied.into());
             }
-            if self.conn.is_misdirected(&request.host) {
+            // The host at the end of a tunnel is none that this listener proves to be.
+            if !request.connect && self.conn.is_misdirected(&request.host) {
                 return Err(Cause::ClientMisdirectedHost.into());
             }
             let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
             let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
+            if request.is_refused_by(&self.listener.routes.routes()[route]) {
+                return Err(Cause::ClientMethodRefused.into());
+            }
             Ok((route, source, trusted))
         });
         let (number, source, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;

@@ -67,6 +67,11 @@ impl Rehearsal {
         Facts { head: &self.request, bytes: &self.bytes, source: self.source, tls }
     }
 
+    /// Why it is refused although this route takes it.
+    pub fn refused_by(&self, route: &Route) -> Option<Cause> {
+        self.request.is_refused_by(route).then_some(Cause::ClientMethodRefused)
+    }
+
     /// True if it may be sent a second time after it was sent once.
     pub fn is_idempotent(&self) -> bool {
         self.request.idempotent

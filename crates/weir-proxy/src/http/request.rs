@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use weir_model::{
     listener::{Listener, ListenerLimits, Protocol},
-    route::RequestFacts,
+    route::{RequestFacts, Route},
     tls::Identity,
 };
 
@@ -77,6 +77,8 @@ pub(crate) struct RequestHead {
     pub(crate) idempotent: bool,
     /// The protocol asked for, if an upgrade was asked for in a valid way.
     pub(crate) upgrade: Option<Span>,
+    /// It asks for a tunnel to its authority (RFC 9110 section 9.3.6).
+    pub(crate) connect: bool,
     /// Fields nominated by Connection.
     pub(crate) nominated: Vec<Span>,
     /// It came on a stream; true if content follows.
@@ -121,6 +123,7 @@ impl RequestHead {
             expects_continue,
             idempotent,
             upgrade,
+            connect,
             nominated,
             streamed,
         } = self;
@@ -129,6 +132,7 @@ impl RequestHead {
         *path = Text::default();
         (*query, *upgrade, *body) = (None, None, BodyLength::None);
         (*http10, *keep_alive, *expects_continue, *idempotent) = (false, false, false, false);
+        *connect = false;
         nominated.clear();
     }
 
@@ -136,11 +140,34 @@ impl RequestHead {
     pub(crate) fn judge(&mut self, head: &[u8], listener: &Listener) -> Result<(), ProxyError> {
         let method = self.method.of(head);
         if method == b"CONNECT" || method == b"TRACE" {
-            return Err(Cause::ClientMethodRefused.into());
+            return self.judge_connect(head, listener);
         }
         self.idempotent = matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE");
         let authority = self.judge_target(head, listener)?;
         self.judge_fields(head, authority, &listener.limits)
+    }
+
+    /// A tunnel is for those routes alone that say so, and nobody is asked what came. Its target is a host and a port.
+    #[cold]
+    fn judge_connect(&mut self, head: &[u8], listener: &Listener) -> Result<(), ProxyError> {
+        if self.method.of(head) != b"CONNECT" || self.http10 || !listener.routes.names_connect() {
+            return Err(Cause::ClientMethodRefused.into());
+        }
+        let target = self.target.of(head);
+        let port = target.iter().rposition(|byte| *byte == b':').map(|colon| &target[colon + 1..]);
+        if !port.is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit)) {
+            return Err(ProxyError::with(Cause::ClientBadTarget, "CONNECT names a host and a port"));
+        }
+        self.judge_fields(head, Some(self.target), &listener.limits)?;
+        if self.body != BodyLength::None {
+            return Err(ProxyError::with(Cause::ClientAmbiguousLength, "CONNECT has no content"));
+        }
+        // What comes behind it may be meant for the tunnel, whatever becomes of that.
+        self.keep_alive = false;
+        self.expects_continue = false;
+        self.upgrade = None;
+        self.connect = true;
+        Ok(())
     }
 
     /// Returns the authority of an absolute target.
@@ -249,6 +276,12 @@ impl RequestHead {
         target::host_of(authority, &mut self.host)?;
         self.known.extend_from_slice(authority);
         Ok(())
+    }
+
+    /// True if the route takes it without having been written for it.
+    #[inline]
+    pub(crate) fn is_refused_by(&self, route: &Route) -> bool {
+        self.connect && !route.names_connect()
     }
 
     /// True if its first line is as we would write it.

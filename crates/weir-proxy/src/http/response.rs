@@ -127,6 +127,20 @@ impl ResponseHead {
         }
     }
 
+    /// The same where a tunnel was asked for: whoever agrees says nothing about a length, even if it does (RFC 9110
+    /// section 9.3.6).
+    #[cold]
+    pub(crate) fn answers_connect(&mut self) {
+        if self.opens_tunnel() {
+            (self.body, self.length) = (BodyLength::None, None);
+        }
+    }
+
+    /// True if it agrees to a tunnel that was asked for.
+    pub(crate) const fn opens_tunnel(&self) -> bool {
+        self.status >= 200 && self.status < 300
+    }
+
     /// True if Connection nominated any field.
     pub(crate) const fn nominates(&self) -> bool {
         !self.nominated.is_empty()

@@ -1,4 +1,4 @@
-//! Upgrades: after a 101 that was asked for, both sides talk past us.
+//! Upgrades and CONNECT: after a 101 that was asked for, or a 2xx to CONNECT, both sides talk past us.
 //!
 //! A tunnel may live for days. It keeps one route and one backend of the configuration it began under, and nothing else
 //! of it, so that no old snapshot lives as long as a tunnel.
@@ -22,7 +22,7 @@ use crate::{
     error::{Cause, ProxyError},
     relay::{Carried, relay},
     telemetry::Fields,
-    upstream::{Hold, Permit},
+    upstream::{Hold, Permit, Way},
 };
 
 /// Both connections, agreed on another protocol.
@@ -43,12 +43,15 @@ impl Tunnel {
 }
 
 impl Exchange<'_> {
-    /// Passes a 101 on if it is what was asked for, and leaves the tunnel to be carried.
+    /// Passes the head on if it is what was asked for, and leaves the tunnel to be carried.
     pub(crate) async fn switch(&mut self, pool: &Rc<PoolState>, mut link: Link, answer: Answer) -> Ended {
         let Answer { response, length } = answer;
         let head = link.answer.part(0..length);
         let asked = self.asked.upgrade.as_deref();
-        let agreed = response.is_switch_to(head, asked) && self.is_answered(&response, head);
+        let agreed = match response.status {
+            101 => response.is_switch_to(head, asked) && self.is_answered(&response, head),
+            _ => self.asked.connect,
+        };
         let Some(backend) = self.backend.filter(|_| agreed) else {
             return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
         };
@@ -56,8 +59,12 @@ impl Exchange<'_> {
         self.note_answer(&response, link.answer.part(0..length));
         let lead = self.write_head(&link, &response, length, framing);
         link.answer.consume(length);
+        self.status = response.status;
         self.conn.worker.room.responses.give(response);
-        self.status = 101;
+        if let Way::Shared(lane) = &link.way {
+            // Nothing of it will be sent again.
+            drop(lane.channel.take_sent());
+        }
         let conn = self.conn;
         let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_switch(&lead)).await;
         self.note_sent(lead.len() as u64, 0);

@@ -89,6 +89,10 @@ fn write_request_line(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, rou
     out.push(b' ');
     let path = request.path.of(head);
     match &route.rewrite {
+        rewrite if request.connect => {
+            let host = rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
+            out.extend_from_slice(host.map_or(request.authority.of(head), str::as_bytes));
+        }
         Some(rewrite) if path != b"*" => out.extend_from_slice(&rewrite.path.apply(path)),
         _ => out.extend_from_slice(path),
     }

@@ -1,7 +1,7 @@
 //! Both directions of one stream: what comes on it, and what is sent.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     io,
     task::{Context, Poll, ready},
@@ -23,6 +23,8 @@ pub(crate) struct Channel {
     pub(super) respond: Option<RefCell<SendResponse<Bytes>>>,
     /// What a backend has to say that agrees to the WebSocket that was asked for.
     pub(super) socket: OnceCell<String>,
+    /// A tunnel was asked for: what comes is no content of the request.
+    pub(super) tunnel: Cell<bool>,
     /// What has been sent, as long as it may have to be sent again.
     sent: RefCell<Option<Box<Sent>>>,
     /// What is to be sent before anything else.
@@ -90,7 +92,7 @@ impl Channel {
 
     /// True if content may come that belongs to the request itself.
     pub(crate) fn has_content(&self) -> bool {
-        self.socket.get().is_none() && !self.is_at_end()
+        self.socket.get().is_none() && !self.tunnel.get() && !self.is_at_end()
     }
 
     /// True if everything has been taken and nothing will follow, not even trailers.

@@ -34,8 +34,11 @@ pub(crate) fn write_request(
     let authority = parts.uri.authority().map(uri::Authority::as_str);
     match parts.uri.path_and_query() {
         Some(target) => out.extend_from_slice(target.as_str().as_bytes()),
-        // CONNECT.
-        None => out.extend_from_slice(authority.unwrap_or_default().as_bytes()),
+        // CONNECT (RFC 9113 section 8.5).
+        None => {
+            channel.tunnel.set(true);
+            out.extend_from_slice(authority.unwrap_or_default().as_bytes());
+        }
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
     if let Some(authority) = authority {
@@ -149,7 +152,7 @@ pub(crate) fn read_request(text: &[u8], secure: bool, trailers: bool) -> Option<
     let method_end = memchr::memchr(b' ', line)?;
     let target_end = memchr::memrchr(b' ', line)?;
     let method = Method::from_bytes(&line[..method_end]).ok()?;
-    let path = uri::PathAndQuery::from_maybe_shared(text.slice(method_end + 1..target_end)).ok()?;
+    let target = text.slice(method_end + 1..target_end);
     let mut request = Request::new(());
     *request.headers_mut() = HeaderMap::with_capacity(USUAL_FIELDS);
     let mut authority = None;
@@ -164,9 +167,13 @@ pub(crate) fn read_request(text: &[u8], secure: bool, trailers: bool) -> Option<
         request.headers_mut().insert(http::header::TE, HeaderValue::from_static("trailers"));
     }
     let mut parts = uri::Parts::default();
-    parts.scheme = Some(if secure { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
-    parts.authority = Some(authority?);
-    parts.path_and_query = Some(path);
+    if method == Method::CONNECT {
+        parts.authority = uri::Authority::from_maybe_shared(target).ok();
+    } else {
+        parts.scheme = Some(if secure { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
+        parts.authority = Some(authority?);
+        parts.path_and_query = Some(uri::PathAndQuery::from_maybe_shared(target).ok()?);
+    }
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     *request.version_mut() = http::Version::HTTP_2;

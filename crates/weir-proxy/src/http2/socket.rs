@@ -32,13 +32,15 @@ impl Channel {
         self.socket.get().is_none_or(|expected| expected.as_bytes() == accept)
     }
 
-    /// Opens the stream for what both sides have agreed on: the head of a 101, as text.
+    /// Opens the stream for what both sides have agreed on: the head of a 101 or of a 2xx, as text.
     ///
     /// # Errors
     /// If the stream is over.
     pub(crate) fn send_switch(&self, text: &[u8]) -> io::Result<()> {
         let mut response = head::read_response(text).ok_or(io::ErrorKind::InvalidData)?;
-        *response.status_mut() = StatusCode::OK;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            *response.status_mut() = StatusCode::OK;
+        }
         response.headers_mut().remove("sec-websocket-accept");
         let Some(respond) = &self.respond else { return Err(io::ErrorKind::NotConnected.into()) };
         let stream = respond.borrow_mut().send_response(response, false).map_err(failure)?;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod client;
+mod connect;
 mod going;
 mod told;
 mod web;

@@ -185,6 +185,8 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
             }
         },
         "/socket" => echo(body, respond).await,
+        // A tunnel has no path.
+        "" => echo(body, respond).await,
         _ => whole(respond, b"ok"),
     }
 }

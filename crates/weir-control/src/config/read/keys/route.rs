@@ -44,7 +44,8 @@ keys! {
             "The host without port: `api.example.com`, or `*.example.com` for one or more labels in front.";
         "path" = OneOrMore(&Text), Nothing,
             "`/v1` is this path, `/v1/*` this path and everything below it, `~^/v[0-9]+/` an expression.";
-        "method" = OneOrMore(&Text), Nothing, "Methods, in capitals.";
+        "method" = OneOrMore(&Text), Nothing,
+            "Methods, in capitals. CONNECT is served by routes that name it here, and by no other.";
         "headers" = Named(&OneOrMore(&AnyOf(&[Text, Map(&TEXT)]))), Nothing,
             "Header fields by name: a text, `~` and an expression, or a map. In a list, any of them.";
         "query" = Named(&OneOrMore(&AnyOf(&[Text, Map(&TEXT)]))), Nothing, "Query parameters by name, as `headers`.";
