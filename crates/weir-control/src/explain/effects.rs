@@ -55,7 +55,11 @@ pub(super) fn of_request(
         }
         let timeouts = &listener.timeouts;
         let call = is_call(request);
-        let silence = if call { ("tunnel", timeouts.tunnel) } else { ("body_idle", timeouts.body_idle) };
+        let silence = if call || is_connect(request) {
+            ("tunnel", timeouts.tunnel)
+        } else {
+            ("body_idle", timeouts.body_idle)
+        };
         let client = [("header", timeouts.header), silence, ("send_idle", timeouts.send_idle)];
         effects.push(format!("time-outs towards the client: {}", listed(&client)));
         // A call may be silent for as long as it likes, and has a deadline of its own if it wants one.
@@ -113,7 +117,9 @@ fn forwarded(effects: &mut Vec<String>, route: &Route, request: &impl Rehearsed)
     let target = line.split(' ').nth(1).unwrap_or_default();
     let path = target.split('?').next().unwrap_or_default();
     let came = String::from_utf8_lossy(facts.path()).into_owned();
-    if path != came {
+    if is_connect(request) {
+        effects.push(format!("the backend is asked for a tunnel to {target}"));
+    } else if path != came {
         effects.push(format!("the path {came} becomes {path}"));
     }
     let host = route.rewrite.as_ref().and_then(|rewrite| rewrite.host.as_deref());
@@ -143,6 +149,11 @@ fn said_first(pool: &Pool) -> Option<String> {
 /// True if the request is a call of gRPC.
 fn is_call(request: &impl Rehearsed) -> bool {
     request.facts().any_header("content-type", &mut |value| grpc::is_call(value))
+}
+
+/// True if the request asks for a tunnel.
+fn is_connect(request: &impl Rehearsed) -> bool {
+    request.facts().method() == b"CONNECT"
 }
 
 /// What carries the request to the backend.

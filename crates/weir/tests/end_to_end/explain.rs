@@ -19,6 +19,7 @@ listeners:
     normalize: { double_slash: merge }
     limits: { headers: 8 }
     routes:
+      - { name: tunnel, match: { host: "*.a.test", method: CONNECT }, respond: { status: 403, headers: { X-Route: tunnel } } }
       - { name: exact, match: { host: a.test, path: /exact }, respond: { headers: { X-Route: exact } } }
       - { name: under, match: { host: "*.a.test", path: /v1/* }, respond: { headers: { X-Route: under } } }
       - { name: post, match: { path: /v1/*, method: [POST, PUT] }, respond: { headers: { X-Route: post } } }
@@ -88,9 +89,10 @@ fn request(seed: &mut Seed) -> (String, Particulars) {
             headers.push(field.to_owned());
         }
     }
-    let method = any(seed, &["GET", "GET", "POST", "PUT", "HEAD", "DELETE", "TRACE"]);
+    let method = any(seed, &["GET", "GET", "POST", "PUT", "HEAD", "DELETE", "TRACE", "CONNECT"]);
+    let port = if method == "CONNECT" { any(seed, &[":443", ":443", ""]) } else { "" };
     let particulars = Particulars { method: Some(method.to_owned()), headers, ..Particulars::default() };
-    (format!("http://{host}{path}{query}"), particulars)
+    (format!("http://{host}{port}{path}{query}"), particulars)
 }
 
 /// What a client finds out: the name of a route, of a backend, or a status.
@@ -136,8 +138,8 @@ fn what_is_explained_is_what_happens() {
     }
     // All routes and all ways of being refused have had their turn.
     for outcome in [
-        "exact", "under", "post", "regex", "header", "query", "cookie", "source", "not", "either", "itself",
-        "404", "400", "403", "405",
+        "tunnel", "exact", "under", "post", "regex", "header", "query", "cookie", "source", "not", "either",
+        "itself", "404", "400", "403", "405",
     ] {
         assert!(outcomes.contains_key(outcome), "{outcome} is missing in {outcomes:?}");
     }
