@@ -16,7 +16,7 @@ mod parse;
 mod path;
 mod request;
 mod response;
-mod scan;
+pub(crate) mod scan;
 mod target;
 
 // 2. One exchange, stage by stage.

@@ -47,7 +47,7 @@ fn controls(block: [u8; BLOCK]) -> u32 {
 
 /// How many letters, digits and hyphens these bytes begin with; fewer than there are near their end.
 #[inline]
-pub(super) fn plain(bytes: &[u8]) -> usize {
+pub(crate) fn plain(bytes: &[u8]) -> usize {
     let mut length = 0;
     let mut rest = bytes;
     while let Some((block, behind)) = rest.split_first_chunk::<BLOCK>() {
@@ -63,7 +63,7 @@ pub(super) fn plain(bytes: &[u8]) -> usize {
 /// How long the token is that these bytes begin with, of which so many were looked at, and whether an underscore is among the
 /// others.
 #[cold]
-pub(super) fn token(bytes: &[u8], mut length: usize) -> (usize, bool) {
+pub(crate) fn token(bytes: &[u8], mut length: usize) -> (usize, bool) {
     let mut seen = 0;
     while let Some(class) = bytes.get(length).map(|byte| TOKEN[*byte as usize])
         && class != 0
@@ -82,7 +82,7 @@ pub(super) fn method(bytes: &[u8]) -> usize {
 
 /// What stands behind the text that these bytes begin with: a control character but HTAB, or nothing.
 #[inline]
-pub(super) fn behind_text(bytes: &[u8]) -> &[u8] {
+pub(crate) fn behind_text(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     loop {
         rest = behind_plain_text(rest);

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, h
 use super::{Channel, names};
 use crate::{
     error::{Cause, ProxyError},
-    http::{forbidden_in_trailer, is_of_connection},
+    http::{forbidden_in_trailer, is_of_connection, scan},
 };
 
 /// Fields that most heads do not exceed.
@@ -180,6 +180,26 @@ pub(crate) fn read_request(text: &[u8], secure: bool, trailers: bool) -> Option<
     Some(request)
 }
 
+/// A field line: how long its name is, and where it ends.
+struct Field {
+    name: usize,
+    end: usize,
+}
+
+/// The field line that these begin with; `None` at an empty one, or if they are none.
+#[inline]
+fn field(lines: &[u8]) -> Option<Field> {
+    let mut name = scan::plain(lines);
+    if lines.get(name) != Some(&b':') {
+        (name, _) = scan::token(lines, name);
+    }
+    if name == 0 || lines.get(name) != Some(&b':') {
+        return None;
+    }
+    let behind = scan::behind_text(&lines[name + 1..]);
+    behind.starts_with(b"\r\n").then(|| Field { name, end: lines.len() - behind.len() })
+}
+
 /// Reads the field lines of `text` from `start` up to an empty line or its end; those that `keeps` refuses are left out. Values
 /// share the memory of the text.
 fn read_fields(
@@ -188,19 +208,44 @@ fn read_fields(
     fields: &mut HeaderMap,
     mut keeps: impl FnMut(&[u8], &Bytes) -> bool,
 ) {
-    while let Some(length) = memchr::memchr(b'\r', &text[start..]) {
-        let line = start..start + length;
-        start = line.end + 2;
-        let Some(colon) = memchr::memchr(b':', &text[line.clone()]) else { break };
-        let name = &text[line.start..line.start + colon];
-        let value = text[line.start + colon + 1..line.end].trim_ascii();
-        let value = text.slice_ref(value);
+    while let Some(field) = field(&text[start..]) {
+        let (line, name) = (&text[start..], &text[start..start + field.name]);
+        let value = text.slice_ref(line[field.name + 1..field.end].trim_ascii());
+        start += field.end + 2;
         if !keeps(name, &value) {
             continue;
         }
         if let (Some(name), Ok(value)) = (names::of(name), HeaderValue::from_maybe_shared(value)) {
             // Refuses only what no head of ours can have.
             let _ = fields.try_append(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_whatever_they_hold() {
+        let lines = "host: a.test\r\nx_y: 1\r\nx!#$%&'*+.^`|~: odd\r\nempty:\r\nspaces:  \t a b\tc \t\r\nx-long: 0123456789abcdef0123456789abcdef:\r\nhigh: caf\u{e9}\r\nx-last: z\r\n";
+        let expected = [
+            ("host", "a.test"),
+            ("x_y", "1"),
+            ("x!#$%&'*+.^`|~", "odd"),
+            ("empty", ""),
+            ("spaces", "a b\tc"),
+            ("x-long", "0123456789abcdef0123456789abcdef:"),
+            ("high", "caf\u{e9}"),
+            ("x-last", "z"),
+        ];
+        for end in ["", "\r\n", "\r\nx-behind: 1\r\n"] {
+            let fields = read_trailers(format!("{lines}{end}").as_bytes());
+            let read: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+            assert_eq!(read, expected.map(|(name, value)| (name, value.as_bytes())), "{end:?}");
+        }
+        for bad in [": no name\r\n", "no colon\r\n", "no: end", "a b: 1\r\n"] {
+            assert!(read_trailers(bad.as_bytes()).is_empty(), "{bad:?}");
         }
     }
 }
