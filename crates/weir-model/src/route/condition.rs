@@ -55,7 +55,7 @@ impl Condition {
     }
 
     /// True if it names CONNECT among the methods it takes.
-    pub(super) fn names_connect(&self) -> bool {
+    pub(crate) fn names_connect(&self) -> bool {
         let names = |matcher: &Matcher| match matcher {
             Matcher::Method(methods) => methods.iter().any(|method| &**method == "CONNECT"),
             _ => false,

@@ -147,7 +147,7 @@ impl RequestHead {
         self.judge_fields(head, authority, &listener.limits)
     }
 
-    /// A tunnel is for those routes alone that say so, and nobody is asked what came. Its target is a host and a port.
+    /// CONNECT is for routes that name it, and its target is a host and a port (RFC 9112 section 3.2.3).
     #[cold]
     fn judge_connect(&mut self, head: &[u8], listener: &Listener) -> Result<(), ProxyError> {
         if self.method.of(head) != b"CONNECT" || self.http10 || !listener.routes.names_connect() {

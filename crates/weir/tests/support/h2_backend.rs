@@ -184,9 +184,8 @@ async fn answer(request: Request<RecvStream>, mut respond: SendResponse<Bytes>, 
                 () = waited => {}
             }
         },
-        "/socket" => echo(body, respond).await,
         // A tunnel has no path.
-        "" => echo(body, respond).await,
+        "/socket" | "" => echo(body, respond).await,
         _ => whole(respond, b"ok"),
     }
 }

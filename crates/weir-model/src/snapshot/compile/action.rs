@@ -45,7 +45,15 @@ pub(super) fn action(
         ActionDraft::Pool(name) => pools.find(name, problems).map_or_else(nothing, Action::Pool),
         ActionDraft::Split(arms) => Action::Split(split(arms, first.span, draft.broken, pools, problems)),
         ActionDraft::Redirect(draft) => Action::Redirect(redirect(draft, first.span, conditions, problems)),
-        ActionDraft::Respond(respond) => Action::Respond(self::respond(respond, draft, problems)),
+        ActionDraft::Respond(respond) => {
+            let respond = self::respond(respond, draft, problems);
+            if respond.status < 300 && conditions.iter().any(Condition::names_connect) {
+                let cause = "a 2xx to CONNECT promises a tunnel, and there is none behind an answer of its own";
+                let remedy = "answer with another status, or name a pool";
+                problems.push(Problem::error(first.span, cause, remedy));
+            }
+            Action::Respond(respond)
+        }
     }
 }
 

@@ -4,7 +4,10 @@ use http::Request;
 use weir_testkit::{FakeBackend, RawClient};
 
 use super::client::Client;
-use crate::{http2_backend::h2_backend::H2Backend, support::Setup};
+use crate::{
+    http2_backend::h2_backend::H2Backend,
+    support::{Setup, Weir},
+};
 
 const ASK: &str = "CONNECT db.test:5432 HTTP/1.1\r\nHost: db.test:5432\r\n\r\n";
 const ROUTE: &str = "match: { method: CONNECT }";
@@ -48,7 +51,7 @@ fn a_tunnel_is_for_routes_that_name_it() {
          pools:\n  app: {{ backends: ['{}'] }}\n",
         backend.address()
     );
-    let weir = crate::support::Weir::from_text(&text);
+    let weir = Weir::from_text(&text);
     for (host, status) in [("a.test:443", 405), ("b.test:443", 200)] {
         let mut client = RawClient::connect(weir.address());
         client.send(format!("CONNECT {host} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
