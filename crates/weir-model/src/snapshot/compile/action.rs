@@ -48,7 +48,8 @@ pub(super) fn action(
         ActionDraft::Respond(respond) => {
             let respond = self::respond(respond, draft, problems);
             if respond.status < 300 && conditions.iter().any(Condition::names_connect) {
-                let cause = "a 2xx to CONNECT promises a tunnel, and there is none behind an answer of its own";
+                let cause =
+                    "a 2xx to CONNECT promises a tunnel, and there is none behind an answer of its own";
                 let remedy = "answer with another status, or name a pool";
                 problems.push(Problem::error(first.span, cause, remedy));
             }
