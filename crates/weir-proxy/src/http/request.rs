@@ -155,7 +155,9 @@ impl RequestHead {
         }
         let target = self.target.of(head);
         let port = target.iter().rposition(|byte| *byte == b':').map(|colon| &target[colon + 1..]);
-        if !port.is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit)) {
+        // An encoded host cannot be said as the authority of HTTP/2, and nobody has one.
+        let plain = !target.contains(&b'%');
+        if !plain || !port.is_some_and(|port| !port.is_empty() && port.iter().all(u8::is_ascii_digit)) {
             return Err(ProxyError::with(Cause::ClientBadTarget, "CONNECT names a host and a port"));
         }
         self.judge_fields(head, Some(self.target), &listener.limits)?;

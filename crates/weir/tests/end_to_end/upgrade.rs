@@ -10,7 +10,7 @@ const SWITCH: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\
                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Answers with `switch`, then repeats every byte in capitals until the other side ends.
-fn switching(switch: &'static str) -> FakeBackend {
+pub(crate) fn switching(switch: &'static str) -> FakeBackend {
     FakeBackend::custom(move |mut connection| {
         let Some(request) = connection.read_head() else { return };
         connection.log(request);

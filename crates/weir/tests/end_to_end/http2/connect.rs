@@ -7,25 +7,11 @@ use super::client::Client;
 use crate::{
     http2_backend::h2_backend::H2Backend,
     support::{Setup, Weir},
+    upgrade::switching,
 };
 
 const ASK: &str = "CONNECT db.test:5432 HTTP/1.1\r\nHost: db.test:5432\r\n\r\n";
 const ROUTE: &str = "match: { method: CONNECT }";
-
-/// Answers with `head`, then repeats every byte in capitals until the other side ends.
-fn tunnelling(head: &'static str) -> FakeBackend {
-    FakeBackend::custom(move |mut connection| {
-        let Some(request) = connection.read_head() else { return };
-        connection.log(request);
-        connection.send(head);
-        loop {
-            let bytes = connection.read_exact(1);
-            if bytes.is_empty() || !connection.send(bytes.to_ascii_uppercase()) {
-                return connection.finish();
-            }
-        }
-    })
-}
 
 /// The same over a stream.
 fn ask() -> Request<()> {
@@ -34,7 +20,7 @@ fn ask() -> Request<()> {
 
 #[test]
 fn a_tunnel_is_for_routes_that_name_it() {
-    let backend = tunnelling("HTTP/1.1 200 OK\r\n\r\n");
+    let backend = switching("HTTP/1.1 200 OK\r\n\r\n");
     let others = ["match: { method: GET }", "match: { not: { method: GET } }", "name: any"];
     for route in others {
         let weir = Setup::http(&[backend.address()]).route(route).start();
@@ -63,7 +49,7 @@ fn a_tunnel_is_for_routes_that_name_it() {
 fn bytes_flow_both_ways_and_none_that_came_early_is_lost() {
     // A length says nothing here.
     let backend =
-        tunnelling("HTTP/1.1 200 Connection established\r\nContent-Length: 3\r\nX-Own: 1\r\n\r\nwelcome ");
+        switching("HTTP/1.1 200 Connection established\r\nContent-Length: 3\r\nX-Own: 1\r\n\r\nwelcome ");
     let weir = Setup::http(&[backend.address()]).route(ROUTE).start();
     let mut client = RawClient::connect(weir.address());
     client.send(format!("{ASK}early"));
@@ -82,7 +68,7 @@ fn bytes_flow_both_ways_and_none_that_came_early_is_lost() {
 
 #[test]
 fn a_stream_becomes_a_tunnel() {
-    let backend = tunnelling("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nwelcome ");
+    let backend = switching("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nwelcome ");
     let weir = Setup::http(&[backend.address()]).route(ROUTE).start();
     let client = Client::connect(weir.address());
     let mut asked = client.begin(ask(), false).unwrap();
@@ -134,7 +120,7 @@ fn what_follows_a_refusal_is_no_request() {
 
 #[test]
 fn what_can_be_read_in_two_ways_is_refused() {
-    let backend = tunnelling("HTTP/1.1 200 OK\r\n\r\n");
+    let backend = switching("HTTP/1.1 200 OK\r\n\r\n");
     let weir = Setup::http(&[backend.address()]).route(ROUTE).start();
     for (target, more, status) in [
         ("db.test", "", 400),
@@ -142,6 +128,7 @@ fn what_can_be_read_in_two_ways_is_refused() {
         ("/path:80", "", 400),
         ("http://db.test:80", "", 400),
         ("user@db.test:80", "", 400),
+        ("db%41.test:80", "", 400),
         ("db.test:99999", "", 400),
         ("db.test:80", "Content-Length: 1\r\n", 400),
         ("db.test:80", "Transfer-Encoding: chunked\r\n", 400),
