@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Void rounds of one contestant that are run again before it is given up.
-const VOID_ROUNDS: usize = 5;
+pub(super) const VOID_ROUNDS: usize = 5;
 
 /// One contestant in one round.
 struct Sample {

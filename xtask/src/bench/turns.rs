@@ -35,6 +35,8 @@ pub(super) struct Turns {
     names: Vec<&'static str>,
     /// CPU time of the balancer per request, by contestant, then round.
     micros: Vec<Vec<f64>>,
+    /// Rounds that were run again, and why.
+    void: Vec<String>,
 }
 
 /// One who takes turns.
@@ -61,20 +63,44 @@ pub(super) fn run(
     let mut micros: Vec<Vec<f64>> = players.iter().map(|_| Vec::with_capacity(rounds)).collect();
     let mut order: Vec<usize> = (0..players.len()).collect();
     let mut dice = Dice(1);
+    let mut void = Vec::new();
     for round in 1..=rounds {
         dice.shuffle(&mut order);
-        for index in &order {
-            let player = &players[*index];
-            let figure = player.turn(&mut counter);
-            micros[*index].push(figure.with_context(|| format!("a turn of {}", player.name()))?);
-        }
+        let figures = self::round(&players, &order, &mut counter, &mut void)?;
+        micros.iter_mut().zip(figures).for_each(|(micros, figure)| micros.push(figure));
         if round % 10 == 0 || round == rounds {
             eprintln!("{connections} connections, turns: {round} of {rounds} rounds");
         }
     }
     finish(players, connections)?;
     let names = contestants.iter().map(|contestant| contestant.spec.name).collect();
-    Ok(Some(Turns { connections, names, micros }))
+    Ok(Some(Turns { connections, names, micros, void }))
+}
+
+/// One turn of everybody, by contestant. A machine may stand still for longer than a turn: the round is run again then.
+fn round(
+    players: &[Player<'_>],
+    order: &[usize],
+    counter: &mut Client,
+    void: &mut Vec<String>,
+) -> Result<Vec<f64>> {
+    for _ in 0..saturation::VOID_ROUNDS {
+        let mut figures = vec![f64::NAN; players.len()];
+        let mut idle = None;
+        for index in order {
+            let player = &players[*index];
+            match player.turn(counter).with_context(|| format!("a turn of {}", player.name()))? {
+                Some(figure) => figures[*index] = figure,
+                None => idle = Some(player.name()),
+            }
+        }
+        let Some(name) = idle else { return Ok(figures) };
+        println!("void round of turns: no request of {name} arrived");
+        void.push(format!("{name}: no request arrived"));
+    }
+    let words = players.iter().map(|player| format!("{}: {}", player.name(), player.contestant.last_words()));
+    let words: Vec<_> = words.collect();
+    bail!("{} void rounds of turns in a row; said last: {}", saturation::VOID_ROUNDS, words.join("; "))
 }
 
 /// Starts a wrk for each contestant, one after the other, so that none takes the warm-up of another.
@@ -118,8 +144,8 @@ impl Player<'_> {
         self.contestant.spec.name
     }
 
-    /// Microseconds of CPU time per request in one turn.
-    fn turn(&self, counter: &mut Client) -> Result<f64> {
+    /// Microseconds of CPU time per request in one turn, unless there was no request.
+    fn turn(&self, counter: &mut Client) -> Result<Option<f64>> {
         self.client.resume()?;
         sleep(RUN_UP);
         let (requests_before, time_before) = self.read(counter)?;
@@ -130,10 +156,8 @@ impl Player<'_> {
         // The second reading has counted itself. The health checks of all contestants together are a handful of requests
         // per second, beside thousands: they are not taken off.
         let requests = requests_after.saturating_sub(requests_before).saturating_sub(1);
-        if requests == 0 {
-            bail!("no request arrived; the balancer said last: {}", self.contestant.last_words());
-        }
-        Ok((time_after - time_before).as_secs_f64() * 1e6 / requests as f64)
+        let micros = (time_after - time_before).as_secs_f64() * 1e6;
+        Ok((requests > 0).then(|| micros / requests as f64))
     }
 
     /// Requests that the backend has seen, and the balancer's CPU time. The backend may be slow to answer, but it counts
@@ -217,7 +241,7 @@ impl Turns {
             .map(|(name, micros)| json!({ "name": name, "cpu_us_per_request": micros }));
         let ratios = self.ratios();
         let ratios = ratios.iter().map(|(what, interval, goal)| interval.json(what, *goal));
-        json!({ "contestants": contestants.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>() })
+        json!({ "contestants": contestants.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>(), "void_rounds": self.void })
     }
 }
 
