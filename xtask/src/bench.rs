@@ -8,6 +8,7 @@ mod h2;
 mod h2load;
 mod idle;
 mod instructions;
+mod interval;
 mod machine;
 mod open_loop;
 mod papers;
@@ -17,6 +18,7 @@ mod report;
 mod same_rate;
 mod saturation;
 mod tls;
+mod turns;
 pub(crate) mod wrk;
 
 use std::path::{Path, PathBuf};
@@ -42,10 +44,12 @@ cargo xtask bench NAME... [OPTIONS]
 
   --rounds N              rounds in which the contestants alternate (5)
   --seconds S             seconds per contestant and round (4)
+  --turns N               rounds of http and tcp in which the contestants take turns of a tenth of a second; the CPU time is
+                          judged by them (100; 0 for none)
   --connections A,B       connections of the clients (64,512)
   --idle N                idle connections (9000)
   --weir PATH             a binary of weir; without it weir is built for release first
-  --quick                 2 rounds of 1 second: to try the harness, not to claim anything
+  --quick                 2 rounds of 1 second, 10 of turns: to try the harness, not to claim anything
 ";
 
 pub(crate) use idle::GOAL as IDLE_GOAL;
@@ -54,6 +58,7 @@ pub(crate) use idle::GOAL as IDLE_GOAL;
 struct Options {
     names: Vec<String>,
     rounds: usize,
+    turns: usize,
     seconds: u64,
     connections: Vec<usize>,
     idle: usize,
@@ -65,6 +70,7 @@ impl Default for Options {
         Self {
             names: Vec::new(),
             rounds: 5,
+            turns: 100,
             seconds: 4,
             connections: vec![64, 512],
             idle: 9000,
@@ -129,7 +135,8 @@ fn traffic(work: &[Work], options: &Options, file: &Path) -> Result<()> {
     let mut parts = Vec::new();
     let mut weakest = f64::INFINITY;
     for connections in &options.connections {
-        let outcome = saturation::run(&contestants, *connections, options)?;
+        let mut outcome = saturation::run(&contestants, *connections, options)?;
+        outcome.turns = turns::run(&contestants, &backend, *connections, options.turns)?;
         weakest = weakest.min(outcome.weakest_rate());
         outcome.print();
         parts.push(outcome.json());
@@ -151,6 +158,7 @@ fn parse(arguments: &[String]) -> Result<Options> {
         let mut value = || rest.next().with_context(|| format!("{argument} needs a value"));
         match argument.as_str() {
             "--rounds" => options.rounds = value()?.parse().context("--rounds takes a number")?,
+            "--turns" => options.turns = value()?.parse().context("--turns takes a number")?,
             "--seconds" => options.seconds = value()?.parse().context("--seconds takes a number")?,
             "--idle" => options.idle = value()?.parse().context("--idle takes a number")?,
             "--connections" => {
@@ -158,12 +166,15 @@ fn parse(arguments: &[String]) -> Result<Options> {
                 options.connections = list.context("--connections takes numbers, as in 64,512")?;
             }
             "--weir" => options.weir = std::path::absolute(value()?)?,
-            "--quick" => (options.rounds, options.seconds) = (2, 1),
+            "--quick" => (options.rounds, options.turns, options.seconds) = (2, 10, 1),
             "http" | "tcp" | "tls" | "h2" | "idle" | "instructions" | "pick" => {
                 options.names.push(argument.clone());
             }
             other => bail!("there is no bench or option `{other}`; `cargo xtask bench --help` lists them"),
         }
+    }
+    if (1..interval::LEAST).contains(&options.turns) {
+        bail!("--turns takes 0, or {} and more: fewer say nothing with certainty", interval::LEAST);
     }
     let alone = options.names.iter().all(|name| name == "pick");
     if options.weir.as_os_str().is_empty() && !alone {

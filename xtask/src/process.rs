@@ -107,6 +107,23 @@ impl Running {
     pub(crate) fn finish(mut self) -> Result<bool> {
         Ok(stop(&mut self.child)?)
     }
+
+    /// Interrupts it, suspended or not, waits for it, and returns everything that it has printed.
+    pub(crate) fn interrupt(mut self) -> Result<String> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.child.try_wait()?.is_none() {
+            if Instant::now() > deadline {
+                bail!("it does not end when it is interrupted; it said last: {}", self.last_words());
+            }
+            // Any thread may be the one that is interrupted, above all if all of them were suspended just now. Where it is
+            // not the one that waits for the end, the next attempt finds it.
+            self.resume()?;
+            thread::sleep(Duration::from_millis(50));
+            self.signal(Signal::INT)?;
+            thread::sleep(Duration::from_millis(200));
+        }
+        Ok(self.said())
+    }
 }
 
 impl Drop for Running {
@@ -124,6 +141,8 @@ fn stop(child: &mut Child) -> io::Result<bool> {
     }
     if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
         kill_process(pid, Signal::TERM)?;
+        // A suspended process hears nothing until it goes on.
+        kill_process(pid, Signal::CONT)?;
     }
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -43,19 +43,38 @@ pub(crate) fn pin_process(process: u32, cpu: usize) -> Result<()> {
 
 /// CPU time that a process and its children have used so far.
 pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
-    let mut sum = 0;
-    for process in family(process) {
-        for thread in threads(process) {
-            let file = format!("/proc/{process}/task/{thread}/schedstat");
-            let text = fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
-            let nanoseconds: u64 = text.split(' ').next().unwrap_or_default().parse().context(file)?;
-            sum += nanoseconds;
+    Family::of(process).cpu_time()
+}
+
+/// A process and its children, looked for once. To find them takes milliseconds on a machine with many processes, too
+/// long beside a turn.
+pub(crate) struct Family(Vec<u32>);
+
+impl Family {
+    /// Those that there are now.
+    pub(crate) fn of(process: u32) -> Self {
+        Self(family(process))
+    }
+
+    /// CPU time that they have used so far.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        let mut sum = 0;
+        for process in &self.0 {
+            for thread in threads(*process) {
+                let file = format!("/proc/{process}/task/{thread}/schedstat");
+                let text = fs::read_to_string(&file).with_context(|| format!("{file} cannot be read"))?;
+                let nanoseconds: u64 = text.split(' ').next().unwrap_or_default().parse().context(file)?;
+                sum += nanoseconds;
+            }
         }
+        if sum == 0 {
+            let processes = &self.0;
+            bail!(
+                "processes {processes:?} used no CPU time: they are gone, or the kernel keeps no schedstat"
+            );
+        }
+        Ok(Duration::from_nanos(sum))
     }
-    if sum == 0 {
-        bail!("process {process} has used no CPU time: it is gone, or the kernel keeps no schedstat");
-    }
-    Ok(Duration::from_nanos(sum))
 }
 
 /// Bytes of memory that a process and its children hold.

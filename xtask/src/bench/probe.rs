@@ -62,13 +62,31 @@ impl Client {
 
     /// Reads one response; its length in bytes. Anything but a 200 with the whole body is an error.
     pub(crate) fn receive(&mut self) -> Result<u64> {
+        Ok(self.read(response_length)? as u64)
+    }
+
+    /// Asks a server in clear text for another path than that of the bench; the body of its answer.
+    pub(crate) fn ask(&mut self, path: &str) -> Result<&str> {
+        let Wire::Plain(stream) = &mut self.stream else { bail!("only in clear text") };
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;
+        let mut content = 0;
+        let length = self.read(|bytes| {
+            let parts = parts(bytes)?;
+            content = parts.map_or(0, |(_, content)| content);
+            Ok(parts.map(|(head, content)| head + content))
+        })?;
+        Ok(std::str::from_utf8(&self.buffer[length - content..length])?)
+    }
+
+    /// Reads until there is as much as `whole` says, once it can tell.
+    fn read(&mut self, mut whole: impl FnMut(&[u8]) -> Result<Option<usize>>) -> Result<usize> {
         self.buffer.clear();
         let mut piece = [0; 4096];
         loop {
-            if let Some(length) = response_length(&self.buffer)?
+            if let Some(length) = whole(&self.buffer)?
                 && self.buffer.len() >= length
             {
-                return Ok(length as u64);
+                return Ok(length);
             }
             let count = match &mut self.stream {
                 Wire::Plain(stream) => stream.read(&mut piece)?,
@@ -118,15 +136,20 @@ pub(crate) fn exchange_as(
 
 /// The length of the response at the start of `bytes`, once its head is complete.
 pub(crate) fn response_length(bytes: &[u8]) -> Result<Option<usize>> {
+    match parts(bytes)? {
+        Some((head, BODY)) => Ok(Some(head + BODY)),
+        Some((_, other)) => bail!("a body of {other} bytes instead of {BODY}"),
+        None => Ok(None),
+    }
+}
+
+/// The lengths of head and body of the response at the start of `bytes`, once its head is complete.
+fn parts(bytes: &[u8]) -> Result<Option<(usize, usize)>> {
     let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
     let text = std::str::from_utf8(&bytes[..head]).context("a response head that is no text")?;
     if !text.starts_with("HTTP/1.1 200 ") {
         bail!("not a 200: {}", text.lines().next().unwrap_or_default());
     }
     let length = field(text, "content-length").and_then(|value| value.parse::<usize>().ok());
-    match length {
-        Some(BODY) => Ok(Some(head + 4 + BODY)),
-        Some(other) => bail!("a body of {other} bytes instead of {BODY}"),
-        None => bail!("a response without Content-Length"),
-    }
+    Ok(Some((head + 4, length.context("a response without Content-Length")?)))
 }

@@ -8,11 +8,12 @@ use super::{
     contestant::Contestant,
     machine,
     report::{Row, Spread, Verdict, print_table, print_verdicts},
+    turns::Turns,
     wrk,
 };
 
 /// Void rounds of one contestant that are run again before it is given up.
-const VOID_ROUNDS: usize = 5;
+pub(super) const VOID_ROUNDS: usize = 5;
 
 /// One contestant in one round.
 struct Sample {
@@ -31,6 +32,8 @@ pub(crate) struct Outcome {
     /// By contestant, then round.
     samples: Vec<Vec<Sample>>,
     void: Vec<String>,
+    /// If there were any, the CPU time is judged by them.
+    pub(crate) turns: Option<Turns>,
 }
 
 /// Runs the rounds.
@@ -45,6 +48,7 @@ pub(crate) fn run(contestants: &[Contestant], connections: usize, options: &Opti
         names: contestants.iter().map(|contestant| contestant.spec.name).collect(),
         samples: contestants.iter().map(|_| Vec::new()).collect(),
         void: Vec::new(),
+        turns: None,
     };
     for round in 0..options.rounds {
         for (index, contestant) in contestants.iter().enumerate() {
@@ -93,10 +97,13 @@ impl Outcome {
         Some(&self.samples[index])
     }
 
-    /// weir's CPU time as a share of each peer's, and its p99 beside the better peer's.
+    /// weir's CPU time as a share of each peer's, unless turns tell it better, and its p99 beside the better peer's.
     fn verdicts(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
         for (weir, peer, goal) in goals(self.connections) {
+            if self.turns.is_some() {
+                break;
+            }
             if let (Some(ours), Some(theirs)) = (self.of(weir), self.of(peer)) {
                 let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours.micros / theirs.micros);
                 verdicts.push(Verdict::new(format!("{weir} / {peer}: CPU"), Spread::of(ratios), goal));
@@ -136,6 +143,9 @@ impl Outcome {
         let head = ["", "CPU µs/request", "min–max", "requests/s", "p50 µs", "p99 µs"];
         print_table(&title, &head, rows);
         print_verdicts(&self.verdicts());
+        if let Some(turns) = &self.turns {
+            turns.print();
+        }
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -153,12 +163,13 @@ impl Outcome {
             "contestants": contestants.collect::<Vec<_>>(),
             "ratios": self.verdicts().iter().map(Verdict::json).collect::<Vec<_>>(),
             "void_rounds": self.void,
+            "turns": self.turns.as_ref().map(Turns::json),
         })
     }
 }
 
 /// Who is compared with whom, and the goal for weir's share of the peer's CPU time.
-fn goals(connections: usize) -> [(&'static str, &'static str, f64); 10] {
+pub(super) fn goals(connections: usize) -> [(&'static str, &'static str, f64); 10] {
     let (nginx, haproxy) = if connections >= 512 { (0.75, 0.60) } else { (0.85, 0.70) };
     [
         ("weir http", "nginx http", nginx),

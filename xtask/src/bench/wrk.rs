@@ -1,11 +1,12 @@
-//! Runs wrk: as many requests as fit, on kept-alive connections.
+//! Runs wrk: as many requests as fit, on kept-alive connections; for some seconds, or in turns.
 
-use std::{net::SocketAddr, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
 use super::machine;
+use crate::process::Running;
 
 /// What wrk counted; durations in microseconds.
 #[derive(Deserialize)]
@@ -42,18 +43,63 @@ pub(crate) fn run(address: SocketAddr, connections: usize, seconds: u64) -> Resu
 
 /// The same for a URL.
 pub(crate) fn run_at(url: &str, connections: usize, seconds: u64) -> Result<Outcome> {
-    let output = Command::new("taskset")
-        .args(["-c", &machine::CLIENTS.to_string(), "wrk", "-t1"])
-        .arg(format!("-c{connections}"))
-        .arg(format!("-d{seconds}s"))
-        .arg("-s")
-        .arg(crate::repository().join("bench/report.lua"))
-        .arg(url)
+    let output = command(url, connections, seconds)
         .output()
         .context("wrk cannot be started; on Debian: apt-get install wrk")?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = [output.stdout, output.stderr].concat();
+    report(&String::from_utf8_lossy(&text))
+}
+
+fn command(url: &str, connections: usize, seconds: u64) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["-c", &machine::CLIENTS.to_string(), "wrk", "-t1"]);
+    command.arg(format!("-c{connections}")).arg(format!("-d{seconds}s"));
+    command.arg("-s").arg(crate::repository().join("bench/report.lua")).arg(url);
+    command
+}
+
+/// The report in what it printed.
+fn report(text: &str) -> Result<Outcome> {
     let Some(report) = text.lines().find_map(|line| line.strip_prefix("report ")) else {
-        bail!("wrk reported nothing: {text}{}", String::from_utf8_lossy(&output.stderr));
+        bail!("wrk reported nothing: {text}");
     };
     serde_json::from_str(report).context("wrk's report is not what bench/report.lua writes")
+}
+
+/// A wrk that sends only when it is its turn. It is killed when the value goes, suspended or not.
+pub(crate) struct Suspended(Running);
+
+impl Suspended {
+    /// Starts it, lets it open its connections and use them for a while, and suspends it. `most` is the time after which
+    /// it ends by itself.
+    pub(crate) fn start(
+        url: &str,
+        connections: usize,
+        warm_up: Duration,
+        most: Duration,
+        folder: &Path,
+    ) -> Result<Self> {
+        let mut command = command(url, connections, most.as_secs());
+        // A response that waits while wrk is suspended would count as an error after two seconds.
+        command.args(["--timeout", "20s"]);
+        let process = Running::start(&mut command, folder)?;
+        std::thread::sleep(warm_up);
+        process.suspend()?;
+        Ok(Self(process))
+    }
+
+    /// Its turn begins.
+    pub(crate) fn resume(&self) -> Result<()> {
+        self.0.resume()
+    }
+
+    /// Its turn is over.
+    pub(crate) fn suspend(&self) -> Result<()> {
+        self.0.suspend()
+    }
+
+    /// Ends it. Its latencies mean nothing, for it stood still most of the time.
+    pub(crate) fn finish(self) -> Result<Outcome> {
+        report(&self.0.interrupt()?)
+    }
 }
