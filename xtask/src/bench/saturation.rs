@@ -100,10 +100,7 @@ impl Outcome {
     /// weir's CPU time as a share of each peer's, unless turns tell it better, and its p99 beside the better peer's.
     fn verdicts(&self) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
-        for (weir, peer, goal) in goals(self.connections) {
-            if self.turns.is_some() {
-                break;
-            }
+        for (weir, peer, goal) in goals(self.connections).into_iter().filter(|_| self.turns.is_none()) {
             if let (Some(ours), Some(theirs)) = (self.of(weir), self.of(peer)) {
                 let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours.micros / theirs.micros);
                 verdicts.push(Verdict::new(format!("{weir} / {peer}: CPU"), Spread::of(ratios), goal));
