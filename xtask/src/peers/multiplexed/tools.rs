@@ -86,7 +86,10 @@ impl Load {
         let output = wait(&mut self.0)?;
         let told = found(&output)?;
         let count = |name: &str| told[name].as_u64().unwrap_or_default();
-        let sentence = format!("{} requests, {} failed", count("done"), count("failed"));
+        let mut sentence = format!("{} requests, {} failed", count("done"), count("failed"));
+        if count("unsent") > 0 {
+            sentence += &format!(", {} not sent by the client's library and asked again", count("unsent"));
+        }
         let first = &told["first_failures"];
         ensure!(count("failed") == 0 && count("done") > 0, "{sentence}, among them: {first}");
         Ok(sentence)

@@ -23,6 +23,7 @@ type count struct {
 
 	Done     int            `json:"done"`
 	Failed   int            `json:"failed"`
+	Unsent   int            `json:"unsent"`
 	First    []string       `json:"first_failures"`
 	Backends map[string]int `json:"backends"`
 }
@@ -42,6 +43,13 @@ func (c *count) add(backend string, err error) {
 	if len(c.First) < 5 {
 		c.First = append(c.First, time.Now().Format("05.000 ")+err.Error())
 	}
+}
+
+// unsent counts a request that never left the library and is asked once more.
+func (c *count) unsent() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.Unsent++
 }
 
 // untilTold is done when standard input ends.
