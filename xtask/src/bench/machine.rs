@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use anyhow::{Context as _, Result, bail};
 use rustix::{
     process::{Pid, Resource, Rlimit, setrlimit},
-    thread::{CpuSet, sched_setaffinity},
+    thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
 
 /// The balancer's CPU.
@@ -29,6 +29,24 @@ pub(crate) fn pin(thread: Option<u32>, cpu: usize) -> Result<()> {
     set.set(cpu);
     let thread = thread.and_then(|thread| Pid::from_raw(thread.cast_signed()));
     sched_setaffinity(thread, &set).with_context(|| format!("cannot pin to CPU {cpu}"))
+}
+
+/// This thread is confined to a CPU for as long as this is kept; what it starts later may run anywhere again.
+pub(crate) struct Pinned(CpuSet);
+
+impl Pinned {
+    pub(crate) fn to(cpu: usize) -> Result<Self> {
+        let before = sched_getaffinity(None).context("where this thread may run is not known")?;
+        pin(None, cpu)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // It was allowed before, so it is now.
+        let _ = sched_setaffinity(None, &self.0);
+    }
 }
 
 /// Confines every thread of a process and of its children to a CPU.

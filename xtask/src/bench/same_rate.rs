@@ -45,7 +45,7 @@ pub(crate) fn run(
     options: &Options,
 ) -> Result<Level> {
     let seconds = Duration::from_secs(options.seconds.min(3));
-    machine::pin(None, machine::CLIENTS)?;
+    let _pinned = machine::Pinned::to(machine::CLIENTS)?;
     let mut parts = Vec::new();
     for (pinning, cpu, rate) in [
         ("balancer on its own CPU", machine::BALANCER, rate),

@@ -57,7 +57,7 @@ pub(super) fn run(
         return Ok(None);
     }
     // What this process does must not keep the balancer from its CPU.
-    machine::pin(None, machine::CLIENTS)?;
+    let _pinned = machine::Pinned::to(machine::CLIENTS)?;
     let players = players(contestants, connections, rounds)?;
     let mut counter = Client::connect(backend.address)?;
     let mut micros: Vec<Vec<f64>> = players.iter().map(|_| Vec::with_capacity(rounds)).collect();
