@@ -157,6 +157,8 @@ impl By {
         let load =
             |member: &Member| if blocked(member.backend) { u32::MAX } else { loads.active(member.backend) };
         Ok(match self {
+            // A second attempt takes nobody's turn: with one of two dead, every request would begin at the dead one.
+            Self::RoundRobin(_) if !ask.tried.is_empty() => random::draw(set, seed),
             Self::RoundRobin(balancer) => balancer.pick(set),
             Self::LeastConn(balancer) => balancer.pick(set, load, seed),
             Self::Random => random::draw(set, seed),

@@ -17,7 +17,9 @@ use weir_model::{
 };
 
 use crate::{
+    buffer::Buffer,
     clock,
+    error::Cause,
     io::Stream,
     listener::{Counted, Entrance, Group},
     proxy_header::{Header, Passed},
@@ -28,8 +30,8 @@ use crate::{
     worker::{Phase, Worker},
 };
 
-/// Bytes that are read and thrown away before a connection with something unread is closed.
-const MOST_LINGER: usize = 256 * 1024;
+/// The longest that is read and thrown away before a connection with something unread is closed.
+const MOST_LINGER: Millis = Millis::secs(30);
 
 /// What the line begins with that tells backends the client's address.
 pub(crate) const FORWARDED_FOR: &str = "X-Forwarded-For: ";
@@ -253,26 +255,29 @@ impl Conn {
         _ = self.timer.limit(length, poll_fn(|cx| self.stream.poll_finish(cx))).await;
     }
 
-    /// Ends our direction and reads on for a while: closing with unread bytes would reset the connection, and the client
-    /// might never see what it was told last (RFC 9112 section 9.6).
+    /// Ends our direction and reads on until the client has nothing more to send for so long, half a minute at most: closing
+    /// with unread bytes would reset the connection, and the client might never see what it was told last (RFC 9112
+    /// section 9.6).
     pub(crate) async fn linger(&self, length: Millis) {
+        let until = clock::now() + MOST_LINGER;
         self.finish(length).await;
         let mut room = self.worker.spare.buffer();
-        self.timer.set_after(length);
-        let mut left = MOST_LINGER;
-        while left > 0 {
+        while clock::now() < until && self.cut().is_none() {
+            self.timer.set_after(length);
             let read = poll_fn(|cx| match self.stream.poll_fill(cx, &mut room) {
                 Poll::Pending if self.timer.poll_elapsed(cx) => Poll::Ready(Ok(0)),
                 other => other,
             });
             match read.await {
                 Ok(0) | Err(_) => return,
-                Ok(count) => {
-                    room.consume(count);
-                    left = left.saturating_sub(count);
-                }
+                Ok(count) => room.consume(count),
             }
         }
+    }
+
+    /// True if the client has sent something that will not be answered: the connection cannot just be closed.
+    pub(crate) fn has_more(&self, input: &Buffer) -> bool {
+        !input.is_empty() || self.stream.has_unread()
     }
 
     /// True once it is to carry one more exchange at most: the process is about to stop, or its address is bound no
@@ -289,10 +294,14 @@ impl Conn {
         self.worker.phase.get() >= Phase::Draining || self.entrance.is_over()
     }
 
-    /// True once its address has been bound no more for so long that even what is under way is to end.
+    /// Why even what is under way is to end now, once it is: its address has been bound no more for so long, or the process
+    /// has waited for as long as it was to.
     #[inline]
-    pub(crate) fn is_cut(&self) -> bool {
-        self.entrance.is_over()
+    pub(crate) fn cut(&self) -> Option<Cause> {
+        if self.entrance.is_over() {
+            return Some(Cause::BindClosed);
+        }
+        (self.worker.phase.get() >= Phase::Stopped).then_some(Cause::DrainOver)
     }
 }
 

@@ -104,6 +104,14 @@ impl Duplex<'_> {
         }
     }
 
+    /// Ends what is sent without the word that it is complete, where there is such a word.
+    pub(crate) fn cut(self) {
+        match self {
+            Self::Bytes(stream) => stream.shut(),
+            Self::Frames(channel) => channel.reset(h2::Reason::CANCEL),
+        }
+    }
+
     /// Breaks it off, so that the other end sees that what it got is not all.
     pub(crate) fn abort(self) {
         match self {

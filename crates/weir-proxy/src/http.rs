@@ -38,6 +38,7 @@ mod tunnel;
 mod pump;
 mod reply;
 mod upload;
+mod watch;
 mod write;
 
 // 4. What would be sent, for those who ask.

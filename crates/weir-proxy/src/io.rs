@@ -27,6 +27,10 @@ use crate::{
     tls::{Facts, Session},
 };
 
+/// Bytes that may wait in the kernel for a reader who does not take them yet. Without a bound it is megabytes, and room is
+/// made known only when a third of them is gone: a slow reader would look like one who takes nothing.
+pub(crate) const MOST_UNSENT: u32 = 128 * 1024;
+
 /// A stream of bytes.
 #[derive(Debug)]
 pub(crate) struct Stream {
@@ -38,6 +42,7 @@ impl Stream {
     /// A TCP connection; small writes are sent at once.
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
         let _ = tcp.set_nodelay(true);
+        let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(MOST_UNSENT);
         Self { tcp, tls: None }
     }
 
@@ -183,6 +188,22 @@ impl Stream {
         }
     }
 
+    /// Waits until the connection is broken, for a reader who has no room for what may come or has seen the end of it: an end
+    /// of the other side's direction alone is no break.
+    pub(crate) async fn broken(&self) -> io::Error {
+        // The reason is kept by the socket, and given once.
+        let _ = self.tcp.ready(Interest::ERROR).await;
+        self.tcp.take_error().ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
+    }
+
+    /// True if something has come that nobody has read: to close then would reset the connection. Asks the kernel only if the
+    /// readiness says that something happened.
+    pub(crate) fn has_unread(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peek = || Ok(rustix::net::recv(&self.tcp, &mut [0u8; 1], flags)?);
+        self.tcp.try_io(Interest::READABLE, peek).is_ok_and(|(count, _)| count > 0)
+    }
+
     /// Writes what the other end takes of these slices.
     #[inline]
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, from: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
@@ -267,7 +288,8 @@ impl Stream {
         said
     }
 
-    fn shut(&self) {
+    /// Ends our direction, whatever is spoken.
+    pub(crate) fn shut(&self) {
         let _ = socket2::SockRef::from(&self.tcp).shutdown(Shutdown::Write);
     }
 

@@ -288,19 +288,18 @@ async fn carry(
     passed: &mut Passed,
 ) -> Result<(), ProxyError> {
     let backend = &joined.upstream.stream;
-    let drained = (Duplex::Bytes(backend), &joined.in_flight.drain);
+    let drained = (Duplex::Bytes(backend), &joined.in_flight.drain, conn.own_counters());
     let client = (conn, Duplex::Bytes(&conn.stream), &conn.timer);
     let Carried { to_backend, to_client, end, whole } =
         relay(client, drained, idle, send_idle, early, conn.worker.spare.buffer()).await;
-    let counters = conn.own_counters();
-    counters.bytes_in.add(to_backend);
-    counters.bytes_out.add(to_client);
     if let Some(noted) = &mut passed.noted {
         (noted.bytes_in, noted.bytes_out) = (to_backend, to_client);
     }
     match &end {
         // Nothing is lost: both sides see an end, and not a break.
-        Err(error) if error.cause == Cause::DrainOver && whole => passed.orderly = true,
+        Err(error) if error.cause == Cause::DrainOver && whole && conn.cut().is_none() => {
+            passed.orderly = true;
+        }
         Err(_) => backend.abort(),
         Ok(()) => {}
     }

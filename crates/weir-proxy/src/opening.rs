@@ -219,7 +219,7 @@ async fn fill(conn: &Conn, received: &mut Buffer, deadline: Moment) -> Result<()
     }
     conn.timer.set(deadline);
     let read = poll_fn(|cx| match conn.stream.poll_fill(cx, received) {
-        Poll::Pending if conn.is_cut() => Poll::Ready(Err(Cause::BindClosed.into())),
+        Poll::Pending if let Some(cause) = conn.cut() => Poll::Ready(Err(cause.into())),
         Poll::Pending if conn.timer.poll_elapsed(cx) => {
             Poll::Ready(Err(Cause::ClientTimeoutHandshake.into()))
         }

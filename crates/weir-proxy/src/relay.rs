@@ -6,7 +6,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use weir_model::{status::Drain, time::Millis};
+use weir_model::{
+    status::{Drain, ListenerCounters},
+    time::Millis,
+};
 
 use crate::{
     buffer::{Buffer, LARGE},
@@ -56,7 +59,12 @@ impl Direction {
                 self.carried += count as u64;
             }
             if self.ended {
-                ready!(to.poll_finish(cx));
+                if from.is_truncated() {
+                    // Nobody has said that this was all, and we do not say it either.
+                    to.cut();
+                } else {
+                    ready!(to.poll_finish(cx));
+                }
                 self.finished = true;
                 break;
             }
@@ -73,10 +81,10 @@ impl Direction {
 
 /// Carries bytes both ways. An end of stream on one side is passed on while the other direction goes on
 /// (RFC 9293 section 3.6); no byte either way for `idle` ends both, and so does a client that takes nothing of what waits
-/// for it for `send_idle`, and the end of the drain of a backend that is let go.
+/// for it for `send_idle`, and the end of the drain of a backend that is let go. Bytes are counted as they go.
 pub(crate) async fn relay(
     (conn, client, timer): (&Conn, Duplex<'_>, &Timer),
-    (backend, drain): (Duplex<'_>, &Drain),
+    (backend, drain, counters): (Duplex<'_>, &Drain, &ListenerCounters),
     idle: Millis,
     send_idle: Millis,
     early_from_client: Buffer,
@@ -84,12 +92,13 @@ pub(crate) async fn relay(
 ) -> Carried {
     let mut up = Direction::new(early_from_client);
     let mut down = Direction::new(early_from_backend);
-    let (mut carried, mut moved_at) = (0, clock::now());
+    let (mut carried, mut moved_at) = ((0, 0), clock::now());
     // What had been taken by the client when it was last seen to take something, or had nothing to take.
     let (mut taken, mut taken_at) = (0, clock::now());
     timer.tie(true);
     let end = poll_fn(|cx| {
         let upward = up.poll(cx, client, backend);
+        counters.bytes_in.add(up.carried - carried.0);
         if let Poll::Ready(Err(broken)) = upward {
             return Poll::Ready(Err(match broken {
                 Broken::Source(error) => ProxyError::from_client(&error),
@@ -97,6 +106,7 @@ pub(crate) async fn relay(
             }));
         }
         let downward = down.poll(cx, backend, client);
+        counters.bytes_out.add(down.carried - carried.1);
         if let Poll::Ready(Err(broken)) = downward {
             return Poll::Ready(Err(match broken {
                 Broken::Source(error) => ProxyError::from_backend(&error),
@@ -106,11 +116,11 @@ pub(crate) async fn relay(
         if upward.is_ready() && downward.is_ready() {
             return Poll::Ready(Ok(()));
         }
-        if up.carried + down.carried != carried {
-            (carried, moved_at) = (up.carried + down.carried, clock::now());
+        if (up.carried, down.carried) != carried {
+            (carried, moved_at) = ((up.carried, down.carried), clock::now());
         }
-        if conn.is_cut() {
-            return Poll::Ready(Err(Cause::BindClosed.into()));
+        if let Some(cause) = conn.cut() {
+            return Poll::Ready(Err(cause.into()));
         }
         if down.buffer.is_empty() || down.carried != taken {
             (taken, taken_at) = (down.carried, clock::now());

@@ -281,7 +281,7 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
             worker.wheel.wake_all();
         }
         match now {
-            Phase::Stopped => return,
+            Phase::Stopped => return cut(worker).await,
             Phase::HandedOver | Phase::Draining => {
                 let timer = worker.wheel.timer();
                 loop {
@@ -300,6 +300,20 @@ async fn follow(worker: &Worker, mut phase: watch::Receiver<Phase>) {
                 }
             }
         }
+    }
+}
+
+/// Lets what is still under way come to its end: each is woken, sees that it is cut, and shows that to its client.
+async fn cut(worker: &Worker) {
+    /// Enough for everybody to be woken; who needs longer is dropped.
+    const ROUNDS: usize = 10;
+    let timer = worker.wheel.timer();
+    for _ in 0..ROUNDS {
+        if worker.open.get() == 0 {
+            return;
+        }
+        worker.wheel.wake_all();
+        timer.sleep(TICK).await;
     }
 }
 

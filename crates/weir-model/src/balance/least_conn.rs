@@ -1,5 +1,5 @@
-//! Fewest in flight per weight. Ties rotate: with a fixed order an idle pool would send everything to its first
-//! backend.
+//! Fewest in flight per weight. Ties rotate, and who has nothing in flight ties with all others who have nothing: with a fixed
+//! order an idle pool would send everything to its first backend, or to its heaviest.
 
 use super::{EligibleSet, Member, Seed, random};
 
@@ -31,7 +31,8 @@ impl LeastConn {
     }
 }
 
-/// The first of the candidates that no later one undercuts. Compares `(load + 1) / weight` without division.
+/// The first of the candidates that no later one undercuts. Compares `(load + 1) / weight` without division, or 0 where
+/// there is no load, as HAProxy does.
 pub(super) fn least(
     set: &EligibleSet,
     mut candidates: impl Iterator<Item = usize>,
@@ -39,7 +40,8 @@ pub(super) fn least(
 ) -> usize {
     let cost = |index: usize| {
         let member = &set.members()[index];
-        (u64::from(load(member)) + 1, u64::from(member.weight))
+        let load = load(member);
+        (u64::from(load) + u64::from(load > 0), u64::from(member.weight))
     };
     let mut best = candidates.next().unwrap_or(0);
     let mut best_cost = cost(best);

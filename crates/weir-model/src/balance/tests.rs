@@ -116,6 +116,30 @@ fn round_robin_with_equal_weights_is_exact() {
 }
 
 #[test]
+fn a_second_attempt_takes_nobodys_turn() {
+    let (mut balancer, set) = balancer(Policy::RoundRobin, &[1, 1]);
+    let (mut seed, world) = (Seed::new(1), World::idle(2));
+    let mut first = [0; 2];
+    for _ in 0..1000 {
+        let index = balancer.pick(&set, &Ask::default(), &world, &mut seed).expect("not empty");
+        first[index] += 1;
+        // The second of them is dead.
+        if index == 1 {
+            let ask = Ask { tried: &[1], ..Ask::default() };
+            assert_eq!(balancer.pick(&set, &ask, &world, &mut seed), Some(0));
+        }
+    }
+    assert_eq!(first, [500, 500]);
+}
+
+#[test]
+fn who_has_nothing_in_flight_ties_whatever_the_weight() {
+    assert_eq!(counts(Policy::LeastConn, &[5, 3, 1], 90), [30, 30, 30]);
+    let two = counts(Policy::TwoChoices, &[5, 3, 1], 9000);
+    assert!(two[0] > two[1] && two[1] > two[2] && two[2] > 500, "{two:?}");
+}
+
+#[test]
 fn round_robin_is_smooth() {
     let (mut balancer, set) = balancer(Policy::RoundRobin, &[5, 1, 1]);
     let (mut seed, world) = (Seed::new(1), World::idle(3));

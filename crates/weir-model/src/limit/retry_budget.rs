@@ -60,7 +60,7 @@ impl RetryBudget {
     }
 
     /// Asks for one retry where retries may be `share` millionths of the requests; true if the budget had it, and then it
-    /// is spent. Without a share it always has it.
+    /// is spent. Without a share it always has it, and with a share of nothing never.
     pub fn try_retry(&self, now: Moment, share: Option<u32>) -> bool {
         let current = self.cell(now);
         let second = now.0 / 1000 + 1;
@@ -72,6 +72,9 @@ impl RetryBudget {
         for cell in self.cells.iter().filter(recent) {
             requests += cell.requests.load(Ordering::Relaxed);
             retries += cell.retries.load(Ordering::Relaxed);
+        }
+        if share == Some(0) {
+            return false;
         }
         let floor = current.retries.load(Ordering::Relaxed) < self.floor_per_second;
         let allowed = floor || share.is_none_or(|share| retries < requests * u64::from(share) / 1_000_000);
@@ -106,10 +109,10 @@ mod tests {
     }
 
     #[test]
-    fn no_share_is_no_limit_and_a_share_of_nothing_leaves_the_floor() {
+    fn no_share_is_no_limit_and_a_share_of_nothing_is_none() {
         let budget = RetryBudget::default();
         assert_eq!((0..100).filter(|_| budget.try_retry(Moment(500), None)).count(), 100);
         (0..1000).for_each(|_| budget.count_request(Moment(2_000)));
-        assert_eq!((0..100).filter(|_| budget.try_retry(Moment(2_500), Some(0))).count(), 3);
+        assert_eq!((0..100).filter(|_| budget.try_retry(Moment(2_500), Some(0))).count(), 0);
     }
 }

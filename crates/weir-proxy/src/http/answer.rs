@@ -21,13 +21,13 @@ use super::{
     request::BodyLength,
     response::ResponseHead,
     upload::Upload,
+    watch::Watch,
     write::{Framing, write_response},
 };
 use crate::{
     buffer::{Buffer, LARGE},
     choose::PoolState,
     clock,
-    duplex::Duplex,
     error::{Cause, ProxyError},
     upstream::Way,
 };
@@ -50,6 +50,7 @@ impl Exchange<'_> {
         link: &mut Link,
     ) -> Result<Answer, ProxyError> {
         let mut response = None;
+        let begun = clock::now();
         let (mut scanned, mut interim, mut tried) = (0, 0, false);
         loop {
             // As with requests: parsed when it comes, and again only when its end has been seen.
@@ -74,6 +75,9 @@ impl Exchange<'_> {
                     return Ok(Answer { response: judged, length });
                 }
                 interim += 1;
+                if judged.status == 100 {
+                    upload.invite();
+                }
                 Box::pin(self.pass_interim(link, &judged, length, interim)).await?;
                 self.conn.worker.room.responses.give(judged);
                 link.answer.consume(length);
@@ -89,7 +93,7 @@ impl Exchange<'_> {
             if !link.answer.has_space() {
                 link.answer.grow(MOST_HEAD);
             }
-            self.more(input, pool, upload, link).await?;
+            self.more(input, pool, upload, (link, begun)).await?;
             link.heard = true;
             let start = &link.answer.filled()[..link.answer.len().min(7)];
             if !b"HTTP/1.".starts_with(start) {
@@ -98,16 +102,17 @@ impl Exchange<'_> {
         }
     }
 
-    /// Waits for more bytes from the backend, while the request goes on being sent and the client is watched.
+    /// Waits for more bytes from the backend, which was asked at `begun`, while the request goes on being sent and the client is
+    /// watched.
     fn more(
         &mut self,
         input: &mut Buffer,
         pool: &PoolState,
         upload: &mut Upload,
-        link: &mut Link,
+        (link, begun): (&mut Link, Moment),
     ) -> impl Future<Output = Result<(), ProxyError>> {
         let (client, timer) = (self.client, self.timer);
-        let begun = clock::now();
+        let mut watch = Watch::default();
         poll_fn(move |cx| {
             upload.advance(cx, client, input, link.way.duplex())?;
             match link.poll_head(cx) {
@@ -116,17 +121,11 @@ impl Exchange<'_> {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
             }
-            if let Duplex::Frames(channel) = client {
-                if let Some(error) = channel.poll_gone(cx) {
-                    return Poll::Ready(Err(ProxyError::from_client(&error)));
-                }
-            } else if upload.is_over() && !self.half_closed && input.has_space() {
-                match client.poll_fill(cx, input) {
-                    // The client has said all it will say; it may well wait for the answer.
-                    Poll::Ready(Ok(0)) => self.half_closed = true,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(ProxyError::from_client(&error))),
-                    Poll::Ready(Ok(_)) | Poll::Pending => {}
-                }
+            if let Some(error) = watch.poll(cx, client, input, upload, &mut self.half_closed) {
+                return Poll::Ready(Err(ProxyError::from_client(&error)));
+            }
+            if let Some(cause) = self.conn.cut() {
+                return Poll::Ready(Err(cause.into()));
             }
             self.work.wait();
             let (mut deadline, mut cause) = self.deadline(upload, pool, begun);
@@ -146,11 +145,14 @@ impl Exchange<'_> {
     fn deadline(&self, upload: &mut Upload, pool: &PoolState, begun: Moment) -> (Moment, Cause) {
         let pump = &upload.pump;
         let since = pump.moved_at.max(begun);
-        if self.asked.call.is_some() {
-            // What a call takes, and when its caller has something to say, is theirs to know.
+        if self.asked.call.is_some() || self.asked.upgrade.is_some() || self.asked.connect {
+            // What a call takes, and when its caller has something to say, is theirs to know; so it is with what is to become a
+            // tunnel.
             return (since + self.listener.timeouts.tunnel, Cause::BackendTimeoutHeader);
         }
-        if upload.is_over() || pump.waiting == Waiting::Sink {
+        // A client that waits to be told to go on owes nothing yet.
+        let uninvited = self.asked.expects_continue && !upload.invited && pump.taken == 0;
+        if upload.is_over() || pump.waiting == Waiting::Sink || uninvited {
             return (since + pool.pool.response_timeout, Cause::BackendTimeoutHeader);
         }
         let timeouts = &self.listener.timeouts;

@@ -17,6 +17,7 @@ use super::{
     response::ResponseHead,
     serve::After,
     upload::Upload,
+    watch::Watch,
     write::{Framing, write_response},
 };
 use crate::{
@@ -63,10 +64,10 @@ impl Exchange<'_> {
         let keep_alive = response.keep_alive;
         self.conn.worker.room.responses.give(response);
         let outcome = match opened {
-            Ok(()) => self.carry(input, (pool, patience), upload, link, &mut download).await,
+            Ok(()) => self.carry(input, (pool, patience), upload, (link, &mut download)).await,
             Err(error) => Err(ProxyError::from_client(&error)),
         };
-        self.conn.counters(&self.listener).bytes_out.add(download.written);
+        self.count_sent(&mut download);
         self.note_sent(download.written, download.taken);
         let said = download.bridge.as_ref().map_or(&download.trailers[..], |bridge| bridge.said());
         self.note_call_trailers(said);
@@ -76,7 +77,12 @@ impl Exchange<'_> {
                 self.put_back(pool, upload, slot.take(), keep_alive);
                 let after = match (framing.close, upload.is_over()) {
                     (false, true) => After::Keep,
-                    (true, true) if upload.pump.is_done() => After::Close,
+                    (true, true)
+                        if upload.pump.is_done()
+                            && (self.client.is_stream() || !self.conn.has_more(input)) =>
+                    {
+                        After::Close
+                    }
                     _ => After::Linger,
                 };
                 Ended::well(after)
@@ -105,12 +111,13 @@ impl Exchange<'_> {
     }
 
     /// How long the backend may be silent in its answer: calls and streams of events may be for as long as tunnels.
-    fn patience(&self, pool: &PoolState, response: &ResponseHead, head: &[u8]) -> Millis {
+    fn patience(&self, pool: &PoolState, response: &ResponseHead, head: &[u8]) -> Patience {
         let unknown = matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
-        if unknown && (self.asked.call.is_some() || is_event_stream(response, head)) {
-            return self.listener.timeouts.tunnel;
+        let endless = unknown && is_event_stream(response, head);
+        if endless || unknown && self.asked.call.is_some() {
+            return Patience { length: self.listener.timeouts.tunnel, endless };
         }
-        pool.pool.stream_idle
+        Patience { length: pool.pool.stream_idle, endless }
     }
 
     /// How the answer is framed for this client, and how it is delimited where it comes from.
@@ -242,12 +249,12 @@ impl Exchange<'_> {
     fn carry(
         &mut self,
         input: &mut Buffer,
-        (pool, patience): (&PoolState, Millis),
+        (pool, patience): (&PoolState, Patience),
         upload: &mut Upload,
-        link: &mut Link,
-        download: &mut Pump,
+        (link, download): (&mut Link, &mut Pump),
     ) -> impl Future<Output = Result<(), ProxyError>> {
         let (client, timer) = (self.client, self.timer);
+        let mut watch = Watch::default();
         poll_fn(move |cx| {
             let backend = link.way.duplex();
             upload.advance(cx, client, input, backend)?;
@@ -255,6 +262,18 @@ impl Exchange<'_> {
                 Poll::Ready(result) => return Poll::Ready(result.map_err(backend_stop)),
                 Poll::Pending => {}
             }
+            if let Some(error) = watch.poll(cx, client, input, upload, &mut self.half_closed) {
+                return Poll::Ready(Err(ProxyError::from_client(&error)));
+            }
+            self.count_sent(download);
+            if self.half_closed && patience.endless {
+                // Nobody but the client can end such a stream, and that is how it does.
+                return Poll::Ready(Err(ProxyError::with(Cause::ClientAborted, "in a stream of events")));
+            }
+            if let Some(cause) = self.conn.cut() {
+                return Poll::Ready(Err(cause.into()));
+            }
+            let patience = patience.length;
             let (deadline, mut cause) = match download.waiting {
                 Waiting::Source => (download.moved_at + patience, Cause::BackendTimeoutBody),
                 Waiting::Sink => {
@@ -275,6 +294,13 @@ impl Exchange<'_> {
         })
     }
 
+    /// Counts what has been sent since this was done last: a long answer is not to be seen at its end only.
+    #[inline]
+    fn count_sent(&self, download: &mut Pump) {
+        let sent = download.written - std::mem::replace(&mut download.counted, download.written);
+        self.conn.counters(&self.listener).bytes_out.add(sent);
+    }
+
     /// Keeps the connection to the backend, if the exchange left it as it found it.
     fn put_back(&self, pool: &PoolState, upload: &Upload, link: Option<Link>, keep_alive: bool) {
         let Some(Link { way: Way::Own(mut upstream), answer, .. }) = link else { return };
@@ -286,6 +312,14 @@ impl Exchange<'_> {
             }
         }
     }
+}
+
+/// How long the backend may be silent.
+#[derive(Clone, Copy)]
+struct Patience {
+    length: Millis,
+    /// What it says has no end of its own.
+    endless: bool,
 }
 
 fn is_event_stream(response: &ResponseHead, head: &[u8]) -> bool {

@@ -8,7 +8,7 @@ use weir_model::pool::Pool;
 use super::{
     exchange::{Ended, Exchange},
     grpc_web::{Bridge, Form},
-    pump::{Coding, Pump},
+    pump::{Coding, MOST_KEPT, Pump},
     request::BodyLength,
     response::ResponseHead,
     retry::{Failed, Tried},
@@ -90,7 +90,14 @@ impl Exchange<'_> {
             if !text && (self.asked.repeatable || self.asked.call.is_some()) {
                 request.keep();
             }
+        } else if self.asked.repeatable && !text && self.is_short() {
+            request.keep();
         }
+    }
+
+    /// Its body is said to be so short that it can be kept to be sent again.
+    const fn is_short(&self) -> bool {
+        matches!(self.asked.body, BodyLength::Length(length) if length <= MOST_KEPT as u64)
     }
 
     /// Forwards the request to a backend of the pool, and its answer to the client.
@@ -110,6 +117,7 @@ impl Exchange<'_> {
             window_taken: 0,
             sent: None,
             again: false,
+            invited: false,
         };
         self.take_in(&mut upload.pump);
         self.timer.tie(true);

@@ -1,5 +1,7 @@
 //! Moves one message from one side to the other: its head, then its body, with as much on the way as fits in one buffer.
 
+mod again;
+
 use std::{
     io::{self, IoSlice},
     task::{Context, Poll, ready},
@@ -19,6 +21,8 @@ use crate::{
     http2::Channel,
     io::Stream,
 };
+
+pub(super) use again::MOST_KEPT;
 
 /// Why a message could not be moved to its end.
 #[derive(Debug)]
@@ -45,9 +49,6 @@ impl From<BadChunk> for Stop {
 
 /// Content up to this size is copied behind its head: one plain write costs less than a gathering one.
 pub(super) const COPIED: usize = 256;
-
-/// Content of a message that is kept to be sent again.
-const MOST_KEPT: usize = 64 * 1024;
 
 /// What a pump that cannot go on waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +108,8 @@ pub(crate) struct Pump {
     ending: bool,
     /// Content that was taken, to be sent again if need be; none if it cannot be.
     kept: Option<Vec<u8>>,
+    /// Its length was said beforehand.
+    by_length: bool,
     /// What makes gRPC-Web of gRPC, or the other way round; hardly ever there.
     pub(super) bridge: Option<Box<Bridge>>,
     /// The lines of the trailers that ended the message, as far as they are passed on.
@@ -119,6 +122,8 @@ pub(crate) struct Pump {
     pub(crate) taken: u64,
     /// Bytes written to the sink.
     pub(crate) written: u64,
+    /// Those of them that its owner has counted.
+    pub(crate) counted: u64,
 }
 
 impl Pump {
@@ -144,12 +149,14 @@ impl Pump {
             tail_sent: 0,
             ending: false,
             kept: None,
+            by_length: matches!(body, BodyLength::Length(_)),
             bridge: None,
             trailers: Vec::new(),
             moved_at: clock::now(),
             waiting: Waiting::Sink,
             taken: 0,
             written: 0,
+            counted: 0,
         }
     }
 
@@ -164,13 +171,7 @@ impl Pump {
         if !matches!(self.rest, Rest::Done) {
             self.rest = Rest::Frames { last: false };
         }
-    }
-
-    /// Keeps what is taken of the content, as long as that is little, so that the message can be sent again.
-    pub(crate) fn keep(&mut self) {
-        if !matches!(self.rest, Rest::Done) {
-            self.kept = Some(Vec::new());
-        }
+        self.by_length = false;
     }
 
     /// The message goes to a stream, which has its head already.
@@ -198,37 +199,6 @@ impl Pump {
     /// True once everything has been written.
     pub(crate) fn is_done(&self) -> bool {
         matches!(self.rest, Rest::Done) && !self.is_staged()
-    }
-
-    /// True if the message can be sent again from its start: no content was used, or all of it is still there.
-    pub(crate) const fn can_restart(&self) -> bool {
-        if self.kept.is_some() {
-            return self.trailers.is_empty();
-        }
-        self.taken == 0 && self.written as usize <= self.lead.len() && matches!(self.rest, Rest::Done)
-    }
-
-    /// Starts the message again on another connection, where it is delimited like this.
-    pub(crate) fn restart(&mut self, coding: Coding, buffer: &mut Buffer) {
-        if let Some(kept) = &mut self.kept {
-            let last = !kept.is_empty();
-            buffer.consume(self.content + self.spent);
-            (self.content, self.spent, self.taken) = (0, 0, 0);
-            self.allowance += kept.len() as u64;
-            buffer.prepend(kept);
-            kept.clear();
-            if matches!(self.rest, Rest::Done) {
-                self.rest = Rest::Frames { last };
-            }
-        }
-        self.ending = false;
-        self.tail.clear();
-        self.tail_sent = 0;
-        self.coding = coding;
-        self.lead.truncate(self.head);
-        self.lead_sent = 0;
-        self.written = 0;
-        self.moved_at = clock::now();
     }
 
     fn is_staged(&self) -> bool {

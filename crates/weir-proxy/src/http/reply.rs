@@ -3,10 +3,14 @@
 use std::{
     borrow::Cow,
     cell::RefCell,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
-use weir_model::route::{Action, Redirect, Respond, Route};
+use weir_model::{
+    route::{Action, Redirect, Respond, Route},
+    template::Template,
+};
 
 use super::{
     exchange::{Ended, Exchange},
@@ -76,7 +80,14 @@ fn write_status(out: &mut Vec<u8>, status: u16) {
     out.push(b' ');
     out.extend_from_slice(reason(status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    write_date(out);
+}
+
+/// True if a field of this name is among these lines.
+fn has_field(lines: &[u8], name: &[u8]) -> bool {
+    let named = |line: &[u8]| {
+        line.split(|byte| *byte == b':').next().is_some_and(|said| said.eq_ignore_ascii_case(name))
+    };
+    lines.split(|byte| *byte == b'\n').any(named)
 }
 
 /// Writes what the route answers by itself, without the fields about the connection and the body.
@@ -94,17 +105,20 @@ pub(crate) fn write_answer(
     };
     let known = known.map(|known| Record { status, ..*known });
     let known = known.as_ref();
+    let edits = &route.response_headers;
     match &route.action {
-        Action::Redirect(redirect) => field(out, b"Location", &location(redirect, head, request, secure)),
+        Action::Redirect(redirect) if !edits.drops(b"Location") => {
+            field(out, b"Location", &location(redirect, head, request, secure));
+        }
         Action::Respond(respond) => {
-            write_fields(out, respond.headers.iter(), known);
-            if let Some(content_type) = respond.body.content_type {
+            let kept = |field: &&(Arc<str>, Template)| !edits.drops(field.0.as_bytes());
+            write_fields(out, respond.headers.iter().filter(kept), known);
+            if let Some(content_type) = respond.body.content_type.filter(|_| !edits.drops(b"Content-Type")) {
                 field(out, b"Content-Type", content_type.as_bytes());
             }
         }
-        Action::Pool(_) | Action::Split(_) => {}
+        Action::Redirect(_) | Action::Pool(_) | Action::Split(_) => {}
     }
-    let edits = &route.response_headers;
     write_fields(out, edits.set.iter().chain(&edits.add), known);
 }
 
@@ -229,8 +243,13 @@ impl Exchange<'_> {
         let out = &mut text;
         out.clear();
         write_status(out, status);
+        let drops = |route: &Route| route.response_headers.drops(b"Date");
+        if !has_field(fields, b"Date") && !self.route().is_some_and(drops) {
+            write_date(out);
+        }
         out.extend_from_slice(fields);
-        if status != 204 && !(body.is_empty() && self.asked.call.is_some()) {
+        // The length of a 304 would be that of another answer (RFC 9110 section 8.6).
+        if !(matches!(status, 204 | 304) || body.is_empty() && self.asked.call.is_some()) {
             write_length(out, body.len() as u64);
         }
         if self.listener.debug_headers {

@@ -28,7 +28,7 @@ const LINGER: Millis = Millis::secs(2);
 pub(crate) enum After {
     /// The next request may come.
     Keep,
-    /// It ends; everything the client sent was read.
+    /// It ends, with nothing of what the client sent unread.
     Close,
     /// It ends; the client may still be sending, and must get to read the answer first.
     Linger,
@@ -114,9 +114,10 @@ async fn exchanges(conn: &Conn, served: &mut u64, input: &mut Buffer) -> After {
         if after != After::Keep {
             return after;
         }
-        if conn.is_over() {
+        if conn.is_over() && (conn.cut().is_some() || !conn.has_more(input)) {
             return After::Close;
         }
+        // What has come already is answered, the last of it with the word that nothing more will be.
         if input.is_empty() {
             let (idle, warm) = (conn.idle_timeout(), WARM.min(conn.idle_timeout()));
             match wait_for_request(conn, *served, warm).await {

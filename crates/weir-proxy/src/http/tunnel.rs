@@ -103,7 +103,7 @@ impl Exchange<'_> {
         let Tunnel { hold: _hold, link, in_flight, request: _request } = *tunnel;
         let early = std::mem::replace(input, conn.worker.spare.buffer());
         let timeouts = &self.listener.timeouts;
-        let drained = (link.way.duplex(), &in_flight.drain);
+        let drained = (link.way.duplex(), &in_flight.drain, conn.counters(&self.listener));
         let Carried { to_backend, to_client, end, whole } = relay(
             (conn, self.client, self.timer),
             drained,
@@ -113,16 +113,13 @@ impl Exchange<'_> {
             link.answer,
         )
         .await;
-        let counters = conn.counters(&self.listener);
-        counters.bytes_in.add(to_backend);
-        counters.bytes_out.add(to_client);
         self.note_sent(to_client, to_client);
         if let Some(kept) = &mut self.kept {
             kept.tunnelled += to_backend;
         }
         match end {
             Ok(()) => Ended::well(After::Close),
-            Err(error) if error.cause == Cause::DrainOver && whole => {
+            Err(error) if error.cause == Cause::DrainOver && whole && conn.cut().is_none() => {
                 Ended { after: After::Close, error: Some(error) }
             }
             Err(error) => {

@@ -10,6 +10,7 @@ use weir_model::time::Moment;
 use super::pump::{Coding, Pump, Stop};
 use crate::{
     buffer::Buffer,
+    clock,
     duplex::Duplex,
     error::{Cause, ProxyError},
     http2::{Channel, Sent},
@@ -28,6 +29,8 @@ pub(crate) struct Upload {
     pub(super) sent: Option<Box<Sent>>,
     /// That is being done.
     pub(super) again: bool,
+    /// The client has been told to go on (RFC 9110 section 10.1.1).
+    pub(super) invited: bool,
 }
 
 impl Upload {
@@ -35,6 +38,13 @@ impl Upload {
     #[inline]
     pub(crate) const fn is_over(&self) -> bool {
         self.over
+    }
+
+    /// The client is told to go on: what it owes counts from now.
+    pub(super) fn invite(&mut self) {
+        self.invited = true;
+        self.pump.moved_at = clock::now();
+        self.window = clock::now();
     }
 
     /// True if all of it can be sent again, by HTTP/2 at least.

@@ -86,6 +86,29 @@ fn a_post_that_was_sent_is_never_sent_again() {
 }
 
 #[test]
+fn a_put_whose_body_is_kept_is_sent_again() {
+    for (length, status) in [(1, 200), (5000, 200), (60_000, 200), (70_000, 502)] {
+        let (backend, cut) = dies_after_one_request(false);
+        let weir = Setup::http(&[backend.address()]).start();
+        let mut client = RawClient::connect(weir.address());
+        assert_eq!(client.get("/").text(), "ok");
+        let body = "x".repeat(length);
+        client.send(format!("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {length}\r\n\r\n{body}"));
+        assert_eq!(
+            (client.final_response("PUT").status(), cut.load(Ordering::SeqCst)),
+            (status, 1),
+            "{length}"
+        );
+        if status == 200 {
+            let puts = backend.requests().into_iter().filter(|request| request.method() == "PUT");
+            assert!(puts.into_iter().all(|put| put.complete && put.text() == body), "{length}");
+            // The next request begins behind the body.
+            assert_eq!(client.get("/").text(), "ok");
+        }
+    }
+}
+
+#[test]
 fn a_get_that_one_backend_drops_is_answered_by_another() {
     let silent = FakeBackend::answering(Answer::close());
     let backend = FakeBackend::answering(Answer::ok("ok"));

@@ -80,3 +80,35 @@ pools: {{ app: {{ backends: ['{}'] }} }}
     assert!(client.closed(), "a connection that waits for its next request is closed");
     assert!(said().contains("stopped; nothing was cut"), "{}", said());
 }
+
+#[test]
+fn what_is_cut_at_the_end_shows_it() {
+    let backend = FakeBackend::answering(
+        Answer::bytes("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome of it").then_hang(),
+    );
+    let folder = weir_testkit::Folder::new("cut-at-the-end");
+    let log = folder.join("access.log");
+    let text = format!(
+        "shutdown: {{ announce: 0s, drain: 0s }}
+access_log: {{ path: '{}', format: common }}
+listeners:
+  web: {{ bind: 127.0.0.1:0, protocol: http, pool: app }}
+  raw: {{ bind: 127.0.0.1:0, protocol: tcp, pool: app }}
+pools: {{ app: {{ backends: ['{}'] }} }}
+",
+        log.display(),
+        backend.address()
+    );
+    let app = App::from_text(&text).unwrap();
+    let mut clients = ["web", "raw"].map(|name| RawClient::connect(app.address(name)));
+    for client in &mut clients {
+        client.send("GET / HTTP/1.0\r\nHost: a.test\r\n\r\n");
+        assert_eq!(client.response_head().unwrap().status(), 200);
+    }
+    assert_eq!(app.shutdown(&|| false), 2);
+    for mut client in clients {
+        assert_eq!(client.read_to_end().1, End::Reset);
+    }
+    let said = std::fs::read_to_string(log).unwrap();
+    assert_eq!(said.lines().count(), 2, "{said}");
+}

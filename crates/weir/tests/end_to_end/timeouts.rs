@@ -147,3 +147,57 @@ fn a_tcp_client_that_takes_nothing_is_cut_off() {
     wait_until("the backend has been let go", || backend.accepted() == 1 && backend.open() == 0);
     drop(client);
 }
+
+#[test]
+fn a_response_head_that_trickles_is_not_given_more_time() {
+    let slow = Answer::bytes(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Filler: yyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n\r\nok",
+    );
+    let backend = FakeBackend::answering(slow.slowly(Duration::from_millis(20)));
+    let weir = Setup::http(&[backend.address()]).pool("response_timeout: 300ms").start();
+    assert_eq!(RawClient::connect(weir.address()).get("/").status(), 504);
+}
+
+#[test]
+fn a_backend_that_does_not_say_go_on_is_late_and_not_its_client() {
+    let backend = FakeBackend::custom(|mut connection| {
+        connection.read_head();
+        connection.read_to_end();
+    });
+    let weir = Setup::http(&[backend.address()])
+        .pool("response_timeout: 300ms")
+        .listener("timeouts: { body_idle: 100ms }")
+        .start();
+    let mut client = RawClient::connect(weir.address());
+    client.send("POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+    assert_eq!(client.final_response("POST").status(), 504);
+}
+
+#[test]
+fn an_upgrade_is_given_the_time_of_a_tunnel() {
+    let backend = FakeBackend::custom(|mut connection| {
+        connection.read_head();
+        std::thread::sleep(Duration::from_millis(600));
+        connection.send("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+        connection.read_to_end();
+    });
+    let weir = Setup::http(&[backend.address()]).pool("response_timeout: 200ms").start();
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
+    assert_eq!(client.response_head().unwrap().status(), 101);
+}
+
+#[test]
+fn a_client_that_reads_slowly_is_not_one_that_reads_nothing() {
+    let body = vec![b'x'; 64 << 20];
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let backend = FakeBackend::answering(Answer::bytes([head.into_bytes(), body].concat()));
+    let weir = Setup::http(&[backend.address()]).listener("timeouts: { send_idle: 2s }").start();
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    for _ in 0..60 {
+        assert_eq!(client.read_exact(30_000).len(), 30_000);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(backend.open(), 1, "it has been given up");
+}
