@@ -423,10 +423,11 @@ fn write(
     (trusted, expect): (bool, bool),
     known: Option<&Record<'_>>,
 ) {
-    if let Plan::Answer = plan {
-        return reply::write_answer(out, head, request, route, (conn.tls().ends_here(), known));
-    }
     let local = if request.authority == Span::default() { local(conn) } else { String::new() };
+    if let Plan::Answer = plan {
+        let secure = conn.tls().ends_here();
+        return reply::write_answer(out, head, request, route, (secure, local.as_bytes(), known));
+    }
     let client = Client {
         forwarded_for: conn.forwarded_for().as_bytes(),
         local: local.as_bytes(),

@@ -95,7 +95,7 @@ impl Rehearsal {
     /// The fields of the answer that this route gives by itself, but for those too.
     pub fn answered(&self, route: &Route) -> Vec<u8> {
         let mut out = Vec::new();
-        reply::write_answer(&mut out, &self.bytes, &self.request, route, (self.secure, None));
+        reply::write_answer(&mut out, &self.bytes, &self.request, route, (self.secure, b"", None));
         out
     }
 }

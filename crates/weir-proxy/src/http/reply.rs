@@ -96,7 +96,7 @@ pub(crate) fn write_answer(
     head: &[u8],
     request: &RequestHead,
     route: &Route,
-    (secure, known): (bool, Option<&Record<'_>>),
+    (secure, local, known): (bool, &[u8], Option<&Record<'_>>),
 ) {
     let status = match &route.action {
         Action::Redirect(redirect) => redirect.code,
@@ -108,7 +108,7 @@ pub(crate) fn write_answer(
     let edits = &route.response_headers;
     match &route.action {
         Action::Redirect(redirect) if !edits.drops(b"Location") => {
-            field(out, b"Location", &location(redirect, head, request, secure));
+            field(out, b"Location", &location(redirect, head, request, (secure, local)));
         }
         Action::Respond(respond) => {
             let kept = |field: &&(Arc<str>, Template)| !edits.drops(field.0.as_bytes());
@@ -122,19 +122,32 @@ pub(crate) fn write_answer(
     write_fields(out, edits.set.iter().chain(&edits.add), known);
 }
 
-/// Where a redirect leads: what it does not say is kept from the request.
-fn location(redirect: &Redirect, head: &[u8], request: &RequestHead, secure: bool) -> Vec<u8> {
+/// Where a redirect leads: what it does not say is kept from the request, or from the address that it came to if it names no
+/// host.
+fn location(
+    redirect: &Redirect,
+    head: &[u8],
+    request: &RequestHead,
+    (secure, local): (bool, &[u8]),
+) -> Vec<u8> {
     let scheme = redirect.scheme.as_deref().unwrap_or(if secure { "https" } else { "http" });
-    let mut out = format!("{scheme}://").into_bytes();
+    let unknown = redirect.host.is_none() && request.host.is_empty() && local.is_empty();
+    // Where nothing is known of the authority, the path alone is a reference too (RFC 9110 section 10.2.2).
+    let mut out = if unknown { Vec::new() } else { format!("{scheme}://").into_bytes() };
     match &redirect.host {
         Some(host) => out.extend_from_slice(host.as_bytes()),
+        None if request.host.is_empty() => {
+            let port = local.iter().rposition(|byte| *byte == b':').unwrap_or(local.len());
+            out.extend_from_slice(&local[..port]);
+        }
         None => out.extend_from_slice(&request.host),
     }
     let usual = if scheme == "https" { 443 } else { 80 };
     let kept = || {
         // A port belongs to the scheme and host it was written for.
         let same = redirect.scheme.is_none() && redirect.host.is_none();
-        let port = request.authority.of(head).rsplit(|byte| *byte == b':').next()?;
+        let authority = if request.host.is_empty() { local } else { request.authority.of(head) };
+        let port = authority.rsplit(|byte| *byte == b':').next()?;
         std::str::from_utf8(port).ok()?.parse::<u16>().ok().filter(|_| same)
     };
     if let Some(port) = redirect.port.or_else(kept).filter(|port| *port != usual) {

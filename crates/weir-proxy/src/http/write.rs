@@ -123,13 +123,15 @@ fn write_forwarded(
     edits: &HeaderEdits,
 ) {
     let wanted = |name: &str| edits.is_empty() || !edits.drops(name.as_bytes());
-    let said = |kind: Name| client.trusted && request.lines.of_kind(kind).next().is_some();
+    let goes_on = |line: &Line| !request.is_nominated(head, line);
+    let said = |kind: Name| client.trusted && request.lines.of_kind(kind).any(goes_on);
     if wanted("x-forwarded-for") {
         if said(Name::ForwardedFor) {
             let (name, address) = client.forwarded_for.split_at(FORWARDED_FOR.len());
             out.extend_from_slice(name);
-            for line in request.lines.of_kind(Name::ForwardedFor) {
-                out.extend_from_slice(line.value.of(head));
+            let values = request.lines.of_kind(Name::ForwardedFor).map(|line| line.value.of(head));
+            for value in values.filter(|value| !value.is_empty()) {
+                out.extend_from_slice(value);
                 out.extend_from_slice(b", ");
             }
             out.extend_from_slice(address);

@@ -168,7 +168,7 @@ pub(crate) fn read_request(text: &[u8], secure: bool, trailers: bool) -> Option<
     }
     let mut parts = uri::Parts::default();
     if method == Method::CONNECT {
-        parts.authority = uri::Authority::from_maybe_shared(target).ok();
+        parts.authority = Some(uri::Authority::from_maybe_shared(target).ok()?);
     } else {
         parts.scheme = Some(if secure { uri::Scheme::HTTPS } else { uri::Scheme::HTTP });
         parts.authority = Some(authority?);
