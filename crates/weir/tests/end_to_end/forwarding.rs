@@ -88,6 +88,16 @@ fn the_forwarded_fields_of_a_trusted_proxy_are_kept_and_added_to() {
 }
 
 #[test]
+fn what_a_trusted_proxy_does_not_pass_on_is_written_anew() {
+    let seen = forwarded(
+        &["trusted_proxies: [127.0.0.0/8]"],
+        "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For:\r\nX-Forwarded-Proto: https\r\nConnection: X-Forwarded-Proto\r\n\r\n",
+    );
+    assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
+    assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
+}
+
+#[test]
 fn a_proxy_that_is_not_trusted_is_a_stranger() {
     let seen = forwarded(
         &["trusted_proxies: [10.0.0.0/8]"],

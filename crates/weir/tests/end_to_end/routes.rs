@@ -141,3 +141,36 @@ fn fields_are_edited_both_ways() {
     assert_eq!((seen.all("x-from"), seen.header("x-other")), (vec!["weir"], Some("2")));
     assert!(!seen.has("x-secret"), "{seen}");
 }
+
+#[test]
+fn what_we_answer_ourselves_is_edited_too() {
+    let weir = Weir::from_text(
+        "listeners:
+  web:
+    bind: 127.0.0.1:0
+    protocol: http
+    routes:
+      - match: { path: /said }
+        respond: { body: text, headers: { X-Own: a } }
+        response_headers: { set: { Date: then, X-Own: b }, remove: [Content-Type] }
+      - match: { path: /led }
+        redirect: { scheme: https }
+        response_headers: { set: { Location: /elsewhere } }
+      - match: { path: /same }
+        respond: { status: 304 }
+      - redirect: { path: /new }
+",
+    );
+    let ask = |path| RawClient::connect(weir.address()).get(path);
+    let said = ask("/said");
+    assert_eq!(
+        (said.all("date"), said.all("x-own"), said.has("content-type")),
+        (vec!["then"], vec!["b"], false)
+    );
+    assert_eq!(ask("/led").all("location"), ["/elsewhere"]);
+    assert!(!ask("/same").has("content-length"));
+    // A client of HTTP/1.0 need not name a host.
+    let mut client = RawClient::connect(weir.address());
+    let led = client.send("GET /old HTTP/1.0\r\n\r\n").final_response("GET");
+    assert_eq!(led.all("location"), [format!("http://{}/new", weir.address())]);
+}

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use weir_testkit::{
-    Answer, Authority, BlackHole, End, FakeBackend, Folder, Issued, Message, RawClient, TlsServer,
+    Answer, Authority, BlackHole, End, FakeBackend, Folder, Issued, Message, RawClient, TlsClient, TlsServer,
     TlsVersion, Wanted, wait_until,
 };
 
@@ -219,6 +219,30 @@ fn an_answer_that_ends_with_its_connection_has_to_say_that_it_ends() {
         client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
         let response = client.final_response("GET");
         assert_eq!((response.status(), response.complete), (200, status), "cut: {cut}");
+    }
+}
+
+#[test]
+fn nobody_says_in_the_name_of_who_was_cut_that_this_was_all() {
+    let world = World::new();
+    for (cut, end) in [(false, End::Closed), (true, End::Cut)] {
+        let backend = FakeBackend::tls_custom(&world.server(), move |mut connection| {
+            connection.send("a part of it");
+            if cut {
+                connection.cut();
+            } else {
+                connection.finish();
+            }
+            let _ = connection.read_to_end();
+        });
+        let (certificate, key) = world.root.server(LOCAL).write(&world.folder, "site");
+        let (certificate, key) = (certificate.display(), key.display());
+        let weir = Setup::tcp(&[backend.address()])
+            .listener(&format!("tls: {{ certificates: [{{ cert: {certificate}, key: {key} }}] }}"))
+            .pool(&world.tls(""))
+            .start();
+        let mut client = RawClient::connect_tls(weir.address(), &TlsClient::new(&world.root, "app.test"));
+        assert_eq!(client.read_to_end(), (b"a part of it".to_vec(), end), "cut: {cut}");
     }
 }
 
