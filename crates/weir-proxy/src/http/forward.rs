@@ -363,7 +363,7 @@ impl Exchange<'_> {
             return None;
         }
         // What could not be sent again is not sent on a connection that may be gone.
-        let certain = !self.asked.repeatable;
+        let certain = !self.asked.repeatable || self.asked.body != BodyLength::None && !self.is_short();
         match &pool.pool.send_proxy {
             None => pool.idle.take(&pool.pool, backend, certain),
             Some(_) => pool.idle.take_own(&pool.pool, backend, certain, self.conn.mark()),
