@@ -6,7 +6,7 @@ use crate::{
     balance::Policy,
     draft::PoolDraft,
     health::Probe,
-    pool::{Pool, UpstreamProtocol},
+    pool::{Backend, Endpoint, Pool, UpstreamProtocol},
     problem::Problem,
 };
 
@@ -19,20 +19,26 @@ pub(super) fn pools(drafts: &BTreeMap<&str, &PoolDraft>, pools: &[Arc<Pool>], pr
     }
 }
 
-/// Weights, where the order alone counts. A weight of 0 keeps traffic away there too.
+/// Weights, where the order alone counts. A weight of 0 keeps traffic away there too, and zones are weighed in any case.
 fn weight(name: &str, draft: &PoolDraft, pool: &Pool) -> Option<Problem> {
     let mut weights = draft.backends.iter().filter_map(|backend| backend.weight.as_ref());
-    let weight = weights.find(|weight| weight.value > 1).filter(|_| pool.balance.policy == Policy::First)?;
+    let weight = weights
+        .find(|weight| weight.value > 1)
+        .filter(|_| pool.balance.policy == Policy::First && pool.zones.is_none())?;
     let cause =
         format!("`weight` has no effect: the pool `{name}` gives traffic by order, with `balance: first`");
     Some(Problem::warning(weight.span, cause, "remove it, or use another policy"))
 }
 
-/// A queue that nothing could ever wait in.
+/// A queue that nobody could ever wait in: for room, or for the first that is known of a backend.
 fn queue(name: &str, draft: &PoolDraft, pool: &Pool) -> Option<Problem> {
+    let awaited = |backend: &Backend| {
+        backend.max_connections != u32::MAX || matches!(backend.endpoint, Endpoint::Name(..))
+    };
     let limited = pool.limits.connections != u32::MAX
         || pool.discover.is_some()
-        || pool.backends.iter().any(|backend| backend.max_connections != u32::MAX);
+        || pool.health.as_ref().is_some_and(|check| !check.initially_up)
+        || pool.backends.iter().any(awaited);
     // `none` asks for nothing.
     let pending = draft.limits.pending.as_ref().filter(|count| count.value != u32::MAX);
     let timeout = draft.limits.queue_timeout.as_ref().filter(|time| !time.value.is_none());
