@@ -158,7 +158,9 @@ where
                 let answer = room.answer(&request).await.unwrap_or_else(|refusal| refusal);
                 (answer, request.method == "HEAD", !request.keep_alive)
             }
-            Read::Refused(refused) => (Answer::error(refused.status, refused.sentence, ""), false, true),
+            Read::Refused(refused) => {
+                (Answer::error(refused.status, refused.sentence, refused.remedy()), false, true)
+            }
             Read::Closed => break,
         };
         if !wire.send(&answer.bytes(head_only, close)).await {

@@ -69,6 +69,8 @@ pub struct Shared {
     pub reloader: Reloader,
     /// The log.
     pub log: Log,
+    /// Where failures are written, which are warnings.
+    pub warn: Log,
     /// The clock.
     pub clock: Clock,
     /// The time of day in seconds since 1970.

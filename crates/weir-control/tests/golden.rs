@@ -1,8 +1,9 @@
 //! Golden files: `tests/golden/good/*.yaml` with the compiled snapshot beside it (`*.snapshot`), and
 //! `tests/golden/bad/*.yaml` with exactly what users are told (`*.errors`).
 //!
-//! Lines that begin with `# env NAME=value`, `# files N` or `# now N` say what a file is read in: environment variables,
-//! how many files the process may open, and the time in seconds since 1970, which otherwise is the beginning of 2030.
+//! Lines that begin with `# env NAME=value`, `# files N`, `# folders` or `# now N` say what a file is read in: environment
+//! variables, how many files the process may open, whether folders to write in have to be there, and the time in seconds
+//! since 1970, which otherwise is the beginning of 2030.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p weir-control --test golden` writes what is the case now; read the diff.
 #![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
@@ -48,6 +49,7 @@ fn surroundings(path: &Path) -> Surroundings {
         if let Some(files) = line.strip_prefix("# files ") {
             surroundings.files = Some(files.parse().unwrap());
         }
+        surroundings.folders |= line == "# folders";
         if let Some(now) = line.strip_prefix("# now ") {
             surroundings.now = now.parse().unwrap();
         }

@@ -35,7 +35,11 @@ pub use tls::{
     AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft,
 };
 
-use crate::{problem::Located, snapshot::Secret, time::Millis};
+use crate::{
+    problem::{Located, Span},
+    snapshot::Secret,
+    time::Millis,
+};
 
 /// A text with its place.
 pub type Text = Located<String>;
@@ -107,6 +111,8 @@ pub struct ProcessDraft {
     pub zone: Option<Text>,
     /// Where operators are answered.
     pub admin: Option<Text>,
+    /// An `admin` that does not say where.
+    pub admin_without_bind: Option<Span>,
     /// What `admin.token_file` holds, without space around it.
     pub admin_token: Setting<Secret>,
     /// Client connections at once over all listeners.

@@ -4,6 +4,7 @@ mod backend;
 mod check;
 mod demo;
 mod explain;
+mod output;
 mod reload;
 mod remote;
 mod run;
@@ -19,7 +20,7 @@ use std::{
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-
+use weir_control::trouble::Trouble;
 use weir_model::status::State;
 
 use crate::file_limit;
@@ -77,6 +78,19 @@ enum Command {
     /// Give a backend nothing new, not even to clients that are bound to it
     #[command(after_help = backend::DISABLE)]
     Disable(backend::BackendArgs),
+    #[command(hide = true, disable_help_flag = true)]
+    Top(Later),
+    #[command(hide = true, disable_help_flag = true)]
+    Import(Later),
+    #[command(hide = true, disable_help_flag = true)]
+    DsrSetup(Later),
+}
+
+/// What is given to a command that this version does not do yet.
+#[derive(Debug, Args)]
+struct Later {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    _ignored: Vec<std::ffi::OsString>,
 }
 
 #[derive(Debug, Args)]
@@ -87,15 +101,25 @@ struct ConfigArgs {
 }
 
 impl ConfigArgs {
-    fn path(&self) -> &Path {
+    fn path(&self) -> Result<&Path, Trouble> {
         const HERE: &str = "weir.yaml";
         const SYSTEM: &str = "/etc/weir/weir.yaml";
-        match &self.config {
-            Some(path) => path,
-            None if !Path::new(HERE).exists() && Path::new(SYSTEM).exists() => Path::new(SYSTEM),
-            None => Path::new(HERE),
+        if let Some(path) = &self.config {
+            return Ok(path);
         }
+        // One that is there and cannot be read is the one that is meant.
+        let found = [HERE, SYSTEM].into_iter().map(Path::new).find(|path| path.symlink_metadata().is_ok());
+        found.ok_or_else(|| {
+            let cause = format!("there is no configuration: neither ./{HERE} nor {SYSTEM} is there");
+            Trouble::new(cause, "name it with `-c FILE`, or write one of the two")
+        })
     }
+}
+
+/// What to say to a command that will work one day.
+fn not_yet(command: &str, remedy: &str) -> Trouble {
+    let cause = format!("`weir {command}` is part of the command line but this version does not do it yet");
+    Trouble::new(cause, remedy)
 }
 
 /// Runs the program.
@@ -105,7 +129,7 @@ pub fn main() -> ExitCode {
     let done: Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Demo(args) => demo::demo(&args),
-        Command::Check(args) => Ok(check::check(&args)),
+        Command::Check(args) => check::check(&args),
         Command::Schema => schema::schema(),
         Command::Explain(args) => explain::run(args),
         Command::Simulate(args) => simulate::simulate(&args),
@@ -115,14 +139,17 @@ pub fn main() -> ExitCode {
         Command::Drain(args) => backend::drain(&args),
         Command::Enable(args) => backend::set(&args, State::Active),
         Command::Disable(args) => backend::set(&args, State::Disabled),
+        Command::Top(_) => Err(not_yet("top", "use `weir status`").into()),
+        Command::Import(_) => Err(not_yet("import", "write the file by hand: docs/configuration.md").into()),
+        Command::DsrSetup(_) => Err(not_yet("dsr-setup", "do without `forwarding: dsr`").into()),
     };
     done.unwrap_or_else(|error| {
         // A rendered report says "error" itself.
         let text = format!("{error:#}");
         if text.starts_with("error") || text.starts_with('\u{1b}') {
-            eprintln!("{}", text.trim_end());
+            output::aside(&format!("{}\n", text.trim_end()));
         } else {
-            eprintln!("error: {text}");
+            output::aside(&format!("error: {text}\n"));
         }
         ExitCode::FAILURE
     })

@@ -142,6 +142,73 @@ fn what_cannot_be_reached_says_so_in_two_lines() {
 }
 
 #[test]
+fn what_is_not_done_yet_is_no_typing_error() {
+    let folder = Folder::new("later");
+    for arguments in [
+        &["top"][..],
+        &["top", "--help"],
+        &["import", "haproxy", "x.cfg"],
+        &["dsr-setup", "a", "b", "--apply"],
+    ] {
+        let (code, said, wrong) = folder.weir(arguments);
+        let expected = format!(
+            "error: `weir {}` is part of the command line but this version does not do it yet\n  help: ",
+            arguments[0]
+        );
+        assert!(code == 1 && said.is_empty() && wrong.starts_with(&expected), "{code} {said} {wrong}");
+    }
+    let (code, _, wrong) = folder.weir(&["tap"]);
+    assert!(code == 2 && wrong.contains("unrecognized subcommand"), "{wrong}");
+}
+
+#[test]
+fn both_places_are_named_where_there_is_no_file() {
+    let folder = Folder::new("no-file");
+    for arguments in [&["check"][..], &["run"], &["status"], &["explain", "http://a/"], &["simulate"]] {
+        let (code, _, wrong) = folder.weir(arguments);
+        let expected = "error: there is no configuration: neither ./weir.yaml nor /etc/weir/weir.yaml is there\n  \
+                        help: name it with `-c FILE`, or write one of the two\n";
+        assert_eq!((code, &*wrong), (1, expected), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_pipe_is_read() {
+    let folder = Folder::new("pipe");
+    fs::write(folder.0.join("sorry.html"), "sorry").unwrap();
+    // Paths in it are relative to where weir is.
+    let script = "printf 'listeners: {web: {bind: \":80\", protocol: http, pool: app, errors: {\"503\": sorry.html}}}\\n\
+                  pools: {app: {backends: [10.0.0.1:80]}}\\n' | \"$0\" check -c /dev/stdin";
+    let weir = env!("CARGO_BIN_EXE_weir");
+    let output = Command::new("sh").args(["-c", script, weir]).current_dir(&folder.0).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.starts_with("/dev/stdin is valid: 1 listeners"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_read_or_bound_says_what_to_do() {
+    let folder = Folder::new("remedies");
+    let file = |bind: &str| {
+        let text = "listeners: { web: { bind: 'BIND', protocol: http, routes: [{ respond: {} }] } }\n";
+        folder.write(&text.replace("BIND", bind));
+    };
+    fs::write(folder.0.join("plain"), "").unwrap();
+    for (bind, help) in [
+        ("192.0.2.1:8080", "help: this machine has no such address: `ip address` shows those that it has"),
+        ("unix:plain", "help: there is a file that is no socket: remove it, or name another path"),
+        ("unix:/run/weir-nowhere/web.sock", "help: make the folder /run/weir-nowhere first"),
+    ] {
+        file(bind);
+        let (code, _, wrong) = folder.weir(&["run"]);
+        assert!(code == 1 && wrong.contains("cannot be bound") && wrong.contains(help), "{bind}: {wrong}");
+    }
+    let (code, _, wrong) = folder.weir(&["status", "--admin", "http://127.0.0.1:1", "--token-file", "nope"]);
+    let expected = "error: the token cannot be read from nope: No such file or directory (os error 2)\n  \
+                    help: name the file that `admin.token_file` names, as a user that may read it\n";
+    assert_eq!((code, &*wrong), (1, expected));
+}
+
+#[test]
 fn every_command_shows_an_example() {
     let folder = Folder::new("help");
     for command in ["run", "demo", "check", "explain", "status", "reload", "drain", "enable", "disable"] {

@@ -21,7 +21,9 @@ fn configurations_in_papers_are_valid() {
     let mut count = 0;
     for paper in papers.iter().filter(|path| path.extension().is_some_and(|end| end == "md")) {
         for block in blocks(&fs::read_to_string(paper).unwrap()) {
-            let loaded = config::from_text(&paper.to_string_lossy(), &block);
+            // The machines that papers speak of have folders that this one need not have.
+            let surroundings = Surroundings { folders: false, ..Surroundings::of_process() };
+            let loaded = config::from_text_in(&paper.to_string_lossy(), &block, &surroundings);
             let compiled = config::compile(loaded, 1, &mut Registry::new(1));
             let report = compiled.map_or_else(|refusal| refusal, |compiled| compiled.report);
             assert_eq!(report.counts(), (0, 0), "{}", report.render(Style::Plain));

@@ -57,6 +57,25 @@ fn figure(told: &Value, policy: &str, key: &str) -> f64 {
 }
 
 #[test]
+fn what_is_out_of_range_is_refused_with_the_range() {
+    let folder = Folder::new("ranges");
+    for (option, value, said) in [
+        ("--requests", "0", "0 is not in 1..=10000000"),
+        ("--requests", "10000001", "10000001 is not in 1..=10000000"),
+        ("--workers", "0", "0 is not in 1..=1024"),
+        ("--workers", "1025", "1025 is not in 1..=1024"),
+        ("--concurrency", "0", "0 is not in 1..=1000000"),
+        ("--keys", "0", "0 is not in 1..=1000000000"),
+        ("--load", "1001%", "write a percentage above 0% and up to 1000%"),
+    ] {
+        let (code, out, error) = folder.simulate(&[option, value]);
+        assert!(code == 2 && out.is_empty() && error.contains(said), "{option} {value}: {error}");
+    }
+    let (code, _, error) = folder.simulate(&["--pool", "nope"]);
+    assert_eq!((code, &*error), (1, "error: there is no pool `nope`\n  help: there are: `app`\n"));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_bytes() {
     let folder = Folder::new("seed");
     let told = |seed: &str, plot: &str| {
@@ -140,7 +159,7 @@ fn what_cannot_be_simulated_is_said() {
     let folder = Folder::new("errors");
     fs::write(folder.0.join("other.log"), "no line of ours\n").unwrap();
     let cases: [(&[&str], &str); 9] = [
-        (&["--pool", "shop"], "there is no pool `shop`: there are `app`"),
+        (&["--pool", "shop"], "there is no pool `shop`\n  help: there are: `app`"),
         (&["-c", "nowhere.yaml"], "nowhere.yaml"),
         (&["--policies", "fastest"], "there are round_robin, least_conn"),
         (&["--service", "normal"], "there are exponential"),

@@ -1,6 +1,6 @@
 //! `/api/pools/{pool}/backends/{name}`: one backend, and what operators ask of it.
 
-use serde::Deserialize;
+use serde_json::Value;
 use weir_model::{health::Fact, pool::Pool, status::State};
 
 use super::{Admin, answer::Answer, status, wire::Request};
@@ -9,11 +9,47 @@ use super::{Admin, answer::Answer, status, wire::Request};
 const MOST_WEIGHT: u32 = 1_000_000;
 
 /// The body of a PUT; what is absent stays as it is.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Default)]
 struct Wish {
-    state: Option<String>,
+    state: Option<State>,
     weight: Option<u32>,
+}
+
+impl Wish {
+    /// What a body says; or what is wrong with it.
+    fn read(body: &[u8]) -> Result<Self, String> {
+        let body: Value =
+            serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
+        let Value::Object(fields) = body else { return Err("the body is not a JSON object".into()) };
+        let mut wish = Self::default();
+        for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+            match &**key {
+                "state" => wish.state = Some(state(value)?),
+                "weight" => wish.weight = Some(weight(value)?),
+                _ => return Err(format!("`{}` is neither `state` nor `weight`", key.escape_debug())),
+            }
+        }
+        match wish {
+            Self { state: None, weight: None } => Err("the body says neither a state nor a weight".into()),
+            wish => Ok(wish),
+        }
+    }
+}
+
+fn state(value: &Value) -> Result<State, String> {
+    let state = value.as_str().and_then(State::of_word);
+    state.ok_or_else(|| format!("`{}` is not a state", shown(value)))
+}
+
+fn weight(value: &Value) -> Result<u32, String> {
+    let number = value.as_u64().ok_or_else(|| format!("`{}` is not a weight", shown(value)))?;
+    let weight = u32::try_from(number).ok().filter(|weight| *weight <= MOST_WEIGHT);
+    weight.ok_or_else(|| format!("the weight is above {MOST_WEIGHT}"))
+}
+
+/// A value in a sentence.
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| text.escape_debug().to_string())
 }
 
 /// Answers GET and PUT.
@@ -38,25 +74,11 @@ pub(super) fn answer(admin: &Admin, request: &Request, pool: &str, name: &str) -
 fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answer> {
     const FORM: &str =
         r#"send {"state": "active", "draining" or "disabled"}, {"weight": 0 to 1000000}, or both"#;
-    let wrong = |cause: String| Answer::error(400, cause, FORM);
-    let wish: Wish = serde_json::from_slice(body)
-        .map_err(|error| wrong(format!("the body is not what is expected: {error}")))?;
-    let state = match &wish.state {
-        Some(word) => Some(
-            State::of_word(word).ok_or_else(|| wrong(format!("`{}` is not a state", word.escape_debug())))?,
-        ),
-        None => None,
-    };
-    if wish.weight.is_some_and(|weight| weight > MOST_WEIGHT) {
-        return Err(wrong(format!("the weight is above {MOST_WEIGHT}")));
-    }
-    if state.is_none() && wish.weight.is_none() {
-        return Err(wrong("the body says neither a state nor a weight".into()));
-    }
+    let Wish { state, weight } = Wish::read(body).map_err(|cause| Answer::error(400, cause, FORM))?;
     let backend = &pool.backends[index];
     let now = (admin.clock)();
     let ordered = admin.upgrader.unless_held(|| {
-        backend.order(state, wish.weight, now);
+        backend.order(state, weight, now);
         admin.cell.drains().follow(pool, backend, now);
         if state == Some(State::Active) {
             // Whoever asks for it by name wants it now, whatever traffic said.
@@ -72,7 +94,7 @@ fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answ
     if let Some(state) = state {
         said.push_str(&format!(" state={}", state.word()));
     }
-    if let Some(weight) = wish.weight {
+    if let Some(weight) = weight {
         said.push_str(&format!(" weight={weight}"));
     }
     (admin.log)(&format!("{said}: set by an operator"));

@@ -57,7 +57,13 @@ impl Door {
                 (Address::Unix(_), io::ErrorKind::AddrInUse) => {
                     "another weir runs with this file: stop it, or give this one a path of its own".into()
                 }
-                (Address::Unix(_), io::ErrorKind::NotFound) => "create the directory first".into(),
+                (Address::Unix(path), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                    format!("make the folder {} first", path.parent().unwrap_or(path).display())
+                }
+                (Address::Unix(_), io::ErrorKind::AlreadyExists) => "remove it, or name another path".into(),
+                (Address::Ip(_), io::ErrorKind::AddrNotAvailable) => {
+                    "this machine has no such address: `ip address` shows those that it has".into()
+                }
                 (_, io::ErrorKind::PermissionDenied) => {
                     "choose another place, or grant the right to it".into()
                 }
@@ -163,7 +169,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) => return Err(error),
     };
     if !metadata.file_type().is_socket() {
-        return Err(io::Error::other("there is a file that is no socket"));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "there is a file that is no socket"));
     }
     match UnixStream::connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),

@@ -243,9 +243,13 @@ async fn what_a_put_does_not_understand_changes_nothing() {
         r#"{"weight": 1000001}"#,
         r#"{"state": "draining", "weight": 1000001}"#,
         r#"{"weight": 1.5}"#,
+        r#"["draining", 5]"#,
+        r#"{"state": 5}"#,
     ] {
         let (code, said) = running.send(&put, body).await;
         assert!(code == 400 && said.contains("remedy"), "{body}: {code} {said}");
+        let inside = ["struct", "Wish", "u32", "i64", "variant", "field"];
+        assert!(!inside.iter().any(|word| said.contains(word)), "{body}: {said}");
     }
     let snapshot = running.cell.load();
     assert_eq!(snapshot.pools[0].backends[1].status.operator.orders(), Default::default());
@@ -328,6 +332,8 @@ async fn off_loopback_the_api_needs_the_token() {
     ] {
         let lines = format!("GET /api/status HTTP/1.1\nhost: {host}\nauthorization: {authorization}");
         assert_eq!(with.ask(&lines).await.0, code, "{authorization} {host}");
+        let numbers = lines.replace("/api/status", "/metrics");
+        assert_eq!(with.ask(&numbers).await.0, 200, "{authorization} {host}");
     }
     let foreign = format!("{status}\nauthorization: Bearer {TOKEN}\norigin: http://evil.test");
     assert_eq!(with.ask(&foreign).await.0, 403);
@@ -373,6 +379,7 @@ async fn a_connection_carries_several_requests_and_ends_with_a_bad_one() {
     stream.read_to_string(&mut said).await.unwrap();
     let codes: Vec<_> = said.split("HTTP/1.1 ").skip(1).map(|answer| &answer[..3]).collect();
     assert_eq!(codes, ["200", "405", "200", "411"], "{said}");
+    assert!(said.ends_with(r#""remedy":"send Content-Length, and no Transfer-Encoding"}"#), "{said}");
 }
 
 #[tokio::test]

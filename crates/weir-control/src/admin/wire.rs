@@ -46,6 +46,20 @@ pub(super) struct Refused {
     pub(super) sentence: &'static str,
 }
 
+impl Refused {
+    /// What to do about it; nothing where the sentence says it.
+    pub(super) const fn remedy(self) -> &'static str {
+        match self.status {
+            411 => "send Content-Length, and no Transfer-Encoding",
+            413 => "send nothing but what is asked for: no request here needs a longer body",
+            414 | 431 => "send a shorter one",
+            417 => "leave `Expect` out",
+            505 => "use HTTP/1.1",
+            _ => "",
+        }
+    }
+}
+
 /// How reading a request ended.
 #[derive(Debug)]
 pub(super) enum Read {

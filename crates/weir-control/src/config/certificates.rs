@@ -18,7 +18,6 @@ mod pem;
 mod tests;
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -27,7 +26,7 @@ use weir_model::{draft::CertificateFiles, problem::Severity, tls::Certificate};
 
 pub(crate) use authorities::authorities;
 
-use super::read::content;
+use super::read::{content, unreadable};
 
 /// No chain, key or OCSP answer is nearly as long.
 const LARGEST: u64 = 1 << 20;
@@ -151,13 +150,8 @@ fn bytes(path: &Path, part: Part, faults: &mut Vec<Fault>) -> Option<Vec<u8>> {
     match content(PathBuf::from(path), most) {
         Ok(bytes) => Some(bytes),
         Err(error) => {
-            let remedy = match error.kind() {
-                io::ErrorKind::NotFound => "paths are relative to the file that names them",
-                io::ErrorKind::PermissionDenied => "give the user that runs weir the right to read it",
-                _ => "",
-            };
             let cause = format!("the file `{}` cannot be read: {error}", path.display());
-            faults.push(Fault::error(part, cause, remedy));
+            faults.push(Fault::error(part, cause, unreadable(&error)));
             None
         }
     }

@@ -4,11 +4,14 @@ mod include;
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use rustix::io::Errno;
 use weir_model::{
     draft::{BackendDraft, Draft},
     problem::{Problem, Span},
@@ -91,7 +94,11 @@ impl Loading {
     /// Reads a file and what it includes, unless it was read before.
     fn file(&mut self, path: &Path) -> io::Result<()> {
         self.loaded.files.watch(path);
-        let identity = fs::canonicalize(path)?;
+        // What is behind a pipe has no other name: `/dev/stdin` leads to `pipe:[1]`, which is nowhere.
+        let identity = match fs::canonicalize(path) {
+            Err(_) if is_pipe(path) => path.to_owned(),
+            identity => identity?,
+        };
         if self.seen.contains(&identity) {
             return Ok(());
         }
@@ -122,8 +129,10 @@ impl Loading {
     }
 
     fn place(&self, path: &Path) -> read::Place {
+        // What comes through a pipe was written in no folder: then that of the process counts.
+        let folder = path.parent().filter(|_| !is_pipe(path));
         read::Place {
-            folder: path.parent().unwrap_or(Path::new("")).to_owned(),
+            folder: folder.unwrap_or(Path::new("")).to_owned(),
             surroundings: self.surroundings.clone(),
             alone: self.alone,
         }
@@ -148,6 +157,10 @@ impl Loading {
     }
 }
 
+fn is_pipe(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo())
+}
+
 fn broken(draft: &mut Draft) {
     draft.listeners_incomplete = true;
     draft.pools_incomplete = true;
@@ -164,10 +177,14 @@ fn place_of(before: &[u8], file: u16) -> Span {
 }
 
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20));
     if fs::metadata(path)?.len() > LARGEST {
-        return Err(io::Error::other(format!("it is larger than {} MiB", LARGEST >> 20)));
+        return Err(too_large());
     }
-    fs::read(path)
+    // A pipe does not say how much is to come.
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST { Err(too_large()) } else { Ok(bytes) }
 }
 
 /// A list is not written by hand, and may become a pipe or endless by mistake.
@@ -190,7 +207,7 @@ fn listed(directory: &Path) -> Result<Vec<PathBuf>, Refusal> {
     let mut paths: Vec<_> = entries.into_iter().map(|entry| entry.path()).filter(yaml).collect();
     paths.sort();
     if paths.is_empty() {
-        let cause = "there is no *.yaml file in this directory";
+        let cause = "there is no *.yaml or *.yml file in this directory";
         return Err(refusal(directory, cause.into(), "name the file itself, or add one"));
     }
     Ok(paths)
@@ -200,7 +217,10 @@ fn unreadable(path: &Path, error: &io::Error) -> Refusal {
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => "check the path given with `-c`",
         io::ErrorKind::PermissionDenied => "give the user that runs weir the right to read it",
-        _ => "",
+        _ if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            "its symbolic links lead in a circle: name the file itself"
+        }
+        _ => "name a file that can be read, or a directory of such files",
     };
     refusal(path, format!("the file cannot be read: {error}"), remedy)
 }

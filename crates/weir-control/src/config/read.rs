@@ -26,7 +26,11 @@ use weir_model::{
 };
 
 use self::fields::Fields;
-pub(super) use self::{discover::list, file::content, scalar::parse_duration};
+pub(super) use self::{
+    discover::list,
+    file::{content, remedy as unreadable},
+    scalar::parse_duration,
+};
 use super::{
     Loaded, Surroundings,
     yaml::{Node, Value},
@@ -107,6 +111,10 @@ impl Reader {
             }
             Value::Map(_) if what.starts_with("a text") => "a text that begins with `{` needs quotes",
             Value::Empty => "write it behind the key, or remove the key",
+            Value::Scalar { .. } | Value::Map(_) if what.starts_with("a list") => {
+                "write it in brackets, `[…]`, or on lines that begin with `- `"
+            }
+            Value::Scalar { text, .. } if text.is_empty() => "write it between the quotes, or remove the key",
             _ => "",
         };
         self.error(node.span, format!("expected {what}, found {}", found(node)), remedy);
@@ -118,7 +126,11 @@ impl Reader {
             Value::Map(entries) => Some(Fields::check(self, entries, keys)),
             _ => {
                 let cause = format!("expected {} as a map, found {}", keys.what, found(node));
-                self.error(node.span, cause, format!("its keys are {}", fields::listed(keys.ready)));
+                let remedy = match keys.ready {
+                    [] => "write `{}`: it has no keys".to_owned(),
+                    keys => format!("its keys are {}", fields::listed(keys)),
+                };
+                self.error(node.span, cause, remedy);
                 None
             }
         }

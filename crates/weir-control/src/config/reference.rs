@@ -54,6 +54,7 @@ fn form(form: &Form) -> String {
         Form::Delay => "duration or 0".into(),
         Form::DelayOrNone => "duration, 0 or `none`".into(),
         Form::Size => "size or `none`".into(),
+        Form::SizeWithin(least, most) => format!("size from {least} to {most}"),
         Form::ByteRate => "size per second or `none`".into(),
         Form::Share => "percentage".into(),
         Form::Percent(least, most) => format!("{least}% to {most}%"),

@@ -68,6 +68,7 @@ fn form(form: &Form) -> Value {
             json!({ "anyOf": [{ "const": 0 }, text(&format!("[0-9]+({DURATION})|0|none"))] })
         }
         Form::Size => text(&format!("{ABOVE_ZERO}({SIZE})|none")),
+        Form::SizeWithin(..) => text(&format!("{ABOVE_ZERO}({SIZE})")),
         Form::ByteRate => text(&format!("{ABOVE_ZERO}({SIZE})/s|none")),
         Form::Share => text("[0-9]{1,3}([.][0-9]{1,4})?%"),
         Form::Percent(..) => text("[0-9]{1,4}%"),

@@ -4,13 +4,15 @@ use std::{collections::BTreeMap, time::SystemTime};
 
 use rustix::process::{Resource, getrlimit};
 
-/// Environment variables, what the machine grants, and the time.
+/// Environment variables, what the machine grants and has, and the time.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     /// Environment variables that are text.
     pub variables: BTreeMap<String, String>,
     /// How many files the process may have open; none is no limit.
     pub files: Option<u64>,
+    /// True if the folders that weir is to write in have to be there.
+    pub folders: bool,
     /// The time in seconds since 1970, which certificates are judged by.
     pub now: u64,
 }
@@ -23,6 +25,7 @@ impl Surroundings {
         };
         Self {
             variables: std::env::vars_os().filter_map(text).collect(),
+            folders: true,
             files: getrlimit(Resource::Nofile).current,
             now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }

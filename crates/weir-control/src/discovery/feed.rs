@@ -10,6 +10,7 @@ use weir_model::{
 };
 
 use super::{Found, Shared};
+use crate::health::Log;
 
 /// The shortest time between two questions.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -104,7 +105,7 @@ impl Feed {
         self.status.discovery.succeeded((self.shared.wall)());
         if std::mem::take(&mut self.failed) > 0 {
             self.said.clear();
-            self.say("answers again");
+            self.say(&self.shared.log, "answers again");
         }
     }
 
@@ -120,15 +121,15 @@ impl Feed {
                 (true, count) if count > 1 => format!("the {count} backends found before stay"),
                 _ => "no backend was found yet".to_owned(),
             };
-            self.say(&format!("{sentence}; {stays}"));
+            self.say(&self.shared.warn, &format!("{sentence}; {stays}"));
             self.said = sentence;
         }
         // Those who wait for the first answer wait for this one no longer.
         discovery.decide();
     }
 
-    fn say(&self, text: &str) {
-        (self.shared.log)(&format!("discovery: pool={} {}: {text}", self.pool, self.source));
+    fn say(&self, log: &Log, text: &str) {
+        log(&format!("discovery: pool={} {}: {text}", self.pool, self.source));
     }
 
     /// How long to wait after questions that came to nothing: longer each time, but not longer than `most`.

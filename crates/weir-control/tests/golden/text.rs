@@ -151,6 +151,9 @@ fn route(out: &mut String, route: &Route, snapshot: &Snapshot) {
     }
     edits(out, "request", &route.request_headers);
     edits(out, "response", &route.response_headers);
+    if route.grpc_web {
+        line!(out, "    grpc_web");
+    }
     if !route.timeout.is_none() {
         line!(out, "    timeout {}", time(route.timeout));
     }

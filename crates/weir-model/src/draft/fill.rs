@@ -3,7 +3,7 @@
 //! Every struct is taken apart by name here, so that a new key cannot be forgotten.
 
 use super::{
-    BalanceDraft, ClientAuthDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft,
+    AcceptProxyDraft, BalanceDraft, ClientAuthDraft, EditsDraft, HealthDraft, KeepaliveDraft, ListenerDraft,
     ListenerLimitsDraft, NormalizeDraft, OriginationDraft, OutlierDraft, PoolDraft, PoolLimitsDraft,
     RetryDraft, RouteDraft, Setting, TcpDraft, TerminationDraft, Text, TimeoutsDraft,
 };
@@ -33,7 +33,7 @@ impl ListenerDraft {
             broken: _,
             binds: _,
             sni: _,
-            accept_proxy: _,
+            accept_proxy,
             routes: _,
             pool: _,
             protocol,
@@ -56,6 +56,7 @@ impl ListenerDraft {
             Some(Protocol::Tcp) if tls.is_some() => map(tls, &from.tls, TerminationDraft::fill),
             _ => {}
         }
+        map(accept_proxy, &from.accept_proxy, AcceptProxyDraft::fill);
         timeouts.fill(&from.timeouts, http);
         tcp.fill(&from.tcp);
         if http {
@@ -67,6 +68,15 @@ impl ListenerDraft {
                 let more: Vec<_> = from.iter().filter(|page| absent(&page.status)).cloned().collect();
                 own.extend(more);
             });
+        }
+    }
+}
+
+impl AcceptProxyDraft {
+    fn fill(&mut self, from: &Self) {
+        let Self { off, trust, required } = self;
+        if !*off && !from.off {
+            absent!(from; trust, required);
         }
     }
 }
@@ -129,7 +139,7 @@ impl RouteDraft {
             conditions: _,
             actions: _,
             rewrite: _,
-            grpc_web: _,
+            grpc_web,
             request_headers,
             response_headers,
             timeout,
@@ -141,7 +151,7 @@ impl RouteDraft {
         map(response_headers, &from.response_headers, EditsDraft::fill);
         if forwards {
             map(request_headers, &from.request_headers, EditsDraft::fill);
-            absent!(from; timeout);
+            absent!(from; grpc_web, timeout);
             map(retry, &from.retry, RetryDraft::fill);
         }
     }

@@ -52,6 +52,8 @@ pub struct ListenerDraft {
 /// Unchecked settings of PROXY headers; see [`crate::listener::AcceptProxy`].
 #[derive(Clone, Debug, Default)]
 pub struct AcceptProxyDraft {
+    /// `none`: keeps a default away.
+    pub off: bool,
     /// Networks, as written.
     pub trust: Setting<Vec<Text>>,
     /// True for `required`, false for `optional`.

@@ -21,6 +21,8 @@ pub struct LogsDraft {
 pub struct AccessLogDraft {
     /// True if the reader reported a problem in it.
     pub broken: bool,
+    /// `none`: there is to be no access log.
+    pub off: bool,
     /// A path, `-`, or `syslog:…`, as written.
     pub path: Option<Text>,
     /// A word, or a template.

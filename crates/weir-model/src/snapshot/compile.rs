@@ -13,6 +13,7 @@ mod discover;
 mod files;
 mod grpc_web;
 mod header;
+mod idle;
 mod listener;
 mod log;
 mod name;
@@ -66,6 +67,14 @@ pub fn compile(
 
     let mut process = process(&draft.process, &mut problems);
     problems.extend(open_admin(&draft.process, &process));
+    // A file that could not be read may say where.
+    let nowhere = draft
+        .process
+        .admin_without_bind
+        .filter(|_| draft.process.admin.is_none() && !draft.listeners_incomplete);
+    if let Some(span) = nowhere {
+        problems.push(Problem::error(span, "`admin` has no `bind`", "add `bind: 127.0.0.1:9900`"));
+    }
     registry.decide_workers(process.workers);
     let logging = log::logging(&draft.process.logs, registry, &mut problems);
     // What was written decides whether a key means anything where it stands; what counts is that with defaults.
@@ -105,6 +114,7 @@ pub fn compile(
     share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
     overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
+    idle::pools(&pool_drafts, &pools, &mut problems);
     grpc_web::judge(draft, &pools, &mut problems);
 
     problems.sort_by(|a, b| (a.span, &a.cause).cmp(&(b.span, &b.cause)));

@@ -106,12 +106,15 @@ impl Control {
         let door = bind.as_ref().map(open).transpose()?;
         let address = door.as_ref().and_then(|door| door.address().ip());
         let socket = door.as_ref().map(Door::copy).transpose()?;
+        let warning = voice.clone();
+        let warn: Log = Arc::new(move |line: &str| warning.say(Level::Warn, line.to_owned()));
         let log: Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let admin = admin(&cell, &phase, beats, reach, &log);
         let left = Arc::<AtomicBool>::default();
         let sources = discovery::Shared {
             reloader: admin.reloader.clone(),
             log: log.clone(),
+            warn,
             clock: clock::read,
             wall: || clock::wall().0,
         };

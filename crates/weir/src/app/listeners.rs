@@ -2,9 +2,13 @@
 //! configured no more.
 
 use std::{
-    io,
+    fs,
+    io::{self, ErrorKind},
     net::{Ipv6Addr, SocketAddr, TcpListener},
-    os::fd::{AsFd, BorrowedFd},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileTypeExt as _,
+    },
     sync::mpsc::{Sender, channel},
     time::Duration,
 };
@@ -12,6 +16,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use socket2::SockRef;
 use tokio::sync::mpsc::UnboundedSender;
+use weir_control::trouble::Trouble;
 use weir_model::{
     listener::{Address, Bind, TcpOptions},
     snapshot::{BindKey, Snapshot},
@@ -70,8 +75,9 @@ pub(super) fn prepare(
         let beside_own = key.address().ip().is_some_and(|new| ours.any(|address| overlap(address, new)));
         let listener = place.first(snapshot);
         let sockets = weir_proxy::listener::bind(place.bind, &listener.tcp, workers, beside_own);
-        let sockets = sockets.with_context(|| {
-            format!("listener `{}` cannot be bound to {key}{}", listener.name, remedy(key.address()))
+        let sockets = sockets.map_err(|error| {
+            let cause = format!("listener `{}` cannot be bound to {key}: {error}", listener.name);
+            Trouble::new(cause, remedy(key.address(), &error))
         })?;
         // None is one half of a bind for either family, on a host that knows only the other.
         prepared.extend(sockets.map(|sockets| (key, sockets)));
@@ -86,13 +92,33 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 }
 
 /// What usually helps.
-fn remedy(address: &Address) -> String {
-    let port = match address {
-        Address::Ip(address) => address.port(),
-        Address::Unix(path) => return format!("; `ss -lxp src {}` shows who listens there", path.display()),
-    };
-    let low = if (1..1024).contains(&port) { " (ports below 1024 need CAP_NET_BIND_SERVICE)" } else { "" };
-    format!("{low}; `ss -ltnp 'sport = :{port}'` shows who holds the port")
+fn remedy(address: &Address, error: &io::Error) -> String {
+    match (address, error.kind()) {
+        (Address::Ip(address), ErrorKind::AddrInUse) => {
+            format!("`ss -ltnp 'sport = :{}'` shows who holds the port", address.port())
+        }
+        (Address::Ip(_), ErrorKind::AddrNotAvailable) => {
+            "this machine has no such address: `ip address` shows those that it has".into()
+        }
+        (Address::Ip(_), ErrorKind::PermissionDenied) => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: give it to weir, or use another port".into()
+        }
+        (Address::Unix(path), ErrorKind::AddrInUse) => {
+            let is_socket = |found: fs::Metadata| found.file_type().is_socket();
+            match fs::symlink_metadata(path).is_ok_and(is_socket) {
+                true => format!("`ss -lxp src {}` shows who listens there", path.display()),
+                false => "there is a file that is no socket: remove it, or name another path".into(),
+            }
+        }
+        (Address::Unix(path), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            let folder = path.parent().unwrap_or(path);
+            format!("make the folder {} first", folder.display())
+        }
+        (Address::Unix(_), ErrorKind::PermissionDenied) => {
+            "give the user that runs weir the right to write in that folder".into()
+        }
+        _ => "name another address".into(),
+    }
 }
 
 impl Prepared {

@@ -22,6 +22,7 @@ use weir_control::{
     config::{self, Compiled, Loaded},
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, Wish, plan},
     renewal::Renewals,
+    trouble::Trouble,
 };
 use weir_model::{
     draft::PoolDraft,
@@ -188,7 +189,12 @@ impl Reloading {
             }
             _ => return Err(Refusal::because("weir is shutting down", "")),
         }
-        let because = |error: anyhow::Error| Refusal::because(format!("{error:#}"), "nothing was changed");
+        let because = |error: anyhow::Error| match error.downcast::<Trouble>() {
+            Ok(Trouble { cause, remedy }) => {
+                Refusal::because(cause, format!("nothing was changed; {remedy}"))
+            }
+            Err(error) => Refusal::because(format!("{error:#}"), "nothing was changed"),
+        };
         let workers = self.orders.0.len();
         let prepared =
             listeners::prepare(&snapshot, &bound, workers, &mut Inheritance::default()).map_err(because)?;

@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use weir_control::trouble::Trouble;
 use weir_model::status::State;
 
-use super::remote::{Remote, RemoteArgs, Reply};
+use super::{
+    output,
+    remote::{Remote, RemoteArgs, Reply},
+};
 
 pub(super) const DRAIN: &str = "Examples:
   weir drain app 10.0.0.21:8080
@@ -62,7 +65,8 @@ pub(super) fn drain(args: &DrainArgs) -> Result<ExitCode> {
     if args.wait {
         return wait(&remote, &args.backend, view);
     }
-    println!("{} of {} is draining; {}", args.backend.backend, args.backend.pool, progress(&view));
+    let BackendArgs { backend, pool, .. } = &args.backend;
+    output::line(&format!("{backend} of {pool} is draining; {}", progress(&view)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,7 +98,7 @@ fn wait(remote: &Remote, args: &BackendArgs, mut view: Value) -> Result<ExitCode
         0 => "nothing was cut".to_owned(),
         cut => format!("{cut} in flight were cut when its drain was over"),
     };
-    println!("{backend} of {pool} may be stopped; {cut}");
+    output::line(&format!("{backend} of {pool} may be stopped; {cut}"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -116,14 +120,14 @@ struct Line {
 impl Line {
     fn show(&mut self, text: &str) {
         if io::stderr().is_terminal() {
-            eprint!("\r{text:<width$}", width = self.shown);
+            output::aside(&format!("\r{text:<width$}", width = self.shown));
             self.shown = text.chars().count();
         }
     }
 
     fn end(&mut self) {
         if std::mem::take(&mut self.shown) > 0 {
-            eprintln!();
+            output::aside("\n");
         }
     }
 }
@@ -131,7 +135,8 @@ impl Line {
 /// Sets a state.
 pub(super) fn set(args: &BackendArgs, state: State) -> Result<ExitCode> {
     let view = put(&args.remote.remote()?, args, state)?;
-    println!("{} of {} is {} and {}", args.backend, args.pool, state.word(), word(&view["health"]));
+    let BackendArgs { backend, pool, .. } = args;
+    output::line(&format!("{backend} of {pool} is {} and {}", state.word(), word(&view["health"])))?;
     Ok(ExitCode::SUCCESS)
 }
 

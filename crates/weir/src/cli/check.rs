@@ -6,6 +6,7 @@ use std::{
     thread,
 };
 
+use anyhow::Result;
 use clap::Args;
 use weir_control::{
     config::{self, Compiled, Refusal},
@@ -14,7 +15,7 @@ use weir_control::{
 use weir_model::{snapshot::diff::Diff, status::Registry};
 use weir_proxy::tls;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, output};
 use crate::terminal;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -31,28 +32,28 @@ pub(super) struct CheckArgs {
 }
 
 /// Checks a configuration; the exit code is 1 if it, or the one it is compared with, is refused.
-pub(super) fn check(args: &CheckArgs) -> ExitCode {
-    let path = args.config.path();
+pub(super) fn check(args: &CheckArgs) -> Result<ExitCode> {
+    let path = args.config.path()?;
     match (compile(path), args.diff.as_deref().map(compile).transpose()) {
         (Ok(new), Ok(None)) => {
             if let Err(why) = tls::prepare(&new.snapshot, &tls::Common::default()) {
-                eprintln!("error: {why}");
-                return ExitCode::FAILURE;
+                output::aside(&format!("error: {why}\n"));
+                return Ok(ExitCode::FAILURE);
             }
-            eprint!("{}", new.report.render(terminal::style()));
-            report(path, &new);
-            ExitCode::SUCCESS
+            output::aside(&new.report.render(terminal::style()));
+            output::line(&report(path, &new))?;
+            Ok(ExitCode::SUCCESS)
         }
         (Ok(new), Ok(Some(running))) => {
-            eprint!("{}", new.report.render(terminal::style()));
-            print!("{}", plan::page(&Diff::of(&running.snapshot, &new.snapshot)));
-            ExitCode::SUCCESS
+            output::aside(&new.report.render(terminal::style()));
+            output::text(&plan::page(&Diff::of(&running.snapshot, &new.snapshot)))?;
+            Ok(ExitCode::SUCCESS)
         }
         (new, running) => {
             for refusal in [new.err(), running.err()].into_iter().flatten() {
-                eprint!("{}", refusal.render(terminal::style()));
+                output::aside(&refusal.render(terminal::style()));
             }
-            ExitCode::FAILURE
+            Ok(ExitCode::FAILURE)
         }
     }
 }
@@ -63,7 +64,7 @@ fn compile(path: &Path) -> Result<Compiled, Refusal> {
     config::load(path).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(cores)))
 }
 
-fn report(path: &Path, compiled: &Compiled) {
+fn report(path: &Path, compiled: &Compiled) -> String {
     let snapshot = &compiled.snapshot;
     let routes: usize = snapshot.listeners.iter().map(|listener| listener.routes.routes().len()).sum();
     let backends: usize = snapshot.pools.iter().map(|pool| pool.backends.len()).sum();
@@ -72,10 +73,10 @@ fn report(path: &Path, compiled: &Compiled) {
         0 => String::new(),
         count => format!(", and those that {count} of the pools discover"),
     };
-    println!(
+    format!(
         "{} is valid: {} listeners, {routes} routes, {} pools, {backends} backends{more}",
         path.display(),
         snapshot.listeners.len(),
         snapshot.pools.len(),
-    );
+    )
 }

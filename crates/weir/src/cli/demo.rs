@@ -1,12 +1,13 @@
 //! `weir demo`: a complete working example in one process.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use anyhow::Result;
 use clap::Args;
 use weir_control::config;
 use weir_model::time::Millis;
 
+use super::output;
 use crate::{demo, signals::StopRequests};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -32,6 +33,11 @@ fn length(text: &str) -> Result<Millis, String> {
 /// Runs the demo.
 pub(super) fn demo(args: &DemoArgs) -> Result<ExitCode> {
     let requests = StopRequests::listen()?;
-    demo::run(args.length.unwrap_or(Millis::NONE), &requests)?;
+    let shown = demo::run(args.length.unwrap_or(Millis::NONE), &requests);
+    // It writes nothing to disk but what it shows.
+    shown.map_err(|error| match error.downcast_ref::<io::Error>() {
+        Some(full) if full.kind() == io::ErrorKind::StorageFull => output::unwritten(full).into(),
+        _ => error,
+    })?;
     Ok(ExitCode::SUCCESS)
 }

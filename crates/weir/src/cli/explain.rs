@@ -15,7 +15,7 @@ use weir_model::{
 };
 use weir_proxy::clock;
 
-use super::{ConfigArgs, remote::RemoteArgs};
+use super::{ConfigArgs, output, remote::RemoteArgs};
 use crate::{rehearse::Path, terminal};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -75,9 +75,9 @@ pub(super) fn run(args: ExplainArgs) -> Result<ExitCode> {
         from_file(&args.remote.config, &question)?
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&explanation)?);
+        output::json(&explanation)?;
     } else {
-        print!("{explanation}");
+        output::text(&explanation.to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,7 +94,7 @@ fn from_file(config: &ConfigArgs, question: &Question) -> Result<Explanation> {
 
 fn snapshot(config: &ConfigArgs) -> Result<Snapshot> {
     let compiled =
-        config::load(config.path()).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)));
+        config::load(config.path()?).and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)));
     match compiled {
         Ok(compiled) => Ok(compiled.snapshot),
         Err(refusal) => anyhow::bail!(refusal.render(terminal::style())),

@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::Value;
 use weir_control::config::visible;
 
-use super::remote::RemoteArgs;
+use super::{output, remote::RemoteArgs};
 
 pub(super) const EXAMPLES: &str = "Examples:
   weir reload
@@ -32,17 +32,18 @@ pub(super) fn run(args: &ReloadArgs) -> Result<ExitCode> {
     let refused = reply.status == 422;
     let told: Value = if refused { reply.json()? } else { reply.well()?.json()? };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        output::json(&told)?;
         return Ok(if refused { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
     if refused {
         bail!(shown(&told["text"]));
     }
     for warning in told["warnings"].as_array().into_iter().flatten() {
-        eprintln!("warning: {}", shown(warning));
+        output::aside(&format!("warning: {}\n", shown(warning)));
     }
     let took = told["took_ms"].as_f64().unwrap_or_default();
-    println!("generation {} after {took:.1} ms: {}", told["generation"], shown(&told["summary"]));
+    let (generation, summary) = (&told["generation"], shown(&told["summary"]));
+    output::line(&format!("generation {generation} after {took:.1} ms: {summary}"))?;
     Ok(ExitCode::SUCCESS)
 }
 

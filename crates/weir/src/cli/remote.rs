@@ -143,8 +143,10 @@ impl RemoteArgs {
     /// Finds the process.
     pub(super) fn remote(&self) -> Result<Remote> {
         let token = self.token_file.as_ref().map(|path| {
-            let text =
-                fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+            let text = fs::read_to_string(path).map_err(|error| {
+                let cause = format!("the token cannot be read from {}: {error}", path.display());
+                Trouble::new(cause, "name the file that `admin.token_file` names, as a user that may read it")
+            })?;
             anyhow::Ok(text.trim().to_owned())
         });
         let token = token.transpose()?;
@@ -152,7 +154,7 @@ impl RemoteArgs {
             return Ok(Remote { place: Place::of(admin)?, token });
         }
         // The file need not be right as a whole: the process that runs may well run with an older one.
-        let path = self.config.path();
+        let path = self.config.path()?;
         let loaded = config::load(path).map_err(|refusal| anyhow!(refusal.render(terminal::style())))?;
         let process = loaded.draft.process.clone();
         let Some(bind) = process.admin else {

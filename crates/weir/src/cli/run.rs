@@ -53,7 +53,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
     let app = match Ancestor::find()? {
         Some((ancestor, inheritance)) => succeed(args, ancestor, inheritance)?,
         None => {
-            let path: &Path = args.config.path();
+            let path: &Path = args.config.path()?;
             App::begin(path, args.watch, Sink::stderr(), manager::sockets()?, || Ok(Vec::new()))?
         }
     };
@@ -65,8 +65,10 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
 
 /// Takes over from another process.
 fn succeed(args: &RunArgs, mut ancestor: Ancestor, inheritance: Inheritance) -> Result<App> {
-    let path: &Path = args.config.path();
-    let begun = App::begin(path, args.watch, Sink::stderr(), inheritance, || ancestor.wait_for_the_word());
+    let path: Result<&Path> = args.config.path().map_err(Into::into);
+    let begun = path.and_then(|path| {
+        App::begin(path, args.watch, Sink::stderr(), inheritance, || ancestor.wait_for_the_word())
+    });
     let app = begun.inspect_err(|error| ancestor.failed(error))?;
     let (sockets, admin) = app.holdings();
     ancestor.serving(sockets, admin)?;

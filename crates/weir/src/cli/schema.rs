@@ -1,12 +1,11 @@
 //! `weir schema`: the configuration language for editors.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::Result;
 use weir_control::config;
+
+use super::output;
 
 pub(super) const EXAMPLES: &str = "Example:
   weir schema > weir.schema.json
@@ -16,11 +15,6 @@ Editors that know the YAML language server take it from the first line of a conf
 
 /// Prints the schema.
 pub(super) fn schema() -> Result<ExitCode> {
-    let mut text = format!("{:#}", config::schema());
-    text.push('\n');
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads it may have read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    output::line(&format!("{:#}", config::schema()))?;
+    Ok(ExitCode::SUCCESS)
 }

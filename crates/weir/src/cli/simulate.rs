@@ -12,10 +12,10 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use serde_json::{Value, json};
-use weir_control::config;
+use weir_control::{config, trouble::Trouble as Told};
 use weir_model::{
     balance::{Balance, Policy},
     pool::Pool,
@@ -24,7 +24,7 @@ use weir_model::{
     time::Millis,
 };
 
-use super::ConfigArgs;
+use super::{ConfigArgs, output};
 use crate::terminal;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -68,19 +68,19 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = mean)]
     mean: Millis,
     /// How many requests a backend works on at once; more wait at the backend
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = within(1_000_000))]
     concurrency: usize,
     /// How much of what all backends can do together is asked of them
     #[arg(long, value_name = "SHARE", default_value = "60%", value_parser = share::parse)]
     load: f64,
     /// How many requests come
-    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = within(10_000_000))]
     requests: usize,
     /// How many different keys they have
-    #[arg(long, value_name = "N", default_value_t = 5000)]
-    keys: u64,
+    #[arg(long, value_name = "N", default_value_t = 5000, value_parser = within(1_000_000_000))]
+    keys: usize,
     /// How many workers balance, each by itself
-    #[arg(long, value_name = "N", default_value_t = 2)]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = within(1024))]
     workers: usize,
     /// What chance begins with: the same number gives the same result
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -97,6 +97,11 @@ pub(super) struct SimulateArgs {
     /// Write a chart of the latencies
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
+}
+
+/// From one to so many.
+fn within(most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..=most)
 }
 
 fn service(text: &str) -> Result<Service, String> {
@@ -125,7 +130,7 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<ExitCode> {
         Some(path) => recorded(&pool, path)?,
         None => made_up(args, &pool)?,
     };
-    let model = Model { machines, workers: args.workers.clamp(1, 1024), seed: args.seed };
+    let model = Model { machines, workers: args.workers, seed: args.seed };
     let outcomes: Vec<_> = balances(args, &pool)
         .into_iter()
         .map(|balance| {
@@ -136,20 +141,22 @@ pub(super) fn simulate(args: &SimulateArgs) -> Result<ExitCode> {
     if let Some(path) = &args.plot {
         let drawn: Vec<_> = outcomes.iter().map(|(outcome, _)| outcome).collect();
         let chart = plot::chart(&what, &drawn);
-        fs::write(path, chart).with_context(|| format!("{} cannot be written", path.display()))?;
+        fs::write(path, chart).map_err(|error| {
+            let cause = format!("{} cannot be written: {error}", path.display());
+            Told::new(cause, "name another place with `--plot`")
+        })?;
     }
     if args.json {
         let policies: Vec<_> = outcomes.iter().map(|outcome| told(&model, outcome)).collect();
-        println!("{:#}", json!({ "policies": policies, "workload": what, "seed": args.seed }));
+        output::json(&json!({ "policies": policies, "workload": what, "seed": args.seed }))?;
     } else {
-        println!("{what}\n");
-        print!("{}", table(&model, &outcomes));
+        output::text(&format!("{what}\n\n{}", table(&model, &outcomes)))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn pool(args: &SimulateArgs) -> Result<Arc<Pool>> {
-    let loaded = config::load(args.config.path());
+    let loaded = config::load(args.config.path()?);
     let compiled = loaded.and_then(|loaded| config::compile(loaded, 1, &mut Registry::new(1)));
     let snapshot = match compiled {
         Ok(compiled) => compiled.snapshot,
@@ -159,16 +166,18 @@ fn pool(args: &SimulateArgs) -> Result<Arc<Pool>> {
         Some(name) => snapshot.pool(name).map(|(_, pool)| pool),
         None => snapshot.pools.first(),
     };
-    found.cloned().with_context(|| {
+    found.cloned().ok_or_else(|| {
         let names: Vec<_> = snapshot.pools.iter().map(|pool| format!("`{}`", pool.name)).collect();
-        match (&args.pool, &names[..]) {
-            (_, []) => "the configuration has no pool: add one, or choose another file with -c".to_owned(),
-            (name, _) => format!(
-                "there is no pool `{}`: there are {}",
-                name.as_deref().unwrap_or(""),
-                names.join(", ")
+        let told = match (&args.pool, &names[..]) {
+            (_, []) => {
+                Told::new("the configuration has no pool", "add one, or choose another file with `-c`")
+            }
+            (name, _) => Told::new(
+                format!("there is no pool `{}`", name.as_deref().unwrap_or_default().escape_debug()),
+                format!("there are: {}", names.join(", ")),
             ),
-        }
+        };
+        told.into()
     })
 }
 
@@ -199,10 +208,8 @@ fn machines(pool: &Pool, concurrency: usize) -> Result<Vec<Machine>> {
     let taking = pool.backends.iter().filter(|backend| backend.weight > 0 && !backend.backup);
     let machines: Vec<_> = taking.map(machine).collect();
     if machines.is_empty() {
-        bail!(
-            "no backend of the pool `{}` takes traffic: give one a weight, or choose another pool",
-            pool.name
-        );
+        let cause = format!("no backend of the pool `{}` takes traffic", pool.name);
+        bail!(Told::new(cause, "give one a weight, or choose another pool with `--pool`"));
     }
     Ok(machines)
 }
@@ -211,10 +218,13 @@ type Subject = (Vec<Machine>, Vec<Request>, String);
 
 /// A workload that is made up, with the scenario that was asked for.
 fn made_up(args: &SimulateArgs, pool: &Pool) -> Result<Subject> {
-    let concurrency = args.concurrency.clamp(1, 1_000_000);
+    let concurrency = args.concurrency;
     let mut machines = machines(pool, concurrency)?;
     if !(args.slowness.is_finite() && args.slowness > 0.0) {
-        bail!("--slowness {} is no factor: choose one above 0, such as 5", args.slowness);
+        bail!(Told::new(
+            format!("--slowness {} is no factor", args.slowness),
+            "choose one above 0, such as 5"
+        ));
     }
     let mean = args.mean.0 as f64 * 1000.0;
     let count = machines.len();
@@ -226,11 +236,11 @@ fn made_up(args: &SimulateArgs, pool: &Pool) -> Result<Subject> {
     // What the others can do is what there is, where one comes late or fails.
     let capacity: f64 = machines.iter().map(|machine| concurrency as f64 / (mean * machine.slowness)).sum();
     let workload = Workload {
-        requests: args.requests.min(10_000_000),
+        requests: args.requests,
         rate: capacity * 1e6 * args.load,
         service: args.service,
         mean,
-        keys: args.keys,
+        keys: args.keys as u64,
     };
     let requests = workload.requests(args.seed);
     let third = requests.get(requests.len() / 3).map_or(0, |request| request.at);
@@ -262,14 +272,13 @@ fn made_up(args: &SimulateArgs, pool: &Pool) -> Result<Subject> {
 
 /// What an access log recorded: arrivals and times as they were, on backends that are as fast as they were.
 fn recorded(pool: &Pool, path: &Path) -> Result<Subject> {
-    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        Told::new(format!("{} cannot be read: {error}", path.display()), "check the path given with `--log`")
+    })?;
     let log = recorded::read(&text, &pool.name);
     if log.entries.is_empty() {
-        bail!(
-            "{} holds no answered request of the pool `{}`: weir writes such lines with `access_log: {{ format: json }}`",
-            path.display(),
-            pool.name
-        );
+        let cause = format!("{} holds no answered request of the pool `{}`", path.display(), pool.name);
+        bail!(Told::new(cause, "weir writes such lines with `access_log: { format: json }`"));
     }
     // The log's times hold what waited at a backend already.
     let mut machines = machines(pool, usize::MAX)?;

@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 use weir_control::config::visible;
 
-use super::remote::RemoteArgs;
+use super::{output, remote::RemoteArgs};
 
 pub(super) const EXAMPLES: &str = "Examples:
   weir status
@@ -27,9 +27,9 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs) -> Result<ExitCode> {
     let status: Value = args.remote.remote()?.get("/api/status")?.well()?.json()?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        output::json(&status)?;
     } else {
-        print!("{}", text(&status));
+        output::text(&text(&status))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::Value;
 use weir_control::config::visible;
 
-use super::remote::RemoteArgs;
+use super::{output, remote::RemoteArgs};
 
 pub(super) const EXAMPLES: &str = "Examples:
   install -m 755 weir-new /usr/local/bin/weir && weir upgrade
@@ -33,17 +33,18 @@ pub(super) fn run(args: &UpgradeArgs) -> Result<ExitCode> {
     if args.json {
         let failed = reply.status == 422;
         let told: Value = if failed { reply.json()? } else { reply.well()?.json()? };
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        output::json(&told)?;
         return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
     let told: Value = reply.well()?.json()?;
     let took = told["took_ms"].as_f64().unwrap_or_default();
     let version = visible(told["version"].as_str().unwrap_or_default());
-    println!("process {} serves with weir {version} after {took:.0} ms", told["pid"]);
+    output::line(&format!("process {} serves with weir {version} after {took:.0} ms", told["pid"]))?;
     let within = match told["drain_ms"].as_u64() {
         Some(millis) => format!(" within {} s", millis.div_ceil(1000)),
         None => String::new(),
     };
-    println!("process {} finishes its {} connections{within}", told["old_pid"], told["connections"]);
+    let left = &told["connections"];
+    output::line(&format!("process {} finishes its {left} connections{within}", told["old_pid"]))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use weir_control::trouble::Trouble;
 use weir_model::{log::LogTarget, status::AccessLogStatus};
 use weir_proxy::telemetry::{AccessQueue, AccessReceiver, Batch, Level, Voice, access_queue};
 
@@ -45,9 +46,11 @@ impl Opened {
                 Target::Lines(Lines::stdout().context("there is no standard output for `access_log`")?)
             }
             LogTarget::File(path) => {
-                let remedy = "its folder must exist and be writable";
-                let text = || format!("`access_log` cannot be written to {}; {remedy}", path.display());
-                Target::Lines(Lines::open(path).with_context(text)?)
+                let trouble = |error| {
+                    let cause = format!("`access_log` cannot be written to {}: {error:#}", path.display());
+                    Trouble::new(cause, "its folder must exist and be writable")
+                };
+                Target::Lines(Lines::open(path).map_err(trouble)?)
             }
             syslog => Target::Syslog(Box::new(Syslog::new(syslog.clone()))),
         };

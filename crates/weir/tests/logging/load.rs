@@ -58,9 +58,9 @@ fn a_reload_changes_the_target_and_the_format() {
     assert!(outcome.summary.contains("access_log"), "{}", outcome.summary);
     assert_eq!(client.get("/2").status(), 200);
     // One that cannot be opened changes nothing.
-    let broken = text.replace(&second.display().to_string(), "/nowhere/access.log");
+    let broken = text.replace(&second.display().to_string(), "/run/weir-nowhere/access.log");
     let refusal = weir.app.reload_text(&broken.replace("second $target", "third $target")).unwrap_err();
-    assert!(refusal.error.contains("/nowhere/access.log"), "{}", refusal.error);
+    assert!(refusal.error.contains("/run/weir-nowhere/access.log"), "{}", refusal.error);
     assert_eq!(client.get("/3").status(), 200);
     // Without a log, then with one again.
     let without = text.lines().filter(|line| !line.starts_with("access_log")).collect::<Vec<_>>().join("\n");

@@ -109,8 +109,8 @@ fn a_syslog_that_is_not_there_stops_nothing() {
 #[test]
 fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     let backend = FakeBackend::answering(Answer::ok("ok"));
-    let error = weir::app::App::from_text(&file(&backend, "/nowhere/access.log")).unwrap_err();
+    let error = weir::app::App::from_text(&file(&backend, "/run/weir-nowhere/access.log")).unwrap_err();
     let text = format!("{error:#}");
-    assert!(text.contains("`access_log` cannot be written to /nowhere/access.log"), "{text}");
+    assert!(text.contains("`access_log` cannot be written to /run/weir-nowhere/access.log"), "{text}");
     assert!(text.contains("its folder must exist"), "{text}");
 }

@@ -71,12 +71,23 @@ fn a_broken_file_does_not_make_the_others_wrong() {
 
 #[test]
 fn what_cannot_be_read_says_so() {
-    assert!(Directory::new("empty", &[]).outcome().contains("there is no *.yaml file in this directory"));
+    assert!(
+        Directory::new("empty", &[]).outcome().contains("there is no *.yaml or *.yml file in this directory")
+    );
     let refusal = load(Path::new("/nowhere/weir.yaml")).unwrap_err().render(Style::Plain);
     assert!(
         refusal.contains("the file cannot be read") && refusal.contains("/nowhere/weir.yaml"),
         "{refusal}"
     );
+}
+
+#[test]
+fn links_in_a_circle_say_so() {
+    let directory = Directory::new("circle", &[]);
+    let link = directory.0.join("weir.yaml");
+    std::os::unix::fs::symlink(&link, &link).unwrap();
+    let refusal = load(&link).unwrap_err().render(Style::Plain);
+    assert!(refusal.contains("help: its symbolic links lead in a circle"), "{refusal}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ mod tests {
         let variables = [("PORT", "8080"), ("EMPTY", ""), ("MONEY", "a$b"), ("BRACES", "${PORT}")]
             .map(|(k, v)| (k.into(), v.into()));
         let surroundings =
-            Arc::new(Surroundings { variables: BTreeMap::from(variables), files: None, now: 0 });
+            Arc::new(Surroundings { variables: BTreeMap::from(variables), ..Surroundings::default() });
         let place = Place { folder: PathBuf::new(), surroundings, alone: true };
         let mut reader = Reader { problems: Vec::new(), place, paths: Vec::new() };
         let text = reader.expand(text, Span::default(), kept).map(Cow::into_owned);

@@ -28,8 +28,11 @@ impl<'n> Fields<'n> {
                 continue;
             }
             strange = true;
-            let problem = if keys.later.contains(&key) {
+            let problem = if keys.has_later(key) {
                 Problem::not_yet(entry.key.span, format!("`{key}`"))
+            } else if let Some((what, why)) = keys.without_default(key) {
+                let cause = format!("`{key}` cannot stand in `defaults`: {why}");
+                Problem::error(entry.key.span, cause, format!("write it in {what}"))
             } else {
                 let before = place.checked_sub(1).and_then(|before| entries.get(before));
                 unknown(entry, before, keys)

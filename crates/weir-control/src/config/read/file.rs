@@ -3,10 +3,10 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
-use weir_model::draft::Text;
+use weir_model::{draft::Text, problem::Span};
 
 use super::Reader;
 
@@ -23,15 +23,46 @@ impl Reader {
         match content(path, most) {
             Ok(content) => Some(content),
             Err(error) => {
-                let remedy = match error.kind() {
-                    io::ErrorKind::NotFound => "paths are relative to the file that names them",
-                    io::ErrorKind::PermissionDenied => "give the user that runs weir the right to read it",
-                    _ => "",
-                };
-                self.error(name.span, format!("the file `{}` cannot be read: {error}", name.value), remedy);
+                let cause = format!("the file `{}` cannot be read: {error}", name.value);
+                self.error(name.span, cause, remedy(&error));
                 None
             }
         }
+    }
+
+    /// Refuses a file or socket that cannot be made, as its folder is not there.
+    pub(super) fn written(&mut self, path: &Path, span: Span) {
+        // What is in /run is made at every boot, and much of it no sooner than weir is started.
+        if !self.place.surroundings.folders || path.starts_with("/run") || path.starts_with("/var/run") {
+            return;
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (shown, is_dir) =
+            (folder.display(), |path: &Path| std::fs::metadata(path).map(|found| found.is_dir()));
+        if matches!(is_dir(path), Ok(true)) {
+            self.error(span, format!("`{}` is a folder", path.display()), "name a file in it");
+            return;
+        }
+        match is_dir(folder) {
+            Ok(false) => self.error(span, format!("`{shown}` is not a folder"), "name another place"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let cause = format!("there is no folder `{shown}`");
+                self.error(span, cause, format!("make it with `mkdir -p {shown}`, or name another place"));
+            }
+            // What cannot be seen from here may be seen by the user that runs weir.
+            _ => {}
+        }
+    }
+
+    /// An address to bind.
+    pub(super) fn bind(&mut self, text: Text) -> Text {
+        let bind = self.address(text);
+        if let Some(path) =
+            bind.value.strip_prefix("unix:").filter(|path| !path.is_empty() && !path.ends_with('/'))
+        {
+            self.written(Path::new(path), bind.span);
+        }
+        bind
     }
 
     /// An address; the path of a unix socket is relative to the file that names it.
@@ -44,6 +75,16 @@ impl Reader {
     }
 }
 
+/// What to do about a file that cannot be read.
+pub(in crate::config) fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "paths are relative to the file that names them",
+        io::ErrorKind::PermissionDenied => "give the user that runs weir the right to read it",
+        io::ErrorKind::FileTooLarge => "name a smaller one",
+        _ => "name a file that can be read",
+    }
+}
+
 /// What a file holds, if it is one and at most `most` bytes long.
 pub(in crate::config) fn content(path: PathBuf, most: u64) -> io::Result<Vec<u8>> {
     // A pipe would be waited for.
@@ -53,7 +94,8 @@ pub(in crate::config) fn content(path: PathBuf, most: u64) -> io::Result<Vec<u8>
     let mut content = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut content)?;
     if content.len() as u64 > most {
-        return Err(io::Error::other(format!("it is larger than {most} bytes")));
+        let sentence = format!("it is larger than {most} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, sentence));
     }
     Ok(content)
 }

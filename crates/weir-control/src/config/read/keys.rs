@@ -80,6 +80,25 @@ impl Keys {
         letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
     }
 
+    /// True if this version does not do the key yet.
+    pub(in crate::config) fn has_later(&self, name: &str) -> bool {
+        self.later.contains(&name) || self.like.is_some_and(|like| like.has_later(name))
+    }
+
+    /// Where a key belongs that listeners, routes or pools have and their defaults cannot have, and why.
+    pub(super) fn without_default(&self, name: &str) -> Option<(&'static str, String)> {
+        let mut defaults = [&LISTENER_DEFAULTS, &ROUTE_DEFAULTS, &POOL_DEFAULTS].into_iter();
+        let like = self.like.filter(|_| defaults.any(|keys: &Self| std::ptr::eq(keys, self)))?;
+        like.key(name)?;
+        let what = like.what;
+        let why = match name {
+            "rewrite" => "it goes by what a route matches".to_owned(),
+            "sticky" => "pools that set the same cookie take each other's clients away".to_owned(),
+            _ => format!("it is a matter of {} alone", what.replacen('a', "one", 1)),
+        };
+        Some((what, why))
+    }
+
     fn key(&self, name: &str) -> Option<&'static Key> {
         let own = self.own.iter().find(|key| key.name == name);
         own.or_else(|| self.like.and_then(|like| like.key(name)))

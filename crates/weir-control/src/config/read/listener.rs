@@ -29,9 +29,8 @@ fn listener(reader: &mut Reader, name: Text, node: &Node) -> ListenerDraft {
         return draft;
     };
     let binds = fields.texts(reader, "bind");
-    draft.binds = binds.into_iter().map(|bind| reader.address(bind)).collect();
+    draft.binds = binds.into_iter().map(|bind| reader.bind(bind)).collect();
     draft.sni = fields.texts(reader, "sni");
-    draft.accept_proxy = fields.setting(reader, "accept_proxy_protocol", accept_proxy);
     settings(reader, &fields, &mut draft);
     draft.pool = fields.text(reader, "pool");
     if let Some(routes) = fields.node("routes") {
@@ -53,6 +52,7 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Lis
         reader.word(node, &ready, &["udp"])
     });
     draft.tls = fields.setting(reader, "tls", tls::termination);
+    draft.accept_proxy = fields.setting(reader, "accept_proxy_protocol", accept_proxy);
     draft.trusted_proxies = fields.setting(reader, "trusted_proxies", networks);
     draft.allow = fields.setting(reader, "allow", networks);
     draft.deny = fields.setting(reader, "deny", networks);
@@ -65,8 +65,14 @@ pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Lis
 }
 
 fn accept_proxy(reader: &mut Reader, node: &Node) -> Option<AcceptProxyDraft> {
+    if let Value::Scalar { text, .. } = &node.value
+        && text == "none"
+    {
+        return Some(AcceptProxyDraft { off: true, ..AcceptProxyDraft::default() });
+    }
     let fields = reader.fields(node, &keys::ACCEPT_PROXY)?;
     Some(AcceptProxyDraft {
+        off: false,
         trust: fields.setting(reader, "trust", networks),
         required: fields.setting(reader, "mode", |reader, node| {
             reader.word(node, &[("required", true), ("optional", false)], &[])
@@ -153,7 +159,7 @@ fn limits(reader: &mut Reader, listener: &Fields<'_>) -> ListenerLimitsDraft {
         return ListenerLimitsDraft::default();
     };
     ListenerLimitsDraft {
-        header_bytes: fields.setting(reader, "header_bytes", Reader::size),
+        header_bytes: fields.setting(reader, "header_bytes", Reader::bounded_size),
         headers: fields.setting(reader, "headers", Reader::number),
         body: fields.setting(reader, "body", Reader::size),
         streams: fields.setting(reader, "streams", Reader::number),

@@ -40,19 +40,31 @@ fn level(reader: &mut Reader, node: &Node, levels: &[(&str, LogLevel)]) -> Optio
     reader.word(node, levels, &["debug", "trace"])
 }
 
-/// A path is relative to the file that names it.
-fn placed(reader: &Reader, path: Text) -> Text {
+/// A path is relative to the file that names it. Words that speak of no log are no names of files.
+fn placed(reader: &mut Reader, path: Text) -> Option<Text> {
     if path.value == "-" || path.value.is_empty() || path.value.starts_with("syslog:") {
-        return path;
+        return Some(path);
     }
-    let placed = reader.path(&path.value).to_str().map(str::to_owned);
-    Text { value: placed.unwrap_or(path.value), ..path }
+    if matches!(path.value.as_str(), "none" | "off" | "false") {
+        let cause = format!("`{}` is not a path for the access log", path.value);
+        let remedy =
+            format!("write `access_log: none` for no log, or `./{}` for a file of that name", path.value);
+        reader.error(path.span, cause, remedy);
+        return None;
+    }
+    let placed = reader.path(&path.value);
+    reader.written(&placed, path.span);
+    Some(Text { value: placed.to_str().map_or(path.value, str::to_owned), ..path })
 }
 
 /// A map, or just its path.
 fn access_log(reader: &mut Reader, node: &Node) -> AccessLogDraft {
     if let Value::Scalar { .. } = node.value {
-        let path = reader.text(node).map(|path| placed(reader, path));
+        let path = reader.text(node);
+        if path.as_ref().is_some_and(|path| path.value == "none") {
+            return AccessLogDraft { off: true, ..AccessLogDraft::default() };
+        }
+        let path = path.and_then(|path| placed(reader, path));
         return AccessLogDraft { path, ..AccessLogDraft::default() };
     }
     let Some(fields) = reader.fields(node, &keys::ACCESS_LOG) else {
@@ -60,7 +72,8 @@ fn access_log(reader: &mut Reader, node: &Node) -> AccessLogDraft {
     };
     AccessLogDraft {
         broken: false,
-        path: fields.text(reader, "path").map(|path| placed(reader, path)),
+        off: false,
+        path: fields.text(reader, "path").and_then(|path| placed(reader, path)),
         format: fields.node("format").and_then(|node| reader.template(node)),
         sample: fields.setting(reader, "sample", Reader::share),
     }

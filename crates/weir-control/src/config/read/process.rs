@@ -7,15 +7,12 @@ use weir_model::{
 };
 
 use super::{Reader, fields::Fields, keys};
-use crate::config::yaml::{Node, Value};
+use crate::config::yaml::{Entry, Node, Value};
 
 /// Reads `admin`, `zone`, `limits`, `workers`, `shutdown` and `upgrade`. Another file may have set them before.
 pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut ProcessDraft) {
-    if let Some(admin) = fields.node("admin").and_then(|node| reader.fields(node, &keys::ADMIN)) {
-        let bind = admin.text(reader, "bind").map(|text| reader.address(text));
-        once(reader, &mut draft.admin, bind, "admin.bind");
-        let token = admin.setting(reader, "token_file", token);
-        once(reader, &mut draft.admin_token, token, "admin.token_file");
+    if let Some(entry) = fields.entry("admin") {
+        admin(reader, entry, draft);
     }
     let zone = fields.text(reader, "zone");
     once(reader, &mut draft.zone, zone, "zone");
@@ -36,6 +33,17 @@ pub(super) fn process(reader: &mut Reader, fields: &Fields<'_>, draft: &mut Proc
         let drain = upgrade.setting(reader, "drain", |reader, node| reader.delay_or_none(node));
         once(reader, &mut draft.upgrade_drain, drain, "upgrade.drain");
     }
+}
+
+fn admin(reader: &mut Reader, entry: &Entry, draft: &mut ProcessDraft) {
+    let Some(admin) = reader.fields(&entry.value, &keys::ADMIN) else { return };
+    if admin.node("bind").is_none() && !admin.strange {
+        draft.admin_without_bind.get_or_insert(entry.key.span);
+    }
+    let bind = admin.text(reader, "bind").map(|text| reader.bind(text));
+    once(reader, &mut draft.admin, bind, "admin.bind");
+    let token = admin.setting(reader, "token_file", token);
+    once(reader, &mut draft.admin_token, token, "admin.token_file");
 }
 
 /// What the file of a token holds.

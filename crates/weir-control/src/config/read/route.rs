@@ -52,7 +52,6 @@ fn whole(reader: &mut Reader, node: &Node, fields: &Fields<'_>) -> RouteDraft {
         conditions: fields.node("match").map_or_else(Vec::new, |node| conditions(reader, node)),
         actions: actions(reader, fields),
         rewrite: fields.setting(reader, "rewrite", rewrite),
-        grpc_web: fields.setting(reader, "grpc_web", Reader::flag),
         ..RouteDraft::default()
     };
     settings(reader, fields, &mut draft);
@@ -63,6 +62,7 @@ fn whole(reader: &mut Reader, node: &Node, fields: &Fields<'_>) -> RouteDraft {
 pub(super) fn settings(reader: &mut Reader, fields: &Fields<'_>, draft: &mut RouteDraft) {
     draft.request_headers = fields.setting(reader, "request_headers", edits);
     draft.response_headers = fields.setting(reader, "response_headers", edits);
+    draft.grpc_web = fields.setting(reader, "grpc_web", Reader::flag);
     draft.timeout = fields.setting(reader, "timeout", Reader::timeout);
     draft.retry = fields.setting(reader, "retry", retry);
 }

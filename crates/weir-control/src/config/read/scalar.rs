@@ -93,7 +93,7 @@ impl Reader {
         if text.bytes().all(|byte| byte.is_ascii_digit()) {
             return self.number(node).map(Some);
         }
-        self.refuse(node, &what, "")
+        self.refuse(node, &what, &format!("write digits only, or `{word}`"))
     }
 
     /// True or false.
@@ -165,6 +165,19 @@ impl Reader {
         }
     }
 
+    /// A number of bytes that has to be limited.
+    pub(super) fn bounded_size(&mut self, node: &Node) -> Option<u64> {
+        let what = "a size";
+        let text = self.plain(node, what)?;
+        match parse_size(&text) {
+            Ok(size) => Some(size),
+            Err(_) if text == "none" => {
+                self.refuse(node, what, "there has to be a limit here, such as `64KiB`")
+            }
+            Err(remedy) => self.refuse(node, what, &remedy),
+        }
+    }
+
     /// Bytes per second, or 0 for `none`.
     pub(super) fn byte_rate(&mut self, node: &Node) -> Option<u64> {
         let what = "bytes per second or `none`";
@@ -220,7 +233,7 @@ impl Reader {
             text if text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 Some(self.limit(node)?.map_or(ConnectionsDraft::None, ConnectionsDraft::Count))
             }
-            _ => self.refuse(node, WHAT, ""),
+            _ => self.refuse(node, WHAT, "write digits only, `auto` or `none`"),
         }
     }
 
@@ -245,7 +258,7 @@ impl Reader {
     /// Zero never stands for "no limit".
     fn zero<T>(&mut self, node: &Node, what: &str, instead: &str) -> Option<T> {
         let remedy = match instead {
-            "" => String::new(),
+            "" => "write more than that".to_owned(),
             word => format!("write {word} for no limit; 0 never means that"),
         };
         self.refuse(node, what, &remedy)

@@ -7,7 +7,7 @@ use crate::{
     draft::{ActionDraft, ArmDraft, RedirectDraft, RespondDraft, RouteDraft, Text},
     listener::Protocol,
     problem::{Problem, Span},
-    route::{Action, Body, Condition, Redirect, Respond, Split},
+    route::{Action, Body, Condition, Matcher, PathMatch, Redirect, Respond, RewritePath, Split},
     template::{Escape, Place, Template},
 };
 
@@ -44,7 +44,19 @@ pub(super) fn action(
     match &first.value {
         ActionDraft::Pool(name) => pools.find(name, problems).map_or_else(nothing, Action::Pool),
         ActionDraft::Split(arms) => Action::Split(split(arms, first.span, draft.broken, pools, problems)),
-        ActionDraft::Redirect(draft) => Action::Redirect(redirect(draft, first.span, conditions, problems)),
+        ActionDraft::Redirect(redirect) => {
+            let redirect = self::redirect(redirect, first.span, conditions, problems);
+            if draft.response_headers.is_none() && leads_back(&redirect, conditions) {
+                let cause =
+                    "the redirect leads to what was asked for, so that clients would go round in circles";
+                problems.push(Problem::error(
+                    first.span,
+                    cause,
+                    "name another path, or a `host` or `scheme`",
+                ));
+            }
+            Action::Redirect(redirect)
+        }
         ActionDraft::Respond(respond) => {
             let respond = self::respond(respond, draft, problems);
             if respond.status < 300 && conditions.iter().any(Condition::names_connect) {
@@ -118,6 +130,31 @@ fn redirect(
         port: within(&draft.port, 1..=65_535, "the port", problems).and_then(|port| u16::try_from(port).ok()),
         path,
         code: u16::try_from(code).unwrap_or(302),
+    }
+}
+
+/// True if every request that the route takes is sent to where it came to. Without that being certain, false: what is asked
+/// again may have another method, other header fields or cookies.
+fn leads_back(redirect: &Redirect, conditions: &[Condition]) -> bool {
+    if redirect.scheme.is_some() || redirect.host.is_some() || redirect.port.is_some() {
+        return false;
+    }
+    let stays = |matcher: &Matcher| {
+        matches!(matcher, Matcher::Host(_) | Matcher::Path(_) | Matcher::Source(_) | Matcher::Query(..))
+    };
+    if !conditions.iter().flat_map(|condition| &condition.matchers).all(stays) {
+        return false;
+    }
+    match &redirect.path {
+        RewritePath::Prefix { from, to } => from == to || from.is_empty() && &**to == "/",
+        RewritePath::Whole(whole) => {
+            let is_it = |path: &PathMatch| matches!(path, PathMatch::Exact(path) if **path == **whole);
+            !conditions.is_empty()
+                && conditions.iter().all(|condition| {
+                    condition.paths().is_some_and(|paths| !paths.is_empty() && paths.iter().all(is_it))
+                })
+        }
+        RewritePath::Keep | RewritePath::Regex { .. } => false,
     }
 }
 

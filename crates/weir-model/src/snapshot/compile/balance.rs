@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::header;
+use super::{condition, header};
 use crate::{
     balance::{Balance, Key, Policy},
     draft::{BalanceDraft, Text},
@@ -56,7 +56,9 @@ pub(super) fn key(text: &Text) -> Result<Key, Problem> {
             header::name(&Located::new(name.to_owned(), text.span))?;
             Key::Header(name.into())
         }
-        ("cookie", Some(name)) => Key::Cookie(Arc::from(name)),
+        ("cookie", Some(name)) => {
+            Key::Cookie(condition::cookie_name(&Located::new(name.to_owned(), text.span))?)
+        }
         ("query", Some(name)) => Key::Query(Arc::from(name)),
         ("path", _) => Key::Path,
         ("source", _) => Key::Source,

@@ -180,6 +180,9 @@ fn unmatchable(path: &str) -> Option<&'static str> {
 pub(super) fn method(text: &Text) -> Result<Arc<str>, Problem> {
     let refuse =
         |remedy: String| Err(Problem::error(text.span, format!("`{}` is not a method", text.value), remedy));
+    if text.value == "*" {
+        return refuse("leave `method` out to match every method".into());
+    }
     if text.value.is_empty() || !text.value.bytes().all(header::is_token) {
         return refuse("write for example `GET` or `[GET, POST]`".into());
     }

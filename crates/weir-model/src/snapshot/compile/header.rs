@@ -72,6 +72,7 @@ pub(super) fn fields(
     place: Place,
     problems: &mut Vec<Problem>,
 ) -> Vec<(Arc<str>, Template)> {
+    twice(pairs, problems);
     let pairs = pairs.iter().filter_map(|(name, text)| {
         let name = super::kept(writable_name(name, message), problems);
         let value = value(text).and_then(|_| Template::parse(text, place));
@@ -80,8 +81,22 @@ pub(super) fn fields(
     pairs.collect()
 }
 
+/// Refuses a name that is given twice: YAML takes `a` and `A` for two keys.
+fn twice(pairs: &[(Text, Text)], problems: &mut Vec<Problem>) {
+    for (place, (name, _)) in pairs.iter().enumerate() {
+        let first = pairs[..place].iter().find(|(first, _)| first.value.eq_ignore_ascii_case(&name.value));
+        if let Some((first, _)) = first {
+            let cause =
+                format!("the header field `{}` is given twice: its case makes no difference", name.value);
+            let problem = Problem::error(name.span, cause, "keep one of them");
+            problems.push(problem.with_related(first.span, "the first one is here"));
+        }
+    }
+}
+
 /// Pairs of name and value of a probe, which knows no exchange.
 pub(super) fn probe_fields(pairs: &[(Text, Text)], problems: &mut Vec<Problem>) -> Vec<(Arc<str>, Arc<str>)> {
+    twice(pairs, problems);
     let literal = |pair: &(Text, Text)| {
         let (name, value) = fields(std::slice::from_ref(pair), Message::Probe, Place::Log, problems).pop()?;
         let literal = value.as_literal().map(|text| (name, text.into()));

@@ -58,7 +58,7 @@ pub(super) fn listener(
     }
     let tls = tls::termination(draft, written, problems).map(Arc::new);
     let has_tls = tls.is_some() || matches!(protocol, Protocol::Https | Protocol::Tls);
-    let opens = has_tls || draft.accept_proxy.is_some();
+    let opens = has_tls || draft.accept_proxy.as_ref().is_some_and(|given| !given.value.off);
     if let Some(given) = written.timeouts.handshake.as_ref().filter(|_| !opens) {
         let cause = format!(
             "`timeouts.handshake` has no meaning for `protocol: {}` without TLS and PROXY headers",
@@ -98,7 +98,7 @@ pub(super) fn listener(
 }
 
 fn accept_proxy(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> Option<AcceptProxy> {
-    let given = draft.accept_proxy.as_ref()?;
+    let given = draft.accept_proxy.as_ref().filter(|given| !given.value.off)?;
     let trust = given.value.trust.as_ref();
     if trust.is_none_or(|trust| trust.value.is_empty()) && !draft.broken {
         let span = trust.map_or(given.span, |trust| trust.span);

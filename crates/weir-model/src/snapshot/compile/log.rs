@@ -40,6 +40,9 @@ pub(super) fn logging(draft: &LogsDraft, registry: &mut Registry, problems: &mut
 
 fn access(draft: &Located<AccessLogDraft>, problems: &mut Vec<Problem>) -> Option<AccessLog> {
     let Located { value: log, span } = draft;
+    if log.off {
+        return None;
+    }
     let path = log.path.as_ref();
     if path.is_none() && !log.broken {
         let remedy = "add `path`: a file, `-` for standard output, or `syslog:`";

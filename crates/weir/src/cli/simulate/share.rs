@@ -4,7 +4,9 @@
 pub(super) fn parse(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').and_then(|digits| digits.parse::<f64>().ok());
     let share = number.filter(|number| *number > 0.0 && *number <= 1000.0);
-    share.map(|share| share / 100.0).ok_or_else(|| "write a percentage above 0%, such as 60%".into())
+    share
+        .map(|share| share / 100.0)
+        .ok_or_else(|| "write a percentage above 0% and up to 1000%, such as 60%".into())
 }
 
 #[cfg(test)]

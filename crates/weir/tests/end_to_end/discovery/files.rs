@@ -1,7 +1,17 @@
 //! `file`: a list that is watched.
 
-use std::{env, fs, path::PathBuf, process};
+use std::{
+    env, fs,
+    path::PathBuf,
+    process,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use weir::app::{App, Sink};
+use weir_proxy::telemetry::Level;
 use weir_testkit::{Answer, FakeBackend, wait_until};
 
 use super::Discovering;
@@ -31,6 +41,18 @@ impl Drop for List {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
     }
+}
+
+#[test]
+fn a_list_that_cannot_be_read_is_a_warning() {
+    let list = List::new("warned");
+    let warned = Arc::<AtomicBool>::default();
+    let seen = warned.clone();
+    let sink = Sink::function(move |line| {
+        seen.fetch_or(line.level == Level::Warn && line.text.contains("No such file"), Ordering::Relaxed);
+    });
+    let _weir = App::from_text_with_log(&super::text(&list.discover()), sink).unwrap();
+    wait_until("it is said", || warned.load(Ordering::Relaxed));
 }
 
 #[test]

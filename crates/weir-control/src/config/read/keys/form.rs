@@ -23,6 +23,8 @@ pub(in crate::config) enum Form {
     DelayOrNone,
     /// A size above zero, or `none`.
     Size,
+    /// A size from the first to the second, as the language writes them.
+    SizeWithin(&'static str, &'static str),
     /// Bytes per second above zero, or `none`.
     ByteRate,
     /// A percentage.

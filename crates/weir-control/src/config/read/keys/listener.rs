@@ -2,7 +2,10 @@
 
 use super::{
     Default::{Is, Nothing, Required},
-    Form::{ByteRate, List, Map, Named, Number, NumberOr, OneOrMore, Size, Some, Text, Timeout, Words},
+    Form::{
+        AnyOf, ByteRate, List, Map, Named, Number, NumberOr, OneOrMore, Size, SizeWithin, Some, Text,
+        Timeout, Words,
+    },
     Keys, keys,
     route::ROUTE,
 };
@@ -18,8 +21,8 @@ keys! {
             "Names that clients ask for when they begin TLS: `a.example`, or `*.a.example` for one or more labels in front. Listeners \
              can share an address if their names differ; the most specific one wins, and one without `sni` takes the rest. https, tcp with `tls`, and tls only.";
         "tls" = Map(&TLS), Nothing, "The TLS that ends here. https and tcp only.";
-        "accept_proxy_protocol" = Map(&ACCEPT_PROXY), Nothing,
-            "Connections begin with a PROXY header, of version 1 or 2, which says who the client is.";
+        "accept_proxy_protocol" = AnyOf(&[Map(&ACCEPT_PROXY), Words(&["none"])]), Nothing,
+            "Connections begin with a PROXY header, of version 1 or 2, which says who the client is. `none` keeps a default away.";
         "trusted_proxies" = Some(&Text), Is("[]"),
             "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
         "allow" = Some(&Text), Nothing,
@@ -77,7 +80,8 @@ keys! {
             "`require` refuses clients without a certificate, `optional` serves them too. One that is not valid is refused by both.";
     };
     ACCEPT_PROXY = "the `accept_proxy_protocol` of a listener" {
-        "trust" = Some(&Text), Required, "Networks whose headers are believed. Others cannot send one.";
+        "trust" = Some(&Text), Nothing,
+            "Networks whose headers are believed. Others cannot send one. They have to be given, here or in `defaults`.";
         "mode" = Words(&["required", "optional"]), Is("required"),
             "`required` refuses connections without a header and those of others, `optional` serves them as they come.";
     };
@@ -97,7 +101,7 @@ keys! {
              is under way on it goes on to its end. http only.";
     };
     LISTENER_LIMITS = "the `limits` of a listener" {
-        "header_bytes" = Size, Is("32KiB"), "Bytes of a whole request head, 1KiB to 1MiB.";
+        "header_bytes" = SizeWithin("1KiB", "1MiB"), Is("32KiB"), "Bytes of a whole request head.";
         "headers" = Number(1, 1000), Is("100"), "Header fields of a request.";
         "body" = Size, Is("none"), "Bytes of a request body.";
         "streams" = Number(1, 10_000), Is("128"), "Requests that one HTTP/2 connection may have under way; the client waits with more.";

@@ -29,8 +29,8 @@ keys! {
         "limits" = Map(&LIMITS), Nothing, "What the process as a whole may hold.";
         "shutdown" = Map(&SHUTDOWN), Nothing, "How the process ends after SIGTERM.";
         "upgrade" = Map(&UPGRADE), Nothing, "How the process ends after another one has taken over in place.";
-        "access_log" = AnyOf(&[Text, Map(&ACCESS_LOG)]), Nothing,
-            "One line for each exchange and each TCP connection; no such log unless it is given. A text is its `path`.";
+        "access_log" = AnyOf(&[Text, Map(&ACCESS_LOG)]), Is("none"),
+            "One line for each exchange and each TCP connection. A text is its `path`; `none` is no such log.";
         "log" = Map(&LOG), Nothing, "The process's own log, on standard error. Failed exchanges are always in it.";
         "debug_headers" = Flag, Is("false"),
             "Whether answers tell clients their route, pool and backend, and weir's own answers what went wrong.";
@@ -39,7 +39,8 @@ keys! {
              pattern without a match is a warning, files that include each other an error.";
     } later ["tracing", "alerts", "ha", "gslb", "state"];
     ADMIN = "`admin`" {
-        "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`, or `unix:/run/weir-admin.sock`.";
+        "bind" = Text, Nothing, "An address and port, such as `127.0.0.1:9900`, or `unix:/run/weir-admin.sock`. It has to be \
+             given, here or in another file.";
         "token_file" = Text, Nothing,
             "A file with the token that operators show, at least 16 characters; space around it is not part of it. Off \
              loopback, nothing but probes and metrics is answered without a token.";
@@ -85,6 +86,7 @@ pub(in crate::config) static LISTENER_DEFAULTS: Keys = Keys {
     ready: &[
         "protocol",
         "tls",
+        "accept_proxy_protocol",
         "trusted_proxies",
         "allow",
         "deny",
@@ -104,7 +106,7 @@ pub(in crate::config) static LISTENER_DEFAULTS: Keys = Keys {
 pub(in crate::config) static ROUTE_DEFAULTS: Keys = Keys {
     id: "ROUTE_DEFAULTS",
     what: "the defaults of routes",
-    ready: &["request_headers", "response_headers", "timeout", "retry"],
+    ready: &["request_headers", "response_headers", "grpc_web", "timeout", "retry"],
     later: &[],
     own: &[],
     like: Option::Some(&ROUTE),

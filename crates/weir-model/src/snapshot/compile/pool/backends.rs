@@ -89,6 +89,15 @@ impl Names<'_> {
     fn judge(&mut self, written: &BackendDraft, problems: &mut Vec<Problem>) -> Option<Judged> {
         let endpoint = kept(address::endpoint(&written.address), problems)?;
         let (name, span) = name_of(written, &endpoint);
+        if name.is_empty() || name.contains(char::is_control) {
+            let cause = format!("`{}` is not a name for a backend", name.escape_debug());
+            problems.push(Problem::error(
+                span,
+                cause,
+                "write a name, or leave `name` out: the address is one",
+            ));
+            return None;
+        }
         if let Some(first) = self.taken.insert(name.clone(), span) {
             let cause = match self.pool {
                 "" => format!("there are two backends named `{name}`"),
