@@ -8,6 +8,7 @@
 //! it that costs one branch that goes the same way every time.
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
@@ -27,9 +28,19 @@ use crate::{
     tls::{Facts, Session},
 };
 
-/// Bytes that may wait in the kernel for a reader who does not take them yet. Without a bound it is megabytes, and room is
-/// made known only when a third of them is gone: a slow reader would look like one who takes nothing.
-pub(crate) const MOST_UNSENT: u32 = 128 * 1024;
+thread_local! {
+    static INSISTING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has writes tried that the kernel has not made room known for: it does so only when a third of what waits has gone, which
+/// may be megabytes, and until then a slow reader looks like one who takes nothing.
+#[cold]
+pub(crate) fn insist<R>(attempt: impl FnOnce() -> R) -> R {
+    INSISTING.set(true);
+    let result = attempt();
+    INSISTING.set(false);
+    result
+}
 
 /// A stream of bytes.
 #[derive(Debug)]
@@ -42,7 +53,6 @@ impl Stream {
     /// A TCP connection; small writes are sent at once.
     pub(crate) fn tcp(tcp: TcpStream) -> Self {
         let _ = tcp.set_nodelay(true);
-        let _ = socket2::SockRef::from(&tcp).set_tcp_notsent_lowat(MOST_UNSENT);
         Self { tcp, tls: None }
     }
 
@@ -216,7 +226,7 @@ impl Stream {
                 [one] => send::<false>(&self.tcp, one),
                 many => gather(&self.tcp, many),
             };
-            if let Some(result) = written {
+            if let Some(result) = written.or_else(|| send_unasked(&self.tcp, from.first()?)) {
                 return Poll::Ready(result);
             }
             ready!(self.tcp.poll_write_ready(cx))?;
@@ -334,6 +344,19 @@ pub(crate) fn send<const BELOW_TLS: bool>(tcp: &TcpStream, from: &[u8]) -> Optio
     outcome(taken, result)
 }
 
+/// The same, whatever the readiness says, while somebody [`insist`]s.
+#[cold]
+fn send_unasked(tcp: &TcpStream, from: &[u8]) -> Option<io::Result<usize>> {
+    if !INSISTING.get() {
+        return None;
+    }
+    match rustix::net::send(tcp, from, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Ok(count) => Some(Ok(count)),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+        Err(error) => Some(Err(error.into())),
+    }
+}
+
 /// The same with several slices.
 #[inline]
 fn gather(tcp: &TcpStream, from: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
@@ -350,7 +373,7 @@ fn gather(tcp: &TcpStream, from: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
 /// Writes what the kernel takes, below TLS; ready once that is something.
 pub(crate) fn poll_send(tcp: &TcpStream, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
     loop {
-        if let Some(result) = send::<true>(tcp, from) {
+        if let Some(result) = send::<true>(tcp, from).or_else(|| send_unasked(tcp, from)) {
             return Poll::Ready(result);
         }
         ready!(tcp.poll_write_ready(cx))?;

@@ -29,8 +29,6 @@ use weir_model::{
     time::Millis,
 };
 
-use crate::io::MOST_UNSENT;
-
 pub use accept::Order;
 pub(crate) use accept::obey;
 pub(crate) use entrance::{Counted, Entrance};
@@ -112,7 +110,6 @@ fn set_options(socket: &SockRef<'_>, options: &TcpOptions) -> io::Result<()> {
     /// Between two questions whether a silent client is still there.
     const AGAIN: Duration = Duration::from_secs(10);
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_notsent_lowat(MOST_UNSENT)?;
     socket.set_keepalive(!options.keepalive.is_none())?;
     if !options.keepalive.is_none() {
         let silence = Duration::from_secs(options.keepalive.0.div_ceil(1000));

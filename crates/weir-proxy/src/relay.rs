@@ -17,6 +17,7 @@ use crate::{
     conn::Conn,
     duplex::Duplex,
     error::{Cause, ProxyError},
+    io::insist,
     timer::Timer,
 };
 
@@ -133,7 +134,19 @@ pub(crate) async fn relay(
             (deadline, cause) = (drain.ends(), Cause::DrainOver);
         }
         timer.set(deadline);
-        if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+        if !timer.poll_elapsed(cx) {
+            return Poll::Pending;
+        }
+        if cause == Cause::ClientTimeoutSend {
+            // One who reads slowly is not one who reads nothing.
+            let before = down.carried;
+            let polled = insist(|| down.poll(cx, backend, client));
+            timer.set(clock::now() + send_idle);
+            if !matches!(polled, Poll::Ready(Err(_))) && down.carried > before && !timer.poll_elapsed(cx) {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Err(cause.into()))
     })
     .await;
     if end.as_ref().is_err_and(|error| error.cause == Cause::DrainOver) {

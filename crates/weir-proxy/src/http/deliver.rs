@@ -26,6 +26,7 @@ use crate::{
     clock,
     duplex::Duplex,
     error::{Cause, ProxyError, Side},
+    io::insist,
     telemetry::{Fields, Record},
     upstream::Way,
 };
@@ -290,7 +291,21 @@ impl Exchange<'_> {
                 (deadline, cause) = (drained, Cause::DrainOver);
             }
             timer.set(deadline);
-            if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+            if !timer.poll_elapsed(cx) {
+                return Poll::Pending;
+            }
+            if cause == Cause::ClientTimeoutSend {
+                // One who reads slowly is not one who reads nothing.
+                let written = download.written;
+                if let Poll::Ready(result) = insist(|| download.poll(cx, backend, &mut link.answer, client)) {
+                    return Poll::Ready(result.map_err(backend_stop));
+                }
+                timer.set(download.moved_at + self.listener.timeouts.send_idle);
+                if download.written > written && !timer.poll_elapsed(cx) {
+                    return Poll::Pending;
+                }
+            }
+            Poll::Ready(Err(cause.into()))
         })
     }
 

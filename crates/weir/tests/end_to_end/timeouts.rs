@@ -192,12 +192,16 @@ fn a_client_that_reads_slowly_is_not_one_that_reads_nothing() {
     let body = vec![b'x'; 64 << 20];
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
     let backend = FakeBackend::answering(Answer::bytes([head.into_bytes(), body].concat()));
-    let weir = Setup::http(&[backend.address()]).listener("timeouts: { send_idle: 2s }").start();
-    let mut client = RawClient::connect(weir.address());
-    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
-    for _ in 0..60 {
-        assert_eq!(client.read_exact(30_000).len(), 30_000);
-        std::thread::sleep(Duration::from_millis(100));
+    for setup in [Setup::http(&[backend.address()]), Setup::tcp(&[backend.address()])] {
+        let weir = setup.listener("timeouts: { send_idle: 1s }").start();
+        let mut client = RawClient::connect(weir.address());
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        for _ in 0..40 {
+            assert_eq!(client.read_exact(30_000).len(), 30_000);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert_eq!(backend.open(), 1, "it has been given up");
+        drop(client);
+        wait_until("it has been let go", || backend.open() == 0);
     }
-    assert_eq!(backend.open(), 1, "it has been given up");
 }
