@@ -205,7 +205,7 @@ keys! {
     };
     KEEPALIVE = "the `keepalive` of a pool" {
         "idle" = Timeout, Is("60s"), "An unused connection is closed after this.";
-        "max_idle" = NumberOr(&["none"]), Is("256"), "Unused connections kept for each backend, over all workers.";
+        "max_idle" = NumberOr(&["none"]), Is("256"), "Unused connections kept for each backend, over all workers; each worker may keep one, unless this is 0.";
         "max_requests" = NumberOr(&["none"]), Is("none"), "Requests that one connection may carry.";
         "max_age" = Timeout, Is("5m"), "A connection older than this is not used again.";
     };

@@ -17,7 +17,7 @@ keys! {
         "respond" = Map(&RESPOND), Nothing, "Action: a fixed answer.";
         "rewrite" = Map(&REWRITE), Nothing, "How the target changes before it is forwarded.";
         "request_headers" = Map(&EDITS), Nothing, "Edits of the request before it is forwarded.";
-        "response_headers" = Map(&EDITS), Nothing, "Edits of the answer to the client.";
+        "response_headers" = Map(&EDITS), Nothing, "Edits of the answer to the client: of a backend, a redirect or a fixed answer, and not of what weir refuses.";
         "grpc_web" = Flag, Is("false"),
             "Calls of gRPC-Web, as browsers make them, are made calls of gRPC for the backend, and its answers are translated back.";
         "timeout" = Timeout, Is("none"), "For the whole exchange, from the end of the request head to the end of the answer.";
@@ -35,9 +35,9 @@ keys! {
              `unavailable`.";
         "per_try" = Timeout, Is("none"),
             "For one attempt, until its response head; an attempt that takes longer is tried again.";
-        "budget" = ShareOrNone, Is("20%"), "Retries may be this share of the pool's requests.";
+        "budget" = ShareOrNone, Is("20%"), "Retries may be this share of the pool's requests of the last ten seconds, and three per second in any case; with `0%` there are none.";
         "methods" = AnyOf(&[Words(&["idempotent", "all"]), OneOrMore(&Text)]), Is("idempotent"),
-            "Requests that may be sent twice. One that no backend has seen may be tried again in any case.";
+            "Requests that may be sent twice. Content is kept for that up to 64 KiB, over HTTP/1 if its length is said. One that no backend has seen may be tried again in any case.";
     };
     MATCH = "the match of a route" {
         "host" = OneOrMore(&Text), Nothing,
