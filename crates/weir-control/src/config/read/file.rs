@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use weir_model::{draft::Text, problem::Span};
+use weir_model::{
+    draft::Text,
+    problem::{Problem, Span},
+};
 
 use super::Reader;
 
@@ -30,7 +33,8 @@ impl Reader {
         }
     }
 
-    /// Refuses a file or socket that cannot be made, as its folder is not there.
+    /// Refuses a file or socket that can never be made, and warns of one whose folder is not there: it may be on the machine that
+    /// the file is for.
     pub(super) fn written(&mut self, path: &Path, span: Span) {
         // What is in /run is made at every boot, and much of it no sooner than weir is started.
         if !self.place.surroundings.folders || path.starts_with("/run") || path.starts_with("/var/run") {
@@ -46,8 +50,9 @@ impl Reader {
         match is_dir(folder) {
             Ok(false) => self.error(span, format!("`{shown}` is not a folder"), "name another place"),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let cause = format!("there is no folder `{shown}`");
-                self.error(span, cause, format!("make it with `mkdir -p {shown}`, or name another place"));
+                let cause = format!("there is no folder `{shown}` here, and weir does not start without it");
+                let remedy = format!("make it with `mkdir -p {shown}`, or name another place");
+                self.problems.push(Problem::warning(span, cause, remedy));
             }
             // What cannot be seen from here may be seen by the user that runs weir.
             _ => {}
