@@ -84,9 +84,9 @@ fn a_client_that_leaves_a_stream_of_events_frees_the_backend() {
         assert_eq!(client.response_head().unwrap().status(), 200);
         wait_until("it is under way", || backend.open() == 1);
         if reset {
-            client.reset()
+            client.reset();
         } else {
-            drop(client)
+            drop(client);
         }
         wait_until("the backend has been let go", || backend.open() == 0);
     }
