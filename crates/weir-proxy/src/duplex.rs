@@ -105,7 +105,7 @@ impl Duplex<'_> {
     }
 
     /// Ends what is sent without the word that it is complete, where there is such a word.
-    pub(crate) fn cut(self) {
+    pub(crate) fn finish_unsaid(self) {
         match self {
             Self::Bytes(stream) => stream.shut(),
             Self::Frames(channel) => channel.reset(h2::Reason::CANCEL),

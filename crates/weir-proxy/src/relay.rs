@@ -62,7 +62,7 @@ impl Direction {
             if self.ended {
                 if from.is_truncated() {
                     // Nobody has said that this was all, and we do not say it either.
-                    to.cut();
+                    to.finish_unsaid();
                 } else {
                     ready!(to.poll_finish(cx));
                 }

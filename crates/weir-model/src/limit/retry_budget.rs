@@ -62,6 +62,9 @@ impl RetryBudget {
     /// Asks for one retry where retries may be `share` millionths of the requests; true if the budget had it, and then it
     /// is spent. Without a share it always has it, and with a share of nothing never.
     pub fn try_retry(&self, now: Moment, share: Option<u32>) -> bool {
+        if share == Some(0) {
+            return false;
+        }
         let current = self.cell(now);
         let second = now.0 / 1000 + 1;
         let recent = |cell: &&Cell| {
@@ -72,9 +75,6 @@ impl RetryBudget {
         for cell in self.cells.iter().filter(recent) {
             requests += cell.requests.load(Ordering::Relaxed);
             retries += cell.retries.load(Ordering::Relaxed);
-        }
-        if share == Some(0) {
-            return false;
         }
         let floor = current.retries.load(Ordering::Relaxed) < self.floor_per_second;
         let allowed = floor || share.is_none_or(|share| retries < requests * u64::from(share) / 1_000_000);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{pump::Waiting, upload::Upload};
-use crate::{buffer::Buffer, duplex::Duplex};
+use crate::{buffer::Buffer, duplex::Duplex, io::Stream};
 
 /// The watch over one client during one wait.
 #[derive(Default)]
@@ -45,12 +45,11 @@ impl<'c> Watch<'c> {
                 Poll::Pending => return None,
             }
         }
-        self.poll_broken(cx, client)
+        self.poll_broken(cx, stream)
     }
 
     #[cold]
-    fn poll_broken(&mut self, cx: &mut Context<'_>, client: Duplex<'c>) -> Option<io::Error> {
-        let Duplex::Bytes(stream) = client else { return None };
+    fn poll_broken(&mut self, cx: &mut Context<'_>, stream: &'c Stream) -> Option<io::Error> {
         let broken = self.broken.get_or_insert_with(|| Box::pin(stream.broken()));
         match broken.as_mut().poll(cx) {
             Poll::Ready(error) => Some(error),
