@@ -14,6 +14,7 @@ mod open_loop;
 mod papers;
 mod pick;
 pub(crate) mod probe;
+pub(crate) mod relay;
 mod report;
 mod same_rate;
 mod saturation;

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         "docs" => check::docs::run(),
         "profile" => profile::run(),
         "bench" => bench::run(rest),
+        bench::relay::COMMAND => bench::relay::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

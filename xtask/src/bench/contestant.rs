@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{machine, papers, probe};
+use super::{machine, papers, probe, relay};
 use crate::process::{Running, folder, nginx};
 
 /// The kind of work a contestant does.
@@ -41,12 +41,14 @@ pub(crate) enum Program {
     Nginx,
     /// Debian's HAProxy.
     Haproxy,
+    /// This program, as the least that a balancer can be ([`relay`]). Its file is an address to listen at, and backends'.
+    Relay,
 }
 
 impl Program {
     /// How it is started with a file.
-    pub(super) fn command(self, weir: &Path, file: &Path, folder: &Path) -> Command {
-        match self {
+    pub(super) fn command(self, weir: &Path, file: &Path, folder: &Path) -> Result<Command> {
+        Ok(match self {
             Self::Weir => {
                 let mut command = Command::new(weir);
                 command.args(["run", "-c"]).arg(file);
@@ -58,7 +60,12 @@ impl Program {
                 command.args(["-db", "-q", "-f"]).arg(file);
                 command
             }
-        }
+            Self::Relay => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.arg(relay::COMMAND).args(fs::read_to_string(file)?.split_whitespace());
+                command
+            }
+        })
     }
 
     /// Its own words about its version.
@@ -67,6 +74,7 @@ impl Program {
             Self::Weir => (weir, "--version"),
             Self::Nginx => (Path::new("nginx"), "-v"),
             Self::Haproxy => (Path::new("haproxy"), "-v"),
+            Self::Relay => return "without a version".to_owned(),
         };
         let output = Command::new(program).arg(argument).output();
         let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
@@ -86,7 +94,10 @@ pub(crate) struct Spec {
     port: u16,
 }
 
-const SPECS: [Spec; 12] = [
+/// The name of the one that only passes bytes on.
+pub(crate) const RELAY: &str = "bare relay";
+
+const SPECS: [Spec; 13] = [
     Spec { name: "weir http", program: Program::Weir, work: Work::Http, file: "weir-http.yaml", port: 18080 },
     Spec {
         name: "nginx http",
@@ -117,6 +128,7 @@ const SPECS: [Spec; 12] = [
         port: 18084,
     },
     Spec { name: "weir tcp", program: Program::Weir, work: Work::Tcp, file: "weir-tcp.yaml", port: 18085 },
+    Spec { name: RELAY, program: Program::Relay, work: Work::Tcp, file: "relay.txt", port: 18092 },
     Spec { name: "weir tls", program: Program::Weir, work: Work::Tls, file: "weir-tls.yaml", port: 18086 },
     Spec { name: "nginx tls", program: Program::Nginx, work: Work::Tls, file: "nginx-tls.conf", port: 18087 },
     Spec {
@@ -143,7 +155,7 @@ const SPECS: [Spec; 12] = [
     },
 ];
 
-/// Who takes part: the peers' TCP balancers stand beside both kinds of work in clear text.
+/// Who takes part: the peers' TCP balancers, and the relay, stand beside both kinds of work in clear text.
 pub(crate) fn specs(work: &[Work]) -> Vec<Spec> {
     let clear = !work.iter().any(|work| work.is_secure());
     let beside = |spec: &Spec| clear && spec.work == Work::Tcp && spec.program != Program::Weir;
@@ -206,7 +218,7 @@ impl Spec {
 
     fn command(&self, weir: &Path, small: bool, folder: &Path) -> Result<Command> {
         let file = self.configuration(small, folder)?;
-        Ok(self.program.command(weir, &file, folder))
+        self.program.command(weir, &file, folder)
     }
 
     fn version(&self, weir: &Path) -> String {

@@ -122,7 +122,7 @@ fn start(name: &'static str, program: Program, file: &str, port: u16, weir: &Pat
     let written = folder.join(file);
     let text = fs::read_to_string(crate::repository().join("bench").join(file))?;
     fs::write(&written, text.replace("PAPERS", &papers::folder()?.to_string_lossy()))?;
-    let process = contestant::start(&program.command(weir, &written, &folder), machine::BALANCER, &folder)?;
+    let process = contestant::start(&program.command(weir, &written, &folder)?, machine::BALANCER, &folder)?;
     process.listens(SocketAddr::from(([127, 0, 0, 1], port)))?;
     Ok(Balancer { name, port, version: format!("{name}: {}", program.version(weir)), process })
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use super::{
-    contestant::{Backend, Contestant},
+    contestant::{Backend, Contestant, RELAY},
     interval::Interval,
     machine::{self, Family},
     probe::Client,
@@ -199,13 +199,22 @@ impl Dice {
 impl Turns {
     /// weir's CPU time as a share of each peer's, with the goal.
     fn ratios(&self) -> Vec<(String, Interval, f64)> {
+        let judged =
+            |(weir, peer, goal)| Some((format!("{weir} / {peer}: CPU"), self.ratio(weir, peer)?, goal));
+        saturation::goals(self.connections).into_iter().filter_map(judged).collect()
+    }
+
+    /// The CPU time of one as a share of the other's.
+    fn ratio(&self, one: &str, other: &str) -> Option<Interval> {
         let of = |name| self.names.iter().zip(&self.micros).find(|(candidate, _)| **candidate == name);
-        let ratio = |(weir, peer, goal)| {
-            let ((_, ours), (_, theirs)) = (of(weir)?, of(peer)?);
-            let ratios = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs);
-            Some((format!("{weir} / {peer}: CPU"), Interval::of(ratios), goal))
-        };
-        saturation::goals(self.connections).into_iter().filter_map(ratio).collect()
+        let ((_, one), (_, other)) = (of(one)?, of(other)?);
+        Some(Interval::of(one.iter().zip(other).map(|(one, other)| one / other)))
+    }
+
+    /// The relay's CPU time as a share of everybody's: nobody who reads and writes as it does can go below.
+    fn floors(&self) -> impl Iterator<Item = (&'static str, Interval)> {
+        let others = self.names.iter().filter(|name| **name != RELAY);
+        others.filter_map(|name| Some((*name, self.ratio(RELAY, name)?)))
     }
 
     pub(super) fn print(&self) {
@@ -231,6 +240,15 @@ impl Turns {
         });
         print_table("median of the ratios per round of turns", &["", "median", "95 %", "goal", ""], rows);
         println!("  even: the goal lies within the interval, and these turns cannot tell the ratio from it");
+        let rows = self.floors().map(|(name, interval)| {
+            let Interval { low, median, high } = interval;
+            Row(vec![name.to_owned(), format!("{median:.3}"), format!("{low:.3}–{high:.3}")])
+        });
+        print_table(
+            "the bare relay's share: what reading and writing alone takes",
+            &["", "median", "95 %"],
+            rows,
+        );
     }
 
     pub(super) fn json(&self) -> Value {
@@ -241,7 +259,15 @@ impl Turns {
             .map(|(name, micros)| json!({ "name": name, "cpu_us_per_request": micros }));
         let ratios = self.ratios();
         let ratios = ratios.iter().map(|(what, interval, goal)| interval.json(what, *goal));
-        json!({ "contestants": contestants.collect::<Vec<_>>(), "ratios": ratios.collect::<Vec<_>>(), "void_rounds": self.void })
+        let floors = self.floors().map(
+            |(name, Interval { low, median, high })| json!({ "of": name, "median": median, "low": low, "high": high }),
+        );
+        json!({
+            "contestants": contestants.collect::<Vec<_>>(),
+            "ratios": ratios.collect::<Vec<_>>(),
+            "bare_relay": floors.collect::<Vec<_>>(),
+            "void_rounds": self.void,
+        })
     }
 }
 
