@@ -57,13 +57,20 @@ impl PoolState {
     pub(crate) async fn find(self: &Rc<Self>, search: Search<'_>) -> Result<Found, ProxyError> {
         // Whoever has not been anywhere yet goes by the configuration of the day.
         let current = || if search.tried.is_empty() { self.latest() } else { self.clone() };
-        let look = || {
+        let look = || loop {
             let state = current();
             match state.enter(&search) {
                 Tried::Found(found) if !Rc::ptr_eq(&state, self) => {
-                    Tried::Found(Found { moved: Some(state), ..found })
+                    return Tried::Found(Found { moved: Some(state), ..found });
                 }
-                tried => tried,
+                Tried::Over(error) => {
+                    // Perhaps a reload has just taken its backends: what took their place is published by then.
+                    search.worker.keep_up();
+                    if Rc::ptr_eq(&state, &current()) {
+                        return Tried::Over(error);
+                    }
+                }
+                tried => return tried,
             }
         };
         if !self.gate.is_awaited(&self.pool.status) {
@@ -85,7 +92,8 @@ impl PoolState {
         })
     }
 
-    /// The state that has taken this one's place, if a reload has changed the pool; else this one.
+    /// The state that has taken this one's place, if a reload has changed the pool; else this one. A pool that is gone, perhaps
+    /// for one of another name, has none: who was given it goes on with it as it was.
     fn latest(self: &Rc<Self>) -> Rc<Self> {
         let mut latest = self.clone();
         loop {
