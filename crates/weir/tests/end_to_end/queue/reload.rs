@@ -124,3 +124,36 @@ fn the_last_exchange_of_a_listener_that_went_with_its_pool_is_served() {
     assert_eq!((last.status(), last.text()), (200, "one".into()));
     assert!(last.to_string().to_lowercase().contains("connection: close"), "{last}");
 }
+
+#[test]
+fn a_limit_that_a_reload_sets_counts_what_is_in_flight() {
+    let (one, two) = (held("one"), held("two"));
+    let limit = "limits: { connections: 2, queue_timeout: 20s }";
+    let weir = Weir::from_text(&file(2, "http", LONG, &[(&one, "weight: 1")]));
+    let reload = |limits: &str, backend: &super::Held| {
+        weir.app().reload_text(&file(2, "http", limits, &[(backend, "weight: 1")])).unwrap();
+    };
+    let mut clients = vec![ask(&weir, "/"), ask(&weir, "/")];
+    one.has(2);
+    // What is at a backend that went at the same time counts as well.
+    reload(limit, &two);
+    clients.push(queued(&weir, "/", 1));
+    assert_eq!(two.inside.arrived.load(Ordering::SeqCst), 0);
+    one.inside.let_go(1);
+    two.has(1);
+    clients.push(queued(&weir, "/", 1));
+    one.inside.let_go(1);
+    two.has(2);
+    // Without the limit one more, which counts when it is there again.
+    reload(LONG, &two);
+    clients.push(ask(&weir, "/"));
+    two.has(3);
+    reload(limit, &two);
+    clients.push(queued(&weir, "/", 1));
+    two.inside.let_go(1);
+    wait_until("one is answered", || pool(&weir).backends[0].status.active.load(Ordering::SeqCst) == 2);
+    assert_eq!(pending(&weir), 1);
+    two.inside.let_go(3);
+    assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
+    is_empty(&weir);
+}
