@@ -49,6 +49,7 @@ fn admin(text: &str) -> Admin {
     let ledger = Ledger::new(7, "2026-11-20T10:00:00Z".into(), "weir.yaml".into());
     Admin {
         cell: Arc::new(SnapshotCell::new(compiled.snapshot)),
+        bounds: Bounds::default(),
         version: "0.1.0",
         reloader: Reloader::new(ledger).0,
         upgrader: Upgrader::new().0,
