@@ -9,6 +9,7 @@
 
 mod answer;
 mod backend;
+mod bounds;
 mod config;
 mod door;
 mod guard;
@@ -38,6 +39,7 @@ use crate::{
     upgrade::Upgrader,
 };
 use answer::{Answer, allowed};
+pub use bounds::Bounds;
 pub use door::Door;
 use door::{DoorSocket, Listening};
 use guard::Need;
@@ -66,6 +68,8 @@ pub type Stamp = fn(When) -> String;
 pub struct Admin {
     /// The published snapshot, and through it every status.
     pub cell: Arc<SnapshotCell>,
+    /// Where listeners are really bound.
+    pub bounds: Bounds,
     /// The version of the program.
     pub version: &'static str,
     /// The way to reload, and how the reloads so far went.

@@ -19,10 +19,11 @@ pub use binds::{BindKey, Place, successors};
 pub use secret::Secret;
 
 use crate::{
+    health::Fact,
     listener::{Address, Listener},
     log::{AccessLog, ProcessLog},
     pool::{Backend, Pool, PoolIndex},
-    status::{AccessLogStatus, Drains, Proofs},
+    status::{AccessLogStatus, Drains, Health, Proofs},
     time::{Millis, Moment},
 };
 
@@ -200,19 +201,37 @@ fn follow_states(drains: &Drains, snapshot: &Snapshot, now: Moment) {
 fn remove_gone(drains: &Drains, (before, next): (&Snapshot, &Snapshot), now: Moment) {
     for old in &before.pools {
         let new = next.pool(&old.name).map(|(_, pool)| pool);
-        if new.is_some_and(|new| Arc::ptr_eq(new, old)) {
-            continue;
+        match new {
+            None => remove_pool(drains, old, now),
+            Some(new) if Arc::ptr_eq(new, old) => {}
+            Some(new) => remove_backends(drains, (old, new), now),
         }
-        let kept: HashSet<_> =
-            new.iter().flat_map(|new| &new.backends).map(|backend| Arc::as_ptr(&backend.status)).collect();
-        let gone = old.backends.iter().filter(|backend| !kept.contains(&Arc::as_ptr(&backend.status)));
-        let let_go = gone.map(|backend| {
-            backend.status.gone.store(true, Ordering::Release);
-            drains.remove(old, backend, now);
-        });
-        if let_go.count() > 0 {
-            // Requests that hold the pool as it was choose among those that stayed, if they are tried again.
-            old.status.touch();
+    }
+}
+
+/// Who was given this pool before it went goes on with it: waits in its queue, and is tried again in it, since there is nothing
+/// that could have taken its place. Nobody else comes to it, but for the last exchanges of connections whose listener went as
+/// well.
+fn remove_pool(drains: &Drains, pool: &Pool, now: Moment) {
+    for backend in &pool.backends {
+        drains.remove(pool, backend, now);
+        if backend.status.health() == Health::Unknown && !backend.is_nowhere() {
+            // The first check, which would have decided, is not going to come.
+            backend.status.apply(Fact::Checked(Health::Up, "its pool is gone, and nothing checks it"), now);
         }
+    }
+    pool.status.touch();
+}
+
+fn remove_backends(drains: &Drains, (old, new): (&Pool, &Pool), now: Moment) {
+    let kept: HashSet<_> = new.backends.iter().map(|backend| Arc::as_ptr(&backend.status)).collect();
+    let gone = old.backends.iter().filter(|backend| !kept.contains(&Arc::as_ptr(&backend.status)));
+    let let_go = gone.map(|backend| {
+        backend.status.gone.store(true, Ordering::Release);
+        drains.remove(old, backend, now);
+    });
+    if let_go.count() > 0 {
+        // Requests that hold the pool as it was choose among those that stayed, if they are tried again.
+        old.status.touch();
     }
 }

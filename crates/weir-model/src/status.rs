@@ -251,7 +251,7 @@ pub struct BackendStatus {
     pub operator: OrderBook,
     /// How it is let go, if it is.
     pub drain: Drain,
-    /// It is part of the configuration no more.
+    /// Its pool goes on without it.
     pub gone: AtomicBool,
     /// Health checks that it passed.
     pub checks_passed: AtomicU64,

@@ -25,6 +25,7 @@ use crate::{
     worker::{Post, Worker},
 };
 
+use find::Uncounted;
 pub(crate) use find::{Found, Search};
 
 /// One worker's state for one pool.
@@ -43,6 +44,9 @@ pub(crate) struct PoolState {
     successor: RefCell<Option<Rc<Self>>>,
     /// Backends may have to be waited for: they are looked for by [`PoolState::find`] only.
     pub(crate) queued: bool,
+    /// Who may have something in flight that `limits.connections` does not count, since it began before a reload set that limit;
+    /// nobody once there is nothing left.
+    uncounted: RefCell<Uncounted>,
     post: Rc<Post>,
 }
 
@@ -72,6 +76,7 @@ impl PoolState {
             no_ejection_before: Cell::default(),
             successor: RefCell::default(),
             queued: pool.has_queue(),
+            uncounted: RefCell::default(),
             pool,
             post: post.clone(),
         })
@@ -85,6 +90,7 @@ impl PoolState {
         let state = Self::with_gate(pool, &self.post, gate);
         if same {
             *self.successor.borrow_mut() = Some(state.clone());
+            state.count_what_is_there(self);
         }
         let places = places(&self.pool, &state.pool);
         // Connections that were made another way are not what the pool asks for now.

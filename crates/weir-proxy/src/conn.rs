@@ -67,6 +67,8 @@ pub(crate) struct Conn {
     status: Counted,
     /// It has been counted.
     counted: bool,
+    /// See [`Conn::is_secure`].
+    secure: bool,
     /// The line that tells backends the client's address, made when that is first asked for.
     forwarded_for: OnceCell<Box<str>>,
     /// Made when it is first asked for.
@@ -101,6 +103,7 @@ impl Conn {
             proxied: None,
             status,
             counted,
+            secure: false,
             forwarded_for,
             mark,
         }
@@ -212,7 +215,18 @@ impl Conn {
     /// What is known of its TLS.
     #[inline]
     pub(crate) fn tls(&self) -> Known<'_> {
-        Known { hello: self.hello.as_deref(), facts: self.stream.facts() }
+        Known { hello: self.hello.as_deref(), facts: self.stream.facts(), secure: self.secure }
+    }
+
+    /// True if its client speaks TLS, which ends here, or where its PROXY header comes from: the scheme is https.
+    #[inline]
+    pub(crate) const fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// TLS has begun on it.
+    pub(crate) const fn has_begun_tls(&mut self) {
+        self.secure = true;
     }
 
     /// Both its ends, as its client has them.
@@ -228,6 +242,7 @@ impl Conn {
             destination
         });
         let proxied = Proxied { destination, passed: header.passed };
+        self.secure = proxied.passed.secure;
         if destination.is_some() || !proxied.passed.is_empty() {
             self.proxied = Some(Box::new(proxied));
         }

@@ -290,18 +290,14 @@ async fn carry(
     let backend = &joined.upstream.stream;
     let drained = (Duplex::Bytes(backend), &joined.in_flight.drain, conn.own_counters());
     let client = (conn, Duplex::Bytes(&conn.stream), &conn.timer);
-    let Carried { to_backend, to_client, end, whole } =
+    let Carried { to_backend, to_client, end, orderly } =
         relay(client, drained, idle, send_idle, early, conn.worker.spare.buffer()).await;
     if let Some(noted) = &mut passed.noted {
         (noted.bytes_in, noted.bytes_out) = (to_backend, to_client);
     }
-    match &end {
-        // Nothing is lost: both sides see an end, and not a break.
-        Err(error) if error.cause == Cause::DrainOver && whole && conn.cut().is_none() => {
-            passed.orderly = true;
-        }
-        Err(_) => backend.abort(),
-        Ok(()) => {}
+    passed.orderly = orderly;
+    if end.is_err() && !orderly {
+        backend.abort();
     }
     end
 }

@@ -163,7 +163,10 @@ async fn begin(conn: &mut Conn, received: &mut Buffer, begun: Moment) -> Result<
     let deadline = begun + listener.timeouts.handshake;
     drop(listener);
     match tls::accept(&mut conn.stream, &context, early, &conn.timer, deadline).await {
-        Ok(()) => Ok(protocol),
+        Ok(()) => {
+            conn.has_begun_tls();
+            Ok(protocol)
+        }
         Err(error) => Err(Stop::Refused(error, Parting::End)),
     }
 }

@@ -27,8 +27,9 @@ pub(crate) struct Carried {
     pub(crate) to_backend: u64,
     pub(crate) to_client: u64,
     pub(crate) end: Result<(), ProxyError>,
-    /// Everything that was read has been passed on: an orderly end would not be a lie.
-    pub(crate) whole: bool,
+    /// It ended early, by the drain of its backend, and everything that was read has been passed on: both sides may see an end, and
+    /// not a break.
+    pub(crate) orderly: bool,
 }
 
 /// One direction. It holds a buffer only while bytes are in it.
@@ -149,9 +150,12 @@ pub(crate) async fn relay(
         Poll::Ready(Err(cause.into()))
     })
     .await;
-    if end.as_ref().is_err_and(|error| error.cause == Cause::DrainOver) {
+    let drained = end.as_ref().is_err_and(|error| error.cause == Cause::DrainOver);
+    if drained {
         drain.count_cut();
     }
     let whole = up.buffer.is_empty() && down.buffer.is_empty();
-    Carried { to_backend: up.carried, to_client: down.carried, end, whole }
+    // Where the process itself has waited for long enough, nothing ends in order.
+    let orderly = drained && whole && conn.cut().is_none();
+    Carried { to_backend: up.carried, to_client: down.carried, end, orderly }
 }

@@ -26,6 +26,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow};
 use tokio::sync::watch;
 use weir_control::{
+    admin::Bounds,
     config::{self, Compiled, Loaded, Style},
     reload::{Ledger, Outcome, Record, Refusal, Reloader, Watch},
     renewal::Renewals,
@@ -181,7 +182,8 @@ impl App {
         let beats = Beats::new(count);
         let (reloader, asks) = Reloader::new(ledger.clone());
         let (upgrader, upgrades) = Upgrader::new();
-        let reach = Reach { reloader: reloader.clone(), upgrader };
+        let bounds = Bounds::default();
+        let reach = Reach { reloader: reloader.clone(), upgrader, bounds: bounds.clone() };
         let (beats_of_control, phase_of_control) = (beats.clone(), phase.subscribe());
         let control = Control::start(
             cell.clone(),
@@ -193,7 +195,9 @@ impl App {
         )?;
         let (workers, orders) = Workers::start(&cell, count, &phase, (&voice, &access), &beats)?;
         inherit::remember_orders(&before_accepting()?, &cell, clock::read());
-        let bound = Arc::new(RwLock::new(orders.open(prepared.listen()?)));
+        let bound = orders.open(prepared.listen()?);
+        bounds.set(bound.iter().map(Bound::place));
+        let bound = Arc::new(RwLock::new(bound));
         phase.send_replace(Phase::Running);
         let mut reloading = Reloading {
             path: source.as_ref().map(|source| source.path.to_owned()),
@@ -206,6 +210,7 @@ impl App {
             renewals: Renewals::default(),
             warned: clock::read(),
             bound: bound.clone(),
+            bounds,
             orders: orders.clone(),
             phase: phase.subscribe(),
             ledger,

@@ -1,5 +1,8 @@
 //! `/api/pools/{pool}/backends/{name}`: one backend, and what operators ask of it.
 
+use std::{collections::HashSet, fmt};
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use weir_model::{health::Fact, pool::Pool, status::State};
 
@@ -18,9 +21,14 @@ struct Wish {
 impl Wish {
     /// What a body says; or what is wrong with it.
     fn read(body: &[u8]) -> Result<Self, String> {
-        let body: Value =
-            serde_json::from_slice(body).map_err(|error| format!("the body is not JSON: {error}"))?;
-        let Value::Object(fields) = body else { return Err("the body is not a JSON object".into()) };
+        let Fields(fields) = serde_json::from_slice(body).map_err(|error| match error.is_data() {
+            true => "the body is not a JSON object".to_owned(),
+            false => format!("the body is not JSON: {error}"),
+        })?;
+        let mut seen = HashSet::new();
+        if let Some((key, _)) = fields.iter().find(|(key, _)| !seen.insert(key)) {
+            return Err(format!("the key `{}` is given twice", key.escape_debug()));
+        }
         let mut wish = Self::default();
         for (key, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             match &**key {
@@ -33,6 +41,34 @@ impl Wish {
             Self { state: None, weight: None } => Err("the body says neither a state nor a weight".into()),
             wish => Ok(wish),
         }
+    }
+}
+
+/// The keys and values of an object as they are written. [`Value`] would keep the last of those that have the same key, and which
+/// one was meant nobody knows.
+struct Fields(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {
+        source.deserialize_map(EachField)
+    }
+}
+
+struct EachField;
+
+impl<'de> Visitor<'de> for EachField {
+    type Value = Fields;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+        let mut fields = Vec::new();
+        while let Some(field) = map.next_entry()? {
+            fields.push(field);
+        }
+        Ok(Fields(fields))
     }
 }
 

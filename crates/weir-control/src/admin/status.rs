@@ -208,13 +208,13 @@ pub(super) fn of(admin: &Admin) -> Status {
             refused: record.refused,
             last_error: record.last_error,
         },
-        listeners: snapshot.listeners.iter().map(|listener| listener_view(listener, admin.stamp)).collect(),
+        listeners: snapshot.listeners.iter().map(|listener| listener_view(listener, admin)).collect(),
         pools: snapshot.pools.iter().map(|pool| pool_view(pool, admin, now)).collect(),
     }
 }
 
-fn listener_view(listener: &Listener, stamp: Stamp) -> ListenerView {
-    let shards = &listener.status.shards;
+fn listener_view(listener: &Listener, admin: &Admin) -> ListenerView {
+    let (stamp, shards) = (admin.stamp, &listener.status.shards);
     let routes = listener.routes.routes().iter().map(|route| RouteView {
         name: route.name.to_string(),
         requests: route.sum(|shard| shard.codes.total()),
@@ -223,7 +223,7 @@ fn listener_view(listener: &Listener, stamp: Stamp) -> ListenerView {
     ListenerView {
         name: listener.name.to_string(),
         protocol: listener.protocol.word(),
-        binds: listener.binds.iter().map(|bind| bind.address.to_string()).collect(),
+        binds: admin.bounds.of(listener).iter().map(ToString::to_string).collect(),
         connections: metrics::open(listener),
         connections_total: shards.sum(|shard| shard.accepted.value()),
         rejected: shards.sum(|shard| shard.rejected.total()),

@@ -49,6 +49,7 @@ fn admin(text: &str) -> Admin {
     let ledger = Ledger::new(7, "2026-11-20T10:00:00Z".into(), "weir.yaml".into());
     Admin {
         cell: Arc::new(SnapshotCell::new(compiled.snapshot)),
+        bounds: Bounds::default(),
         version: "0.1.0",
         reloader: Reloader::new(ledger).0,
         upgrader: Upgrader::new().0,
@@ -245,12 +246,16 @@ async fn what_a_put_does_not_understand_changes_nothing() {
         r#"{"weight": 1.5}"#,
         r#"["draining", 5]"#,
         r#"{"state": 5}"#,
+        r#"{"state": "draining", "state": "active"}"#,
+        r#"{"weight": 5, "w\u0065ight": null}"#,
     ] {
         let (code, said) = running.send(&put, body).await;
         assert!(code == 400 && said.contains("remedy"), "{body}: {code} {said}");
         let inside = ["struct", "Wish", "u32", "i64", "variant", "field"];
         assert!(!inside.iter().any(|word| said.contains(word)), "{body}: {said}");
     }
+    let (_, said) = running.send(&put, r#"{"state": "draining", "state": "draining"}"#).await;
+    assert!(said.contains("the key `state` is given twice"), "{said}");
     let snapshot = running.cell.load();
     assert_eq!(snapshot.pools[0].backends[1].status.operator.orders(), Default::default());
     for path in

@@ -85,6 +85,7 @@ fn every_promised_name_is_there_in_both_formats() {
             ("weir_access_log_written", "counter"),
             ("weir_access_log_dropped", "counter"),
             ("weir_tls_cert_not_after_seconds", "gauge"),
+            ("weir_pool_tls_cert_not_after_seconds", "gauge"),
             ("weir_tls_renewals", "counter"),
             ("process_cpu_seconds", "counter"),
             ("process_resident_memory_bytes", "gauge"),
@@ -150,6 +151,21 @@ fn counters_of_all_workers_are_summed_under_the_right_labels() {
     ] {
         assert_eq!(samples.get(series), Some(&value), "{series}");
     }
+}
+
+#[test]
+fn the_end_of_what_pools_show_is_there() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/reference");
+    let tls = format!("tls: {{ cert: '{folder}/me.pem', key: '{folder}/me.key' }}");
+    let text = FILE.replace("health: { http: / }", &tls);
+    let compiled = config::compile(config::from_text("weir.yaml", &text), 1, &mut Registry::new(1));
+    let snapshot = compiled.unwrap().snapshot;
+    let samples = read(&page(&snapshot, Format::OpenMetrics), Format::OpenMetrics);
+    let shown = snapshot.pools[0].tls.as_ref().unwrap().identity.as_ref().unwrap();
+    let of_pools: Vec<_> = samples.iter().filter(|(series, _)| series.starts_with("weir_pool_tls")).collect();
+    let series = format!(r#"weir_pool_tls_cert_not_after_seconds{{pool="app",name="{folder}/me.pem"}}"#);
+    assert_eq!(of_pools, [(&series, &(shown.not_after as f64))]);
+    assert!(shown.not_after > 1_700_000_000);
 }
 
 #[test]

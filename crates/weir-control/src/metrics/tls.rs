@@ -26,6 +26,16 @@ pub(super) fn write(page: &mut Page, snapshot: &Snapshot) {
         }
     }
     page.family(
+        "weir_pool_tls_cert_not_after_seconds",
+        Gauge,
+        "When the certificate ends that backends are shown, in seconds since 1970; `name` is its file.",
+    );
+    for pool in &snapshot.pools {
+        if let Some(shown) = pool.tls.as_ref().and_then(|tls| tls.identity.as_ref()) {
+            page.sample("", &[("pool", &pool.name), ("name", &shown.name)], shown.not_after);
+        }
+    }
+    page.family(
         "weir_tls_renewals",
         Counter,
         "Changes of certificate files by what became of them; what was there before stays where one was refused.",

@@ -14,6 +14,16 @@ pub struct BindKey {
 }
 
 impl BindKey {
+    /// That of one of the addresses of a listener.
+    ///
+    /// # Panics
+    /// If it has not so many.
+    pub fn of(listener: &Listener, nth: usize) -> Self {
+        let address = listener.binds[nth].address.clone();
+        let any_port = address.ip().is_some_and(|address| address.port() == 0);
+        Self { address, any_port: any_port.then(|| (listener.name.clone(), nth)) }
+    }
+
     /// The address as the file says it.
     pub const fn address(&self) -> &Address {
         &self.address
@@ -60,9 +70,7 @@ impl Snapshot {
         let mut known = HashMap::new();
         for (index, listener) in self.listeners.iter().enumerate() {
             for (nth, bind) in listener.binds.iter().enumerate() {
-                let any_port = bind.address.ip().is_some_and(|address| address.port() == 0);
-                let any_port = any_port.then(|| (listener.name.clone(), nth));
-                let key = BindKey { address: bind.address.clone(), any_port };
+                let key = BindKey::of(listener, nth);
                 let place = *known.entry(key.clone()).or_insert(places.len());
                 match places.get_mut(place) {
                     None => places.push((key, Place { bind, listeners: vec![index] })),

@@ -425,13 +425,13 @@ fn write(
 ) {
     let local = if request.authority == Span::default() { local(conn) } else { String::new() };
     if let Plan::Answer = plan {
-        let secure = conn.tls().ends_here();
+        let secure = conn.is_secure();
         return reply::write_answer(out, head, request, route, (secure, local.as_bytes(), known));
     }
     let client = Client {
         forwarded_for: conn.forwarded_for().as_bytes(),
         local: local.as_bytes(),
-        secure: conn.tls().ends_here(),
+        secure: conn.is_secure(),
         trusted,
         known,
     };

@@ -63,7 +63,7 @@ impl Rehearsal {
 
     /// What routes may ask about it.
     pub fn facts(&self) -> impl RequestFacts {
-        let tls = Known { hello: Some(&self.hello), facts: None };
+        let tls = Known { hello: Some(&self.hello), facts: None, secure: self.secure };
         Facts { head: &self.request, bytes: &self.bytes, source: self.source, tls }
     }
 

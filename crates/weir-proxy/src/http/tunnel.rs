@@ -104,7 +104,7 @@ impl Exchange<'_> {
         let early = std::mem::replace(input, conn.worker.spare.buffer());
         let timeouts = &self.listener.timeouts;
         let drained = (link.way.duplex(), &in_flight.drain, conn.counters(&self.listener));
-        let Carried { to_backend, to_client, end, whole } = relay(
+        let Carried { to_backend, to_client, end, orderly } = relay(
             (conn, self.client, self.timer),
             drained,
             timeouts.tunnel,
@@ -119,9 +119,7 @@ impl Exchange<'_> {
         }
         match end {
             Ok(()) => Ended::well(After::Close),
-            Err(error) if error.cause == Cause::DrainOver && whole && conn.cut().is_none() => {
-                Ended { after: After::Close, error: Some(error) }
-            }
+            Err(error) if orderly => Ended { after: After::Close, error: Some(error) },
             Err(error) => {
                 link.way.duplex().abort();
                 let error =

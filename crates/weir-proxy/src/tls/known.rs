@@ -14,11 +14,12 @@ pub(crate) struct Known<'c> {
     pub(crate) hello: Option<&'c Hello>,
     /// What the handshake found out; none where TLS is passed through.
     pub(crate) facts: Option<&'c Facts>,
+    /// The client speaks TLS, which ends here, or where the PROXY header of the connection comes from.
+    pub(crate) secure: bool,
 }
 
 impl<'c> Known<'c> {
     /// True if TLS ends here: what travels on the connection was not seen by others.
-    #[inline]
     pub(crate) const fn ends_here(self) -> bool {
         self.facts.is_some()
     }

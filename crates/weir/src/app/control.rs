@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result};
 use tokio::{runtime::Builder, sync::watch};
 use weir_control::{
     acme,
-    admin::{self, Admin, Door, When},
+    admin::{self, Admin, Bounds, Door, When},
     discovery, drain,
     explain::{Circumstances, explain},
     health::{self, Log, Prober},
@@ -82,6 +82,7 @@ pub(super) struct Control {
 pub(super) struct Reach {
     pub(super) reloader: Reloader,
     pub(super) upgrader: Upgrader,
+    pub(super) bounds: Bounds,
 }
 
 impl Control {
@@ -172,6 +173,7 @@ fn admin(
     let phase = phase.clone();
     Admin {
         cell: cell.clone(),
+        bounds: reach.bounds,
         version: env!("CARGO_PKG_VERSION"),
         reloader: reach.reloader,
         upgrader: reach.upgrader,

@@ -143,6 +143,11 @@ impl Prepared {
 }
 
 impl Bound {
+    /// What it is bound for, and where.
+    pub(super) fn place(&self) -> (BindKey, Address) {
+        (self.key.clone(), self.address.clone())
+    }
+
     /// True if a bind needs no socket of its own beside this one, which takes both families.
     fn covers(&self, bind: &Bind) -> bool {
         let both = |v4: SocketAddr| {

@@ -19,6 +19,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::sync::watch;
 use weir_control::{
+    admin::Bounds,
     config::{self, Compiled, Loaded},
     reload::{Ask, Asked, Asks, Ledger, Outcome, PlacedProblem, Refusal, Watch, Wish, plan},
     renewal::Renewals,
@@ -74,6 +75,8 @@ pub(super) struct Reloading {
     /// When it was said last which certificates end soon.
     pub(super) warned: Moment,
     pub(super) bound: Arc<RwLock<Vec<Bound>>>,
+    /// The same for operators.
+    pub(super) bounds: Bounds,
     pub(super) orders: Orders,
     pub(super) phase: watch::Receiver<Phase>,
     pub(super) ledger: Ledger,
@@ -224,6 +227,7 @@ impl Reloading {
         let (kept, gone): (Vec<_>, Vec<_>) =
             bound.drain(..).partition(|bound| wanted.contains_key(&bound.key));
         *bound = kept;
+        self.bounds.set(bound.iter().map(Bound::place));
         let untuned = bound.iter_mut().filter_map(|bound| {
             let error = bound.tune(&wanted[&bound.key]).err()?;
             Some(format!("the options of {} stay as they were: {error}", bound.address))

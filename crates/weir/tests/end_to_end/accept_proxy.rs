@@ -49,6 +49,41 @@ fn the_client_is_whom_the_header_names() {
 }
 
 #[test]
+fn who_speaks_tls_with_the_sender_asks_for_https() {
+    let backend = FakeBackend::echo();
+    let route = "match: { path: /old }\n        redirect: { path: /new }\n      - pool: app";
+    let text = format!(
+        "workers: 1\ndebug_headers: true\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    {TRUST}\n    \
+         routes:\n      - {route}\n        request_headers: {{ set: {{ X-Scheme: $scheme }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        backend.address()
+    );
+    let weir = Weir::from_text(&text);
+    // Whether it spoke TLS, and nothing of its certificate (section 2.2.6).
+    for (header, scheme) in [
+        (binary(0x21, b"\x20\0\x05\x01\0\0\0\0"), "https"),
+        (binary(0x21, b"\x20\0\x05\0\0\0\0\0"), "http"),
+        (binary(0x21, b""), "http"),
+        // Who speaks for itself says nothing of a client.
+        (binary(0x20, b"\x20\0\x05\x01\0\0\0\0"), "http"),
+        (LINE.to_vec(), "http"),
+    ] {
+        let heard = forwarded_for(&weir, &header);
+        let expected = [format!("x-forwarded-proto: {scheme}\r\n"), format!("x-scheme: {scheme}\r\n")];
+        assert!(expected.iter().all(|line| heard.contains(line)), "{scheme} not in {heard}");
+        let mut client = RawClient::connect(weir.address());
+        client.send([&header[..], b"GET /old HTTP/1.1\r\nHost: a.test\r\n\r\n"].concat());
+        let answer = client.final_response("GET");
+        assert_eq!(answer.header("location"), Some(&*format!("{scheme}://a.test/new")));
+        let forged = client.get("/").text().to_ascii_lowercase();
+        assert!(
+            forged.contains(&format!("x-forwarded-proto: {scheme}\r\n")),
+            "the next one is like the first"
+        );
+    }
+}
+
+#[test]
 fn a_header_may_come_byte_by_byte_and_once_only() {
     let backend = FakeBackend::echo();
     let weir = Setup::http(&[backend.address()]).listener(TRUST).start();

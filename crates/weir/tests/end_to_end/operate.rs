@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    net::SocketAddr,
     path::PathBuf,
     process,
     sync::{Mutex, mpsc},
@@ -296,4 +297,28 @@ pools: {{ app: {{ backends: [{{ address: '127.0.0.1:9', name: one, weight: {weig
     file.write(&text(1, "app"));
     assert_eq!(reload().status(), 200);
     assert_eq!(now(), ("draining".to_owned(), 1), "what was overruled does not come back");
+}
+
+#[test]
+fn status_shows_the_ports_that_are_really_bound() {
+    let text = |other: &str| {
+        format!(
+            "workers: 2\nadmin: {{ bind: 127.0.0.1:0 }}\nlisteners:\n\
+             \x20 web: {{ bind: ['127.0.0.1:0', '127.0.0.2:0'], protocol: http, pool: app }}\n{other}\
+             pools: {{ app: {{ backends: ['127.0.0.1:9'] }} }}\n"
+        )
+    };
+    let weir = Operated(App::from_text(&text("")).unwrap());
+    let shown = |listener: &str| -> Vec<SocketAddr> {
+        let status = weir.json("/api/status");
+        let mut listeners = status["listeners"].as_array().unwrap().iter();
+        let found = listeners.find(|one| one["name"] == listener).unwrap();
+        found["binds"].as_array().unwrap().iter().map(|one| one.as_str().unwrap().parse().unwrap()).collect()
+    };
+    let before = shown("web");
+    assert_eq!(before[0], weir.0.address("web"));
+    assert!(before[1].ip().to_string() == "127.0.0.2" && RawClient::try_connect(before[1]).is_ok());
+    // One that comes before it in the order of names.
+    weir.0.reload_text(&text("  also: { bind: '127.0.0.1:0', protocol: tcp, pool: app }\n")).unwrap();
+    assert_eq!((shown("also"), shown("web")), (vec![weir.0.address("also")], before));
 }

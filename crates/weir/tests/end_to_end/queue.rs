@@ -1,5 +1,7 @@
 //! Backends and pools that are full: who comes then goes elsewhere, or waits, and nobody waits for nothing.
 
+mod reload;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -292,34 +294,6 @@ fn whose_backend_is_drained_meanwhile_goes_elsewhere_or_is_told() {
 }
 
 #[test]
-fn a_reload_finds_them_where_they_wait() {
-    let (one, two, three) = (held("one"), held("two"), held("three"));
-    let weir = Weir::from_text(&file(1, "http", LONG, &[(&one, "max_connections: 1")]));
-    let mut first = ask(&weir, "/first");
-    one.has(1);
-    let mut waiting = queued(&weir, "/waiting", 1);
-    // More of the same.
-    weir.app().reload_text(&file(1, "http", LONG, &[(&one, "max_connections: 2")])).unwrap();
-    one.has(2);
-    assert_eq!(pending(&weir), 0);
-    // Another backend in its place: nothing more is sent to the one that went.
-    let mut late = queued(&weir, "/late", 1);
-    weir.app().reload_text(&file(1, "http", LONG, &[(&two, "max_connections: 1")])).unwrap();
-    two.has(1);
-    // No limit at all any more, and none of the queue.
-    let mut last = queued(&weir, "/last", 1);
-    weir.app().reload_text(&file(1, "http", LONG, &[(&three, "weight: 1")])).unwrap();
-    three.has(1);
-    one.inside.let_go(2);
-    two.inside.let_go(1);
-    three.inside.let_go(1);
-    let names =
-        [&mut first, &mut waiting, &mut late, &mut last].map(|client| client.final_response("GET").text());
-    assert_eq!(names, ["one", "one", "two", "three"]);
-    is_empty(&weir);
-}
-
-#[test]
 fn who_waits_at_shutdown_is_served() {
     let backend = held("one");
     let text = file(1, "http", LONG, &[(&backend, "max_connections: 1")]);
@@ -343,21 +317,27 @@ fn who_waits_at_shutdown_is_served() {
     assert_eq!(stopping.join().unwrap(), 0, "nothing was cut");
 }
 
+/// Sends every byte back.
+fn echo() -> FakeBackend {
+    FakeBackend::custom(|mut connection| {
+        while let [byte] = connection.read_exact(1)[..] {
+            connection.send([byte]);
+        }
+    })
+}
+
+fn tcp(pool: &str, backend: &FakeBackend) -> String {
+    format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: '127.0.0.1:0', protocol: tcp, pool: {pool} }} }}\n\
+         pools:\n  {pool}: {{ backends: [{{ address: '{}', max_connections: 1 }}], {LONG} }}\n",
+        backend.address()
+    )
+}
+
 #[test]
 fn connections_wait_like_requests() {
-    let echo = || {
-        FakeBackend::custom(|mut connection| {
-            while let [byte] = connection.read_exact(1)[..] {
-                connection.send([byte]);
-            }
-        })
-    };
     let backend = echo();
-    let weir = Weir::from_text(&format!(
-        "workers: 1\nlisteners: {{ web: {{ bind: '127.0.0.1:0', protocol: tcp, pool: app }} }}\n\
-         pools:\n  app: {{ backends: [{{ address: '{}', max_connections: 1 }}], {LONG} }}\n",
-        backend.address()
-    ));
+    let weir = Weir::from_text(&tcp("app", &backend));
     let mut first = RawClient::connect(weir.address());
     first.send("a");
     assert_eq!(first.read_exact(1), b"a");

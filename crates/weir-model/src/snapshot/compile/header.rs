@@ -1,6 +1,9 @@
 //! Names and values of header fields that the configuration asks for or writes.
 
-use std::sync::Arc;
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use crate::{
     draft::{EditsDraft, Text},
@@ -83,13 +86,18 @@ pub(super) fn fields(
 
 /// Refuses a name that is given twice: YAML takes `a` and `A` for two keys.
 fn twice(pairs: &[(Text, Text)], problems: &mut Vec<Problem>) {
-    for (place, (name, _)) in pairs.iter().enumerate() {
-        let first = pairs[..place].iter().find(|(first, _)| first.value.eq_ignore_ascii_case(&name.value));
-        if let Some((first, _)) = first {
-            let cause =
-                format!("the header field `{}` is given twice: its case makes no difference", name.value);
-            let problem = Problem::error(name.span, cause, "keep one of them");
-            problems.push(problem.with_related(first.span, "the first one is here"));
+    let mut firsts = HashMap::new();
+    for (name, _) in pairs {
+        match firsts.entry(name.value.to_ascii_lowercase()) {
+            Entry::Vacant(place) => {
+                place.insert(name.span);
+            }
+            Entry::Occupied(first) => {
+                let cause =
+                    format!("the header field `{}` is given twice: its case makes no difference", name.value);
+                let problem = Problem::error(name.span, cause, "keep one of them");
+                problems.push(problem.with_related(*first.get(), "the first one is here"));
+            }
         }
     }
 }

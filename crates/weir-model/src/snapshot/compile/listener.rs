@@ -72,7 +72,6 @@ pub(super) fn listener(
         problems.push(Problem::error(first.span, cause, remedy));
     }
     let trusted = draft.trusted_proxies.iter().flat_map(|networks| &networks.value);
-    let tls = tls::termination(draft, written, problems).map(Arc::new);
     let acme = tls.as_ref().and_then(|_| acme::acme(draft, &binds, context.reach, registry, problems));
     Listener {
         name: draft.name.value.as_str().into(),

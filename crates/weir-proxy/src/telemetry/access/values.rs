@@ -40,7 +40,7 @@ impl Record<'_> {
         let value = match variable {
             Variable::Request => request.line,
             Variable::Method => request.parts().0,
-            Variable::Scheme if self.tls.ends_here() => b"https",
+            Variable::Scheme if self.tls.secure => b"https",
             Variable::Scheme => b"http",
             Variable::Host => request.host,
             Variable::Target => request.parts().1,
