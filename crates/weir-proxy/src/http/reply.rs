@@ -175,7 +175,7 @@ impl Exchange<'_> {
         let fields = std::mem::take(&mut self.text);
         let sent = self.send(status, &fields, &body, after).await;
         self.text = fields;
-        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
     }
 
     /// Shows an authority that issues certificates what it asks for (RFC 8555 section 8.3).
@@ -183,7 +183,7 @@ impl Exchange<'_> {
         let after = self.after_own_answer(input);
         let sent =
             self.send(200, b"Content-Type: application/octet-stream\r\n", proof.as_bytes(), after).await;
-        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
     }
 
     /// The body of a fixed response, with its values.
@@ -227,7 +227,7 @@ impl Exchange<'_> {
         }
         // Whether the client got it or not, the error to record is the one it was about.
         let sent = self.send(status, &fields, body, after).await;
-        Ended { after: if sent.is_ok() { after } else { After::Close }, error: Some(error) }
+        Ended { after: sent.unwrap_or(After::Close), error: Some(error) }
     }
 
     /// What becomes of the connection when the backend was never asked: a body that has come whole is skipped.
@@ -235,7 +235,7 @@ impl Exchange<'_> {
         let keep = self.asked.keep_alive && !self.conn.is_leaving();
         match self.asked.body {
             BodyLength::None if keep => After::Keep,
-            BodyLength::None => After::Close,
+            BodyLength::None if input.is_empty() => After::Close,
             BodyLength::Length(length) if keep && length <= input.len() as u64 => {
                 input.consume(length as usize);
                 After::Keep
@@ -244,14 +244,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends an answer of our own.
+    /// Sends an answer of our own, and says what becomes of the connection then: what has come behind the request meanwhile would
+    /// make the close a reset, which takes the end of the answer with it (RFC 9112 section 9.6).
     pub(super) async fn send(
         &mut self,
         status: u16,
         fields: &[u8],
         body: &[u8],
         after: After,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<After, ProxyError> {
         let mut text = self.conn.worker.room.texts.take();
         let out = &mut text;
         out.clear();
@@ -285,7 +286,10 @@ impl Exchange<'_> {
             self.timer.limit(self.listener.timeouts.send_idle, self.client.send_answer(out, head)).await;
         conn.worker.room.give_text(text);
         match sent {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) if after == After::Close && !self.client.is_stream() && conn.stream.has_unread() => {
+                Ok(After::Linger)
+            }
+            Ok(Ok(())) => Ok(after),
             Ok(Err(error)) => Err(ProxyError::from_client(&error)),
             Err(_) => Err(crate::error::Cause::ClientTimeoutSend.into()),
         }
