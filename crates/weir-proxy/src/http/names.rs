@@ -11,6 +11,8 @@ pub(crate) enum Name {
     Connection,
     Upgrade,
     Expect,
+    /// Passed on like any other; it is only to be known whether there is one.
+    Date,
     /// Hop-by-hop beside those above (RFC 9110 section 7.6.1), and what belongs to the hop by its meaning:
     /// Keep-Alive, Proxy-Connection, Proxy-Authorization, Proxy-Authenticate, TE, HTTP2-Settings.
     Hop,
@@ -24,8 +26,9 @@ pub(crate) enum Name {
 }
 
 /// Every name that is something to us, in lower case.
-const KNOWN: [(&[u8], Name); 17] = [
+const KNOWN: [(&[u8], Name); 18] = [
     (b"te", Name::Hop),
+    (b"date", Name::Date),
     (b"host", Name::Host),
     (b"expect", Name::Expect),
     (b"upgrade", Name::Upgrade),
@@ -123,7 +126,8 @@ pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {
         "location",
         "www-authenticate",
     ];
-    classify(name) != Name::Other || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    !matches!(classify(name), Name::Other | Name::Date)
+        || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The members of a comma-separated list, without white space around them and without empty ones

@@ -1,11 +1,6 @@
 //! Answers that weir gives itself: refusals, redirects, fixed responses.
 
-use std::{
-    borrow::Cow,
-    cell::RefCell,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{borrow::Cow, sync::Arc};
 
 use weir_model::{
     route::{Action, Redirect, Respond, Route},
@@ -16,9 +11,9 @@ use super::{
     exchange::{Ended, Exchange},
     request::{BodyLength, RequestHead},
     serve::After,
-    write::{field, write_fields, write_length},
+    write::{field, write_date, write_fields, write_length},
 };
-use crate::{buffer::Buffer, clock, error::ProxyError, telemetry::Record};
+use crate::{buffer::Buffer, error::ProxyError, telemetry::Record};
 
 /// The reason phrase of a status.
 pub(crate) const fn reason(status: u16) -> &'static str {
@@ -53,25 +48,6 @@ pub(crate) const fn reason(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         _ => "",
     }
-}
-
-thread_local! {
-    /// The second that the text was made for, and the text.
-    static DATE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-}
-
-/// Writes the Date field (RFC 9110 section 6.6.1); its text is made once a second.
-fn write_date(out: &mut Vec<u8>) {
-    DATE.with_borrow_mut(|(second, text)| {
-        let now = clock::now().0 / 1000;
-        if *second != now {
-            *second = now;
-            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(clock::wall().0));
-        }
-        out.extend_from_slice(b"Date: ");
-        out.extend_from_slice(text.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    });
 }
 
 fn write_status(out: &mut Vec<u8>, status: u16) {

@@ -1,6 +1,10 @@
 //! Writes the heads that we send: each in one piece, neighbours that pass unchanged in one copy.
 
-use std::sync::Arc;
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use weir_model::{
     route::{HeaderEdits, Route},
@@ -13,7 +17,7 @@ use super::{
     request::{BodyLength, RequestHead},
     response::ResponseHead,
 };
-use crate::{conn::FORWARDED_FOR, telemetry::Record};
+use crate::{clock, conn::FORWARDED_FOR, telemetry::Record};
 
 /// Who sent a request, and whether it may say so itself.
 #[derive(Clone, Copy)]
@@ -106,7 +110,7 @@ fn write_request_line(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, rou
 /// True for a field line of a request that goes on as it is.
 fn passes(line: &Line, head: &[u8], edits: &HeaderEdits, trusted: bool) -> bool {
     let passes = match line.kind {
-        Name::Other => true,
+        Name::Other | Name::Date => true,
         Name::ForwardedProto | Name::ForwardedHost | Name::OtherForwarded => trusted,
         _ => false,
     };
@@ -188,6 +192,25 @@ pub(crate) fn write_length(out: &mut Vec<u8>, length: u64) {
     field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
 }
 
+thread_local! {
+    /// The second that the text was made for, and the text.
+    static DATE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+}
+
+/// Writes the Date field (RFC 9110 section 6.6.1); its text is made once a second.
+pub(crate) fn write_date(out: &mut Vec<u8>) {
+    DATE.with_borrow_mut(|(second, text)| {
+        let now = clock::now().0 / 1000;
+        if *second != now {
+            *second = now;
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(clock::wall().0));
+        }
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    });
+}
+
 /// How a response is framed for this client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Framing {
@@ -226,6 +249,9 @@ pub(crate) fn write_response(
         };
         passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
     });
+    if !response.lines.is_dated() || response.nominates() {
+        complete_date(out, head, response, edits);
+    }
     if response.says_empty {
         write_length(out, 0);
     }
@@ -242,5 +268,16 @@ pub(crate) fn write_response(
     }
     if response.status >= 200 || response.status == 101 {
         write_fields(out, edits.set.iter().chain(&edits.add), known);
+    }
+}
+
+/// Says when a response came that does not say so itself (RFC 9110 section 6.6.1), unless the route has its own mind about that.
+#[cold]
+fn complete_date(out: &mut Vec<u8>, head: &[u8], response: &ResponseHead, edits: &HeaderEdits) {
+    let goes_on = |line: &Line| line.kind == Name::Date && !response.is_nominated(head, line);
+    let added = |(name, _): &(Arc<str>, Template)| name.eq_ignore_ascii_case("Date");
+    let edited = edits.drops(b"Date") || edits.add.iter().any(added);
+    if response.status >= 200 && !edited && !response.lines.iter().any(goes_on) {
+        write_date(out);
     }
 }

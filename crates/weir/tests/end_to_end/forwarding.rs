@@ -52,6 +52,53 @@ fn what_belongs_to_the_backends_hop_stays_on_it() {
     assert_eq!(response.all("set-cookie"), ["a=1", "b=2"]);
 }
 
+/// What a client sees of Date in an answer of a backend with this field, where the route has this line.
+fn dates(field: &str, route: &str) -> Vec<String> {
+    let answer = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n{field}Content-Length: 2\r\n\r\nok"
+    );
+    let backend = FakeBackend::answering(Answer::bytes(answer));
+    let setup = Setup::http(&[backend.address()]);
+    let weir = if route.is_empty() { setup } else { setup.route(route) }.start();
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let interim = client.response("GET").unwrap();
+    assert_eq!((interim.status(), interim.has("date")), (103, false));
+    let answer = client.final_response("GET");
+    assert_eq!(answer.text(), "ok");
+    answer.all("date").into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_answer_says_when_it_came_and_what_the_backend_says_of_that_counts() {
+    const THEIRS: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let theirs = format!("dAtE: {THEIRS}\r\n");
+    let ours = |dates: Vec<String>| {
+        assert!(dates.len() == 1 && dates[0] != THEIRS && dates[0].ends_with(" GMT"), "{dates:?}");
+    };
+    assert_eq!(dates(&theirs, ""), [THEIRS]);
+    ours(dates("", ""));
+    ours(dates("Dote: x\r\n", ""));
+    // What it names as a matter of its connection does not go on.
+    ours(dates(&format!("Connection: date\r\n{theirs}"), ""));
+    assert_eq!(dates(&format!("Connection: x\r\n{theirs}"), ""), [THEIRS]);
+    // The route has the last word.
+    ours(dates("", "response_headers: { remove: [x] }"));
+    for field in ["", &theirs] {
+        assert!(dates(field, "response_headers: { remove: [date] }").is_empty());
+        assert_eq!(dates(field, "response_headers: { set: { date: now } }"), ["now"]);
+    }
+    assert_eq!(dates("", "response_headers: { add: { date: now } }"), ["now"]);
+    assert_eq!(dates(&theirs, "response_headers: { add: { date: now } }"), [THEIRS, "now"]);
+}
+
+#[test]
+fn a_date_of_a_request_is_none_of_ours() {
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nDate: x\r\nConnection: y\r\n\r\n";
+    assert_eq!(forwarded(&[], request).all("date"), ["x"]);
+    assert!(!forwarded(&[], "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").has("date"));
+}
+
 #[test]
 fn the_absolute_form_becomes_a_path_and_its_host_wins() {
     let seen = forwarded(&[], "GET http://b.test:81/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n");
