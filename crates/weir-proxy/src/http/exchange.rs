@@ -124,6 +124,8 @@ enum Plan {
     Answer,
     /// An authority that issues certificates asks for a proof: this is it.
     Prove(Arc<str>),
+    /// It may be passed on no more: say that it has come so far.
+    Last,
 }
 
 /// What looks like a request, and begins HTTP/2 (RFC 9113 section 3.4). The rest of it is judged with the frames.
@@ -176,6 +178,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
         Ok(Plan::Forward(pool)) => exchange.forward(input, pool).await,
         Ok(Plan::Answer) => Box::pin(exchange.answer(input)).await,
         Ok(Plan::Prove(proof)) => Box::pin(exchange.prove(input, &proof)).await,
+        Ok(Plan::Last) => Box::pin(exchange.answer_as_last(input)).await,
         Err(error) => Box::pin(exchange.turn_away(error, input)).await,
     };
     exchange.record(ended)
@@ -213,6 +216,7 @@ pub(crate) async fn exchange_stream(
         Ok(Plan::Forward(pool)) => exchange.forward(&mut input, pool).await,
         Ok(Plan::Answer) => Box::pin(exchange.answer(&mut input)).await,
         Ok(Plan::Prove(proof)) => Box::pin(exchange.prove(&mut input, &proof)).await,
+        Ok(Plan::Last) => Box::pin(exchange.answer_as_last(&mut input)).await,
         Err(error) => Box::pin(exchange.turn_away(error, &mut input)).await,
     };
     exchange.record(ended)
@@ -348,6 +352,7 @@ impl<'c> Exchange<'c> {
         };
         self.deadline = self.deadline.min(clock::now() + route.timeout);
         let plan = match &route.action {
+            Action::Pool(_) | Action::Split(_) if request.hops == Some(0) => Plan::Last,
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {
                 self.arm = split.pick(self.conn.worker.draw());

@@ -162,6 +162,13 @@ impl Exchange<'_> {
         sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
     }
 
+    /// Answers a request that may be passed on no more as if it had been meant for weir (RFC 9110 section 7.6.2).
+    pub(super) async fn answer_as_last(&mut self, input: &mut Buffer) -> Ended {
+        let after = self.after_own_answer(input);
+        let sent = self.send(200, b"", b"", after).await;
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
+    }
+
     /// The body of a fixed response, with its values.
     fn body<'r>(&self, respond: &'r Respond) -> Cow<'r, [u8]> {
         if let Some(text) = respond.body.text.as_literal() {

@@ -66,8 +66,11 @@ pub(crate) fn write_request(
     out.extend_from_slice(b"\r\n");
     let every = !edits.is_empty() || !request.nominated.is_empty();
     request.lines.copy(out, head, (request.lines.first_at(), every), |line| {
-        passes(line, head, edits, client.trusted) && !request.is_nominated(head, line)
+        passes(line, (head, request), edits, client.trusted) && !request.is_nominated(head, line)
     });
+    if let Some(hops) = request.hops {
+        write_hops(out, head, request, edits, hops);
+    }
     write_forwarded(out, head, request, host, client, edits);
     match request.body {
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -108,13 +111,23 @@ fn write_request_line(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, rou
 }
 
 /// True for a field line of a request that goes on as it is.
-fn passes(line: &Line, head: &[u8], edits: &HeaderEdits, trusted: bool) -> bool {
+fn passes(line: &Line, (head, request): (&[u8], &RequestHead), edits: &HeaderEdits, trusted: bool) -> bool {
     let passes = match line.kind {
         Name::Other | Name::Date => true,
+        Name::MaxForwards => request.hops.is_none(),
         Name::ForwardedProto | Name::ForwardedHost | Name::OtherForwarded => trusted,
         _ => false,
     };
     passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
+}
+
+/// Max-Forwards with one less (RFC 9110 section 7.6.2).
+#[cold]
+fn write_hops(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, edits: &HeaderEdits, hops: u64) {
+    let goes_on = |line: &Line| !request.is_nominated(head, line);
+    if !edits.drops(b"Max-Forwards") && request.lines.of_kind(Name::MaxForwards).any(goes_on) {
+        field(out, b"Max-Forwards", itoa::Buffer::new().format(hops.saturating_sub(1)).as_bytes());
+    }
 }
 
 /// X-Forwarded-For, -Proto and -Host: appended to what a trusted proxy said, written anew otherwise.

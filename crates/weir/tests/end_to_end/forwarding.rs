@@ -108,6 +108,59 @@ fn the_absolute_form_becomes_a_path_and_its_host_wins() {
 }
 
 #[test]
+fn options_for_a_whole_server_stay_that_in_the_absolute_form() {
+    for (target, expected) in [
+        ("*", "*"),
+        ("http://b.test", "*"),
+        ("http://b.test:81", "*"),
+        ("http://b.test/", "/"),
+        ("http://b.test?x", "/?x"),
+    ] {
+        let seen = forwarded(&[], &format!("OPTIONS {target} HTTP/1.1\r\nHost: b.test\r\n\r\n"));
+        assert_eq!(seen.start, format!("OPTIONS {expected} HTTP/1.1"));
+    }
+}
+
+#[test]
+fn max_forwards_is_counted_down_where_it_means_something() {
+    let seen = |method: &str, fields: &str| {
+        let seen = forwarded(&[], &format!("{method} / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"));
+        seen.all("max-forwards").join("|")
+    };
+    for (said, expected) in [
+        ("Max-Forwards: 7\r\n", "6"),
+        ("max-forwards: 1\r\n", "0"),
+        ("Max-Forwards: 99999999999999999999999\r\n", "18446744073709551614"),
+        ("Max-Forwards: +7\r\n", "+7"),
+        ("Max-Forwards: 7, 7\r\n", "7, 7"),
+        ("Max-Forwards:\r\n", ""),
+        ("Max-Forwards: 0\r\nMax-Forwards: 7\r\n", "0|7"),
+        ("Max-Forwards: 7\r\nConnection: max-forwards\r\n", ""),
+    ] {
+        assert_eq!(seen("OPTIONS", said), expected, "{said:?}");
+    }
+    assert_eq!(
+        (seen("GET", "Max-Forwards: 0\r\n"), seen("POST", "Max-Forwards: 3\r\n")),
+        ("0".into(), "3".into())
+    );
+}
+
+#[test]
+fn what_may_be_passed_on_no_more_is_answered() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    for target in ["*", "/", "http://a.test"] {
+        client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: 0\r\n\r\n"));
+        let answer = client.final_response("OPTIONS");
+        assert_eq!((answer.status(), answer.header("content-length")), (200, Some("0")), "{target}");
+    }
+    assert!(backend.requests().is_empty());
+    // The connection goes on.
+    assert_eq!(client.get("/").status(), 200);
+}
+
+#[test]
 fn the_forwarded_fields_of_a_stranger_are_replaced() {
     let seen = forwarded(
         &[],
