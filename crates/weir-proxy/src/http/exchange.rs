@@ -137,7 +137,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
-    let mut head = read_head(conn, &listener, input, &mut request).await;
+    let mut head = read_head(conn, &listener, input, &mut request, first).await;
     if matches!(head, Err(NoHead::Closed)) {
         room.requests.give(request);
         return After::Close;

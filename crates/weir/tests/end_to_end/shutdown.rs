@@ -82,6 +82,29 @@ pools: {{ app: {{ backends: ['{}'] }} }}
 }
 
 #[test]
+fn line_ends_behind_the_last_request_are_none_of_the_next() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let text = format!(
+        "shutdown: {{ announce: 0s, drain: 5s }}
+listeners: {{ web: {{ bind: 127.0.0.1:0, protocol: http, pool: app, timeouts: {{ header: 1h }} }} }}
+pools: {{ app: {{ backends: ['{}'] }} }}
+",
+        backend.address()
+    );
+    let app = App::from_text(&text).unwrap();
+    let mut clients = ["", "\r", "\r\n", "\r\n\r\n\r"].map(|stray| {
+        let mut client = RawClient::connect(app.address("web"));
+        client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n{stray}"));
+        assert_eq!(client.final_response("GET").text(), "ok");
+        client
+    });
+    assert_eq!(app.shutdown(&|| false), 0);
+    for client in &mut clients {
+        assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));
+    }
+}
+
+#[test]
 fn what_is_cut_at_the_end_shows_it() {
     let backend = FakeBackend::answering(
         Answer::bytes("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome of it").then_hang(),
