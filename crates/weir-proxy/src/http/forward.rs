@@ -296,7 +296,7 @@ impl Exchange<'_> {
         self.hold = None;
         let conn = self.conn;
         let search = Search {
-            worker: &conn.worker,
+            conn,
             timer: self.timer,
             client: self.client,
             hash: self.hash,
