@@ -52,6 +52,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) started: u64,
     /// Bytes that the client sent: its head, and what was passed on of the body.
     pub(crate) came: u64,
+    /// Those of them that the listener has counted.
+    pub(super) counted: u64,
     /// How long it has been worked on.
     pub(crate) work: Work,
     /// Its method and target, for the record; stays in the input until the head is used.
@@ -241,6 +243,7 @@ impl<'c> Exchange<'c> {
             asked: Asked::default(),
             started: clock::micros(),
             came: 0,
+            counted: 0,
             work: conn.worker.overhead.begin(),
             request_line: Vec::new(),
             pool: None,

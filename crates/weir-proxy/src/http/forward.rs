@@ -109,7 +109,6 @@ impl Exchange<'_> {
         };
         let body = self.asked.body;
         let lead = std::mem::take(&mut self.text);
-        let of_head = lead.len() as u64;
         let mut upload = Upload {
             pump: Pump::new(lead, body, coding(body), self.listener.limits.body),
             over: false,
@@ -124,7 +123,8 @@ impl Exchange<'_> {
         let ended = self.attempts(input, pool, &mut upload).await;
         self.hold = None;
         self.timer.tie(false);
-        self.came += upload.pump.written.saturating_sub(of_head);
+        self.came += upload.pump.passed();
+        self.counted = upload.pump.counted.min(upload.pump.passed());
         self.text = upload.pump.into_head();
         let Some(mut tunnel) = self.tunnel.take() else { return ended };
         tunnel.keep(permit);

@@ -191,6 +191,14 @@ impl Pump {
         self.lead
     }
 
+    /// Bytes written to the sink behind the head; a stream gets that in its own way.
+    pub(super) fn passed(&self) -> u64 {
+        match self.coding {
+            Coding::Frames => self.written,
+            Coding::Plain | Coding::Chunked => self.written.saturating_sub(self.head as u64),
+        }
+    }
+
     /// True if there is nothing but its head.
     pub(super) const fn is_complete(&self) -> bool {
         matches!(self.rest, Rest::Done)
