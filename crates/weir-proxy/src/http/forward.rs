@@ -8,7 +8,7 @@ use weir_model::pool::Pool;
 use super::{
     exchange::{Ended, Exchange},
     grpc_web::{Bridge, Form},
-    pump::{Coding, MOST_KEPT, Pump},
+    pump::{Coding, Pump},
     request::BodyLength,
     response::ResponseHead,
     retry::{Failed, Tried},
@@ -90,14 +90,9 @@ impl Exchange<'_> {
             if !text && (self.asked.repeatable || self.asked.call.is_some()) {
                 request.keep();
             }
-        } else if self.asked.repeatable && !text && self.is_short() {
+        } else if self.asked.repeatable && !text && self.asked.body.is_short() {
             request.keep();
         }
-    }
-
-    /// Its body is said to be so short that it can be kept to be sent again.
-    const fn is_short(&self) -> bool {
-        matches!(self.asked.body, BodyLength::Length(length) if length <= MOST_KEPT as u64)
     }
 
     /// Forwards the request to a backend of the pool, and its answer to the client.
@@ -363,7 +358,8 @@ impl Exchange<'_> {
             return None;
         }
         // What could not be sent again is not sent on a connection that may be gone.
-        let certain = !self.asked.repeatable || self.asked.body != BodyLength::None && !self.is_short();
+        let certain =
+            !self.asked.repeatable || self.asked.body != BodyLength::None && !self.asked.body.is_short();
         match &pool.pool.send_proxy {
             None => pool.idle.take(&pool.pool, backend, certain),
             Some(_) => pool.idle.take_own(&pool.pool, backend, certain, self.conn.mark()),

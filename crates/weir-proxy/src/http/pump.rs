@@ -22,7 +22,7 @@ use crate::{
     io::Stream,
 };
 
-pub(super) use again::MOST_KEPT;
+use again::MOST_KEPT;
 
 /// Why a message could not be moved to its end.
 #[derive(Debug)]
