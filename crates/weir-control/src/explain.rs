@@ -46,6 +46,8 @@ pub trait Rehearsed {
     fn refused_by(&self, route: &Route) -> Option<Refused>;
     /// True if it may be sent a second time after it was sent once.
     fn is_idempotent(&self) -> bool;
+    /// True if its content can be sent a second time; none if it does not say that it has any.
+    fn can_resend(&self) -> Option<bool>;
     /// The head that a backend gets if this route takes it.
     fn forwarded(&self, route: &Route) -> Vec<u8>;
     /// The fields of the answer that this route gives by itself.

@@ -206,12 +206,11 @@ impl Stream {
         self.tcp.take_error().ok().flatten().unwrap_or_else(|| io::ErrorKind::ConnectionReset.into())
     }
 
-    /// True if something has come that nobody has read: to close then would reset the connection. Asks the kernel only if the
-    /// readiness says that something happened.
+    /// True if something has come that nobody has read: to close then would reset the connection. The kernel is asked for
+    /// certain: a long answer may have gone out since the readiness was last heard of.
     pub(crate) fn has_unread(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let peek = || Ok(rustix::net::recv(&self.tcp, &mut [0u8; 1], flags)?);
-        self.tcp.try_io(Interest::READABLE, peek).is_ok_and(|(count, _)| count > 0)
+        rustix::net::recv(&self.tcp, &mut [0u8; 1], flags).is_ok_and(|(count, _)| count > 0)
     }
 
     /// Writes what the other end takes of these slices.

@@ -268,7 +268,7 @@ async fn join(
 /// A backend that has to be waited for.
 async fn find(conn: &Conn, pool: &Rc<PoolState>, hash: u64, tried: &[usize]) -> Result<Found, ProxyError> {
     let search = Search {
-        worker: &conn.worker,
+        conn,
         timer: &conn.timer,
         client: Duplex::Bytes(&conn.stream),
         hash,

@@ -50,6 +50,10 @@ impl Rehearsed for Judged {
         self.0.is_idempotent()
     }
 
+    fn can_resend(&self) -> Option<bool> {
+        self.0.can_resend()
+    }
+
     fn forwarded(&self, route: &Route) -> Vec<u8> {
         self.0.forwarded(route)
     }

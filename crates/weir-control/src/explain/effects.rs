@@ -187,13 +187,14 @@ fn said(value: &Template) -> &str {
 
 /// When it is tried again, as its route says.
 fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
-    let again = match &retry.methods {
+    let may = match &retry.methods {
         RetryMethods::All => true,
         RetryMethods::Idempotent => request.is_idempotent(),
         RetryMethods::These(methods) => {
             methods.iter().any(|method| method.as_bytes() == request.facts().method())
         }
     };
+    let again = may && request.can_resend() != Some(false);
     let mut failures = Vec::new();
     if retry.on.connect {
         failures.push("no connection can be made".to_owned());
@@ -218,7 +219,17 @@ fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
     if retry.retries == 0 || failures.is_empty() {
         return "it is never tried again".into();
     }
-    let never = if again { "" } else { "; never after it was sent, because its method may not be repeated" };
+    let never = match request.can_resend() {
+        _ if !may => "; never after it was sent, because its method may not be repeated",
+        Some(false) => {
+            "; never after it was sent, because its body is not kept: it is longer than 64 KiB, or has no length"
+        }
+        // Those that come will have a body, though the one that is asked about says nothing of one.
+        None if !matches!(request.facts().method(), b"GET" | b"HEAD" | b"OPTIONS" | b"DELETE") => {
+            "; after it was sent only with a body of up to 64 KiB, over HTTP/1 one whose length is said"
+        }
+        _ => "",
+    };
     let times = if retry.retries == 1 { "once".to_owned() } else { format!("up to {} times", retry.retries) };
     let within = match retry.budget {
         Some(share) if again => {

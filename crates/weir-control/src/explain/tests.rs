@@ -66,6 +66,10 @@ impl Rehearsed for Asked {
         self.0.method == "GET"
     }
 
+    fn can_resend(&self) -> Option<bool> {
+        None
+    }
+
     fn forwarded(&self, _: &Route) -> Vec<u8> {
         format!("{} /inner HTTP/1.1\r\nX-Forwarded-For: {}\r\n\r\n", self.0.method, self.0.source.ip())
             .into_bytes()

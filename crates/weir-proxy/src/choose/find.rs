@@ -19,16 +19,16 @@ use weir_model::{
 use super::PoolState;
 use crate::{
     clock,
+    conn::Conn,
     duplex::Duplex,
     error::{Cause, ProxyError},
     timer::Timer,
     upstream::{Hold, Tried, Wait, add_below},
-    worker::Worker,
 };
 
 /// What a backend is looked for.
 pub(crate) struct Search<'s> {
-    pub(crate) worker: &'s Worker,
+    pub(crate) conn: &'s Conn,
     pub(crate) timer: &'s Timer,
     /// Who waits meanwhile.
     pub(crate) client: Duplex<'s>,
@@ -94,9 +94,11 @@ impl PoolState {
             }
         }
         let wait = Wait { timer: search.timer, until: search.until, picky: !search.tried.is_empty() };
-        let gone =
-            |cx: &mut Context<'_>| search.client.poll_gone(cx).map(|error| ProxyError::from_client(&error));
-        let found = self.gate.wait(&self.pool, &wait, look, gone).await;
+        let over = |cx: &mut Context<'_>| {
+            let gone = search.client.poll_gone(cx).map(|error| ProxyError::from_client(&error));
+            gone.or_else(|| search.conn.cut().map(ProxyError::new))
+        };
+        let found = self.gate.wait(&self.pool, &wait, look, over).await;
         found.map_err(|error| {
             let late = error.cause == Cause::PoolQueueTimeout;
             // What was waited for was not a slot but a backend that could have one.
@@ -123,7 +125,7 @@ impl PoolState {
         let found = |backend, counted, hold| Tried::Found(Found { moved: None, backend, counted, hold });
         let bound = search.bound.and_then(|bond| self.pool.bound(bond, clock::now()));
         if !self.queued {
-            let choose = || self.choose(search.worker, search.hash, search.tried);
+            let choose = || self.choose(&search.conn.worker, search.hash, search.tried);
             return match bound.or_else(choose).or(search.again) {
                 Some(backend) => found(backend, false, None),
                 None => self.nobody_now(search),
@@ -186,7 +188,7 @@ impl PoolState {
         /// Others may be faster a few times; then it waits.
         const RACES: usize = 4;
         for _ in 0..RACES {
-            let choice = self.choose(search.worker, search.hash, search.tried);
+            let choice = self.choose(&search.conn.worker, search.hash, search.tried);
             let backend = choice.or(search.again)?;
             if let Some(place) = self.sit_at(backend) {
                 return Some(place);
@@ -225,7 +227,7 @@ impl PoolState {
         if self.pool.backends.is_empty() && self.pool.discover.is_some() {
             let decided = self.pool.status.discovery.is_decided();
             // In this order: what was found is published before it counts as decided.
-            search.worker.keep_up();
+            search.conn.worker.keep_up();
             if !decided || self.successor.borrow().is_some() {
                 return Tried::Wait;
             }

@@ -114,7 +114,7 @@ impl Exchange<'_> {
         let (client, timer) = (self.client, self.timer);
         let mut watch = Watch::default();
         poll_fn(move |cx| {
-            upload.advance(cx, client, input, link.way.duplex())?;
+            self.advance(cx, upload, input, link.way.duplex())?;
             match link.poll_head(cx) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),

@@ -258,7 +258,7 @@ impl Exchange<'_> {
         let mut watch = Watch::default();
         poll_fn(move |cx| {
             let backend = link.way.duplex();
-            upload.advance(cx, client, input, backend)?;
+            self.advance(cx, upload, input, backend)?;
             match download.poll(cx, backend, &mut link.answer, client) {
                 Poll::Ready(result) => return Poll::Ready(result.map_err(backend_stop)),
                 Poll::Pending => {}

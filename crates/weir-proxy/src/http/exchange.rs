@@ -52,6 +52,8 @@ pub(crate) struct Exchange<'c> {
     pub(crate) started: u64,
     /// Bytes that the client sent: its head, and what was passed on of the body.
     pub(crate) came: u64,
+    /// Those of them that the listener has counted.
+    pub(super) counted: u64,
     /// How long it has been worked on.
     pub(crate) work: Work,
     /// Its method and target, for the record; stays in the input until the head is used.
@@ -124,6 +126,8 @@ enum Plan {
     Answer,
     /// An authority that issues certificates asks for a proof: this is it.
     Prove(Arc<str>),
+    /// It may be passed on no more: say that it has come so far.
+    Last,
 }
 
 /// What looks like a request, and begins HTTP/2 (RFC 9113 section 3.4). The rest of it is judged with the frames.
@@ -135,7 +139,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
-    let mut head = read_head(conn, &listener, input, &mut request).await;
+    let mut head = read_head(conn, &listener, input, &mut request, first).await;
     if matches!(head, Err(NoHead::Closed)) {
         room.requests.give(request);
         return After::Close;
@@ -176,6 +180,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
         Ok(Plan::Forward(pool)) => exchange.forward(input, pool).await,
         Ok(Plan::Answer) => Box::pin(exchange.answer(input)).await,
         Ok(Plan::Prove(proof)) => Box::pin(exchange.prove(input, &proof)).await,
+        Ok(Plan::Last) => Box::pin(exchange.answer_as_last(input)).await,
         Err(error) => Box::pin(exchange.turn_away(error, input)).await,
     };
     exchange.record(ended)
@@ -213,6 +218,7 @@ pub(crate) async fn exchange_stream(
         Ok(Plan::Forward(pool)) => exchange.forward(&mut input, pool).await,
         Ok(Plan::Answer) => Box::pin(exchange.answer(&mut input)).await,
         Ok(Plan::Prove(proof)) => Box::pin(exchange.prove(&mut input, &proof)).await,
+        Ok(Plan::Last) => Box::pin(exchange.answer_as_last(&mut input)).await,
         Err(error) => Box::pin(exchange.turn_away(error, &mut input)).await,
     };
     exchange.record(ended)
@@ -237,6 +243,7 @@ impl<'c> Exchange<'c> {
             asked: Asked::default(),
             started: clock::micros(),
             came: 0,
+            counted: 0,
             work: conn.worker.overhead.begin(),
             request_line: Vec::new(),
             pool: None,
@@ -348,6 +355,7 @@ impl<'c> Exchange<'c> {
         };
         self.deadline = self.deadline.min(clock::now() + route.timeout);
         let plan = match &route.action {
+            Action::Pool(_) | Action::Split(_) if request.hops == Some(0) => Plan::Last,
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {
                 self.arm = split.pick(self.conn.worker.draw());

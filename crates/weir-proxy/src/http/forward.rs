@@ -8,7 +8,7 @@ use weir_model::pool::Pool;
 use super::{
     exchange::{Ended, Exchange},
     grpc_web::{Bridge, Form},
-    pump::{Coding, MOST_KEPT, Pump},
+    pump::{Coding, Pump},
     request::BodyLength,
     response::ResponseHead,
     retry::{Failed, Tried},
@@ -90,14 +90,9 @@ impl Exchange<'_> {
             if !text && (self.asked.repeatable || self.asked.call.is_some()) {
                 request.keep();
             }
-        } else if self.asked.repeatable && !text && self.is_short() {
+        } else if self.asked.repeatable && !text && self.asked.body.is_short() {
             request.keep();
         }
-    }
-
-    /// Its body is said to be so short that it can be kept to be sent again.
-    const fn is_short(&self) -> bool {
-        matches!(self.asked.body, BodyLength::Length(length) if length <= MOST_KEPT as u64)
     }
 
     /// Forwards the request to a backend of the pool, and its answer to the client.
@@ -109,7 +104,6 @@ impl Exchange<'_> {
         };
         let body = self.asked.body;
         let lead = std::mem::take(&mut self.text);
-        let of_head = lead.len() as u64;
         let mut upload = Upload {
             pump: Pump::new(lead, body, coding(body), self.listener.limits.body),
             over: false,
@@ -124,7 +118,8 @@ impl Exchange<'_> {
         let ended = self.attempts(input, pool, &mut upload).await;
         self.hold = None;
         self.timer.tie(false);
-        self.came += upload.pump.written.saturating_sub(of_head);
+        self.came += upload.pump.passed();
+        self.counted = upload.pump.counted.min(upload.pump.passed());
         self.text = upload.pump.into_head();
         let Some(mut tunnel) = self.tunnel.take() else { return ended };
         tunnel.keep(permit);
@@ -296,7 +291,7 @@ impl Exchange<'_> {
         self.hold = None;
         let conn = self.conn;
         let search = Search {
-            worker: &conn.worker,
+            conn,
             timer: self.timer,
             client: self.client,
             hash: self.hash,
@@ -363,7 +358,8 @@ impl Exchange<'_> {
             return None;
         }
         // What could not be sent again is not sent on a connection that may be gone.
-        let certain = !self.asked.repeatable || self.asked.body != BodyLength::None && !self.is_short();
+        let certain =
+            !self.asked.repeatable || self.asked.body != BodyLength::None && !self.asked.body.is_short();
         match &pool.pool.send_proxy {
             None => pool.idle.take(&pool.pool, backend, certain),
             Some(_) => pool.idle.take_own(&pool.pool, backend, certain, self.conn.mark()),

@@ -134,7 +134,7 @@ impl Exchange<'_> {
             super::write::field(&mut fields, b"weir-error", error.cause.code().as_bytes());
         }
         let sent = self.send(200, &fields, &body, after).await;
-        Ended { after: if sent.is_ok() { after } else { After::Close }, error: Some(error) }
+        Ended { after: sent.unwrap_or(After::Close), error: Some(error) }
     }
 
     /// Writes the end of a call that failed.

@@ -63,8 +63,10 @@ pub(crate) struct Lines {
     all: Vec<Line>,
     /// Where the first of them stands, or would.
     begin: usize,
-    /// Which of them are of another kind than [`Name::Other`]: few, and all that most of the work is about.
+    /// Which of them are of another kind than [`Name::Other`] and [`Name::Date`]: few, and all that most of the work is about.
     marked: Vec<u16>,
+    /// There is a Date.
+    dated: bool,
 }
 
 impl Lines {
@@ -73,6 +75,7 @@ impl Lines {
     pub(crate) fn begin(&mut self, at: usize) {
         self.all.clear();
         self.marked.clear();
+        self.dated = false;
         self.begin = at;
     }
 
@@ -88,10 +91,18 @@ impl Lines {
 
     #[inline]
     pub(crate) fn push(&mut self, line: Line) {
-        if line.kind != Name::Other {
-            self.marked.push(self.all.len() as u16);
+        match line.kind {
+            Name::Other => {}
+            Name::Date => self.dated = true,
+            _ => self.marked.push(self.all.len() as u16),
         }
         self.all.push(line);
+    }
+
+    /// True if there is a Date among them.
+    #[inline]
+    pub(crate) const fn is_dated(&self) -> bool {
+        self.dated
     }
 
     /// All of them.
@@ -105,7 +116,7 @@ impl Lines {
         self.marked.iter().map(|index| &self.all[usize::from(*index)])
     }
 
-    /// Those of one kind, which is not [`Name::Other`].
+    /// Those of one kind, which is not [`Name::Other`] nor [`Name::Date`].
     #[inline]
     pub(crate) fn of_kind(&self, kind: Name) -> impl DoubleEndedIterator<Item = &Line> {
         self.marked().filter(move |line| line.kind == kind)

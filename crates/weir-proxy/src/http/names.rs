@@ -11,6 +11,10 @@ pub(crate) enum Name {
     Connection,
     Upgrade,
     Expect,
+    /// Passed on like any other; it is only to be known whether there is one.
+    Date,
+    /// Passed on, and counted down where a request may be answered on its way (RFC 9110 section 7.6.2).
+    MaxForwards,
     /// Hop-by-hop beside those above (RFC 9110 section 7.6.1), and what belongs to the hop by its meaning:
     /// Keep-Alive, Proxy-Connection, Proxy-Authorization, Proxy-Authenticate, TE, HTTP2-Settings.
     Hop,
@@ -24,8 +28,9 @@ pub(crate) enum Name {
 }
 
 /// Every name that is something to us, in lower case.
-const KNOWN: [(&[u8], Name); 17] = [
+const KNOWN: [(&[u8], Name); 19] = [
     (b"te", Name::Hop),
+    (b"date", Name::Date),
     (b"host", Name::Host),
     (b"expect", Name::Expect),
     (b"upgrade", Name::Upgrade),
@@ -33,6 +38,7 @@ const KNOWN: [(&[u8], Name); 17] = [
     (b"x-real-ip", Name::OtherForwarded),
     (b"connection", Name::Connection),
     (b"keep-alive", Name::Hop),
+    (b"max-forwards", Name::MaxForwards),
     (b"content-length", Name::ContentLength),
     (b"http2-settings", Name::Hop),
     (b"x-forwarded-for", Name::ForwardedFor),
@@ -109,7 +115,7 @@ pub(crate) fn is_of_connection(name: &[u8]) -> bool {
 /// True for fields that must not come in a trailer section (RFC 9110 section 6.5.1): framing, routing,
 /// authentication, and how the content is to be read.
 pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {
-    const FORBIDDEN: [&str; 12] = [
+    const FORBIDDEN: [&str; 11] = [
         "trailer",
         "authorization",
         "cookie",
@@ -118,12 +124,12 @@ pub(crate) fn forbidden_in_trailer(name: &[u8]) -> bool {
         "content-encoding",
         "content-type",
         "content-range",
-        "max-forwards",
         "range",
         "location",
         "www-authenticate",
     ];
-    classify(name) != Name::Other || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+    !matches!(classify(name), Name::Other | Name::Date)
+        || FORBIDDEN.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
 }
 
 /// The members of a comma-separated list, without white space around them and without empty ones

@@ -22,7 +22,7 @@ use crate::{
     io::Stream,
 };
 
-pub(super) use again::MOST_KEPT;
+use again::MOST_KEPT;
 
 /// Why a message could not be moved to its end.
 #[derive(Debug)]
@@ -189,6 +189,14 @@ impl Pump {
     pub(crate) fn into_head(mut self) -> Vec<u8> {
         self.lead.truncate(self.head);
         self.lead
+    }
+
+    /// Bytes written to the sink behind the head; a stream gets that in its own way.
+    pub(super) fn passed(&self) -> u64 {
+        match self.coding {
+            Coding::Frames => self.written,
+            Coding::Plain | Coding::Chunked => self.written.saturating_sub(self.head as u64),
+        }
     }
 
     /// True if there is nothing but its head.

@@ -24,7 +24,7 @@ impl Exchange<'_> {
         let waited = clock::micros().saturating_sub(self.started);
         let counters = self.conn.counters(&self.listener);
         counters.overhead.record(worker.overhead.end(&self.work));
-        counters.bytes_in.add(self.came);
+        counters.bytes_in.add(self.came - self.counted);
         match self.route() {
             Some(route) => {
                 let counters = route.status[self.arm].shards.of(worker.index);

@@ -10,8 +10,9 @@ use weir_model::{
 
 use super::{
     exchange::source,
+    names::Name,
     reply,
-    request::{Facts, RequestHead},
+    request::{BodyLength, Facts, RequestHead},
     write::{Client, write_request},
 };
 use crate::{
@@ -75,6 +76,14 @@ impl Rehearsal {
     /// True if it may be sent a second time after it was sent once.
     pub fn is_idempotent(&self) -> bool {
         self.request.idempotent
+    }
+
+    /// True if its content can be sent a second time; none if it does not say that it has any.
+    pub fn can_resend(&self) -> Option<bool> {
+        match self.request.body {
+            BodyLength::None => self.request.lines.of_kind(Name::ContentLength).next().map(|_| true),
+            body => Some(body.is_short()),
+        }
     }
 
     /// The head that a backend gets if this route takes it, but for fields whose values name facts of an exchange.

@@ -1,11 +1,6 @@
 //! Answers that weir gives itself: refusals, redirects, fixed responses.
 
-use std::{
-    borrow::Cow,
-    cell::RefCell,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{borrow::Cow, sync::Arc};
 
 use weir_model::{
     route::{Action, Redirect, Respond, Route},
@@ -16,9 +11,9 @@ use super::{
     exchange::{Ended, Exchange},
     request::{BodyLength, RequestHead},
     serve::After,
-    write::{field, write_fields, write_length},
+    write::{field, write_date, write_fields, write_length},
 };
-use crate::{buffer::Buffer, clock, error::ProxyError, telemetry::Record};
+use crate::{buffer::Buffer, error::ProxyError, telemetry::Record};
 
 /// The reason phrase of a status.
 pub(crate) const fn reason(status: u16) -> &'static str {
@@ -53,25 +48,6 @@ pub(crate) const fn reason(status: u16) -> &'static str {
         505 => "HTTP Version Not Supported",
         _ => "",
     }
-}
-
-thread_local! {
-    /// The second that the text was made for, and the text.
-    static DATE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
-}
-
-/// Writes the Date field (RFC 9110 section 6.6.1); its text is made once a second.
-fn write_date(out: &mut Vec<u8>) {
-    DATE.with_borrow_mut(|(second, text)| {
-        let now = clock::now().0 / 1000;
-        if *second != now {
-            *second = now;
-            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(clock::wall().0));
-        }
-        out.extend_from_slice(b"Date: ");
-        out.extend_from_slice(text.as_bytes());
-        out.extend_from_slice(b"\r\n");
-    });
 }
 
 fn write_status(out: &mut Vec<u8>, status: u16) {
@@ -175,7 +151,7 @@ impl Exchange<'_> {
         let fields = std::mem::take(&mut self.text);
         let sent = self.send(status, &fields, &body, after).await;
         self.text = fields;
-        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
     }
 
     /// Shows an authority that issues certificates what it asks for (RFC 8555 section 8.3).
@@ -183,7 +159,14 @@ impl Exchange<'_> {
         let after = self.after_own_answer(input);
         let sent =
             self.send(200, b"Content-Type: application/octet-stream\r\n", proof.as_bytes(), after).await;
-        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, |()| Ended::well(after))
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
+    }
+
+    /// Answers a request that may be passed on no more as if it had been meant for weir (RFC 9110 section 7.6.2).
+    pub(super) async fn answer_as_last(&mut self, input: &mut Buffer) -> Ended {
+        let after = self.after_own_answer(input);
+        let sent = self.send(200, b"", b"", after).await;
+        sent.map_or_else(|error| Ended { after: After::Close, error: Some(error) }, Ended::well)
     }
 
     /// The body of a fixed response, with its values.
@@ -227,7 +210,7 @@ impl Exchange<'_> {
         }
         // Whether the client got it or not, the error to record is the one it was about.
         let sent = self.send(status, &fields, body, after).await;
-        Ended { after: if sent.is_ok() { after } else { After::Close }, error: Some(error) }
+        Ended { after: sent.unwrap_or(After::Close), error: Some(error) }
     }
 
     /// What becomes of the connection when the backend was never asked: a body that has come whole is skipped.
@@ -235,7 +218,7 @@ impl Exchange<'_> {
         let keep = self.asked.keep_alive && !self.conn.is_leaving();
         match self.asked.body {
             BodyLength::None if keep => After::Keep,
-            BodyLength::None => After::Close,
+            BodyLength::None if input.is_empty() => After::Close,
             BodyLength::Length(length) if keep && length <= input.len() as u64 => {
                 input.consume(length as usize);
                 After::Keep
@@ -244,14 +227,15 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends an answer of our own.
+    /// Sends an answer of our own, and says what becomes of the connection then: what has come behind the request meanwhile would
+    /// make the close a reset, which takes the end of the answer with it (RFC 9112 section 9.6).
     pub(super) async fn send(
         &mut self,
         status: u16,
         fields: &[u8],
         body: &[u8],
         after: After,
-    ) -> Result<(), ProxyError> {
+    ) -> Result<After, ProxyError> {
         let mut text = self.conn.worker.room.texts.take();
         let out = &mut text;
         out.clear();
@@ -285,7 +269,10 @@ impl Exchange<'_> {
             self.timer.limit(self.listener.timeouts.send_idle, self.client.send_answer(out, head)).await;
         conn.worker.room.give_text(text);
         match sent {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) if after == After::Close && !self.client.is_stream() && conn.stream.has_unread() => {
+                Ok(After::Linger)
+            }
+            Ok(Ok(())) => Ok(after),
             Ok(Err(error)) => Err(ProxyError::from_client(&error)),
             Err(_) => Err(crate::error::Cause::ClientTimeoutSend.into()),
         }

@@ -79,6 +79,8 @@ pub(crate) struct RequestHead {
     pub(crate) upgrade: Option<Span>,
     /// It asks for a tunnel to its authority (RFC 9110 section 9.3.6).
     pub(crate) connect: bool,
+    /// How often an OPTIONS may be passed on, if it says so (RFC 9110 section 7.6.2).
+    pub(crate) hops: Option<u64>,
     /// Fields nominated by Connection.
     pub(crate) nominated: Vec<Span>,
     /// It came on a stream; true if content follows.
@@ -124,6 +126,7 @@ impl RequestHead {
             idempotent,
             upgrade,
             connect,
+            hops,
             nominated,
             streamed,
         } = self;
@@ -132,7 +135,7 @@ impl RequestHead {
         *path = Text::default();
         (*query, *upgrade, *body) = (None, None, BodyLength::None);
         (*http10, *keep_alive, *expects_continue, *idempotent) = (false, false, false, false);
-        *connect = false;
+        (*connect, *hops) = (false, None);
         nominated.clear();
     }
 
@@ -181,8 +184,10 @@ impl RequestHead {
         let tidied = if target.untidy { path::tidy(target.path, normalize)? } else { None };
         self.path = match tidied {
             Some(path) => Text::Own(path),
-            // The path of `http://host` is a slash that stands nowhere in the head.
-            None if target.authority.is_some() && target.path == b"/" => Text::Own(b"/".to_vec()),
+            // The path of `http://host` is a slash that stands nowhere in the head, or the asterisk of OPTIONS.
+            None if target.authority.is_some() && matches!(target.path, b"/" | b"*") => {
+                Text::Own(target.path.to_vec())
+            }
             None => Text::Head(Span::within(head, target.path)),
         };
         Ok(target.authority.map(|authority| Span::within(head, authority)))
@@ -225,6 +230,7 @@ impl RequestHead {
                     self.expects_continue = !self.http10;
                 }
                 Name::Expect => return Err(Cause::ClientBadExpectation.into()),
+                Name::MaxForwards => self.hops = hops(self.method.of(head), &self.lines, head),
                 _ => {}
             }
         }
@@ -308,6 +314,17 @@ impl RequestHead {
 fn upgrade_is_served(protocols: &[u8]) -> bool {
     members(protocols).next().is_some()
         && !members(protocols).any(|protocol| protocol.to_ascii_lowercase().starts_with(b"h2"))
+}
+
+/// How often the request may be passed on, if it is one that can be answered on its way and says one number. TRACE is never
+/// passed on.
+#[cold]
+fn hops(method: &[u8], lines: &Lines, head: &[u8]) -> Option<u64> {
+    let mut said = lines.of_kind(Name::MaxForwards).map(|line| line.value.of(head));
+    let value = said.next().filter(|value| method == b"OPTIONS" && !value.is_empty())?;
+    let digits = value.iter().all(u8::is_ascii_digit) && said.next().is_none();
+    // More than can be counted is as often as anybody will.
+    digits.then(|| parse_length(value).unwrap_or(u64::MAX))
 }
 
 /// RFC 9110 section 8.6: digits and nothing else.

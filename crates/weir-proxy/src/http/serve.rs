@@ -137,12 +137,13 @@ pub(crate) enum NoHead {
     Bad(ProxyError),
 }
 
-/// Reads a request head into `input` and parses it; returns its length.
+/// Reads a request head into `input` and parses it; returns its length. `first` says that nothing was served before.
 pub(crate) async fn read_head(
     conn: &Conn,
     listener: &Listener,
     input: &mut Buffer,
     request: &mut RequestHead,
+    first: bool,
 ) -> Result<usize, NoHead> {
     let limit = listener.limits.header_bytes;
     let deadline = clock::now() + listener.timeouts.header;
@@ -181,9 +182,11 @@ pub(crate) async fn read_head(
         conn.timer.set(deadline);
         let read = poll_fn(|cx| match conn.stream.poll_fill(cx, input) {
             Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            Poll::Pending if !first && conn.is_over() && is_idle(input, leading) => Poll::Ready(Ok(0)),
             other => other,
         });
         match read.await {
+            Ok(0) if conn.is_over() && is_idle(input, leading) => return Err(NoHead::Closed),
             Ok(0) | Err(_) if input.is_empty() && leading == 0 => return Err(NoHead::Closed),
             Ok(0) => return Err(NoHead::Bad(ProxyError::with(Cause::ClientAborted, "in the request head"))),
             Ok(_) => {}
@@ -192,6 +195,15 @@ pub(crate) async fn read_head(
             }
             Err(error) => return Err(NoHead::Bad(ProxyError::from_client(&error))),
         }
+    }
+}
+
+/// True if line ends are all that has come: stray ones behind the last request are none of the next (RFC 9112 section 2.2).
+#[cold]
+fn is_idle(input: &Buffer, leading: usize) -> bool {
+    match input.filled() {
+        b"" => leading > 0,
+        begun => begun == b"\r",
     }
 }
 

@@ -55,7 +55,12 @@ pub(crate) fn split(
         Some(at) => (&rest[..at], Some(&rest[at + 1..])),
         None => (rest, None),
     };
-    let path = if path.is_empty() { b"/" } else { path };
+    let path = match path {
+        // RFC 9112 section 3.2.4: asked of the server as a whole.
+        b"" if options && query.is_none() => b"*",
+        b"" => b"/",
+        path => path,
+    };
     let untidy = memchr::memchr(b'%', path).is_some()
         || path.windows(2).any(|pair| pair == b"/.")
         || (normalize.double_slash == DoubleSlash::Merge && path.windows(2).any(|pair| pair == b"//"));

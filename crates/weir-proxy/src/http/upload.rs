@@ -7,7 +7,10 @@ use std::{
 
 use weir_model::time::Moment;
 
-use super::pump::{Coding, Pump, Stop};
+use super::{
+    exchange::Exchange,
+    pump::{Coding, Pump, Stop},
+};
 use crate::{
     buffer::Buffer,
     clock,
@@ -75,18 +78,6 @@ impl Upload {
         }
     }
 
-    /// Sends what can be sent now. Fails only if the client's side of it failed.
-    #[inline]
-    pub(crate) fn advance(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: Duplex<'_>,
-        input: &mut Buffer,
-        backend: Duplex<'_>,
-    ) -> Result<(), ProxyError> {
-        if self.over { Ok(()) } else { self.send(cx, client, input, backend) }
-    }
-
     fn send(
         &mut self,
         cx: &mut Context<'_>,
@@ -113,6 +104,35 @@ impl Upload {
             Poll::Pending => {}
         }
         Ok(())
+    }
+}
+
+impl Exchange<'_> {
+    /// Sends what can be sent now of the request. Fails only if the client's side of it failed.
+    #[inline]
+    pub(super) fn advance(
+        &self,
+        cx: &mut Context<'_>,
+        upload: &mut Upload,
+        input: &mut Buffer,
+        backend: Duplex<'_>,
+    ) -> Result<(), ProxyError> {
+        if upload.over {
+            return Ok(());
+        }
+        upload.send(cx, self.client, input, backend)?;
+        if !upload.over {
+            self.count_came(&mut upload.pump);
+        }
+        Ok(())
+    }
+
+    /// Counts what has been passed on of a body that goes on, since this was done last: a long one is not to be seen at its end
+    /// only.
+    fn count_came(&self, pump: &mut Pump) {
+        let more = pump.passed().saturating_sub(pump.counted);
+        pump.counted += more;
+        self.conn.counters(&self.listener).bytes_in.add(more);
     }
 }
 

@@ -1,6 +1,10 @@
 //! Writes the heads that we send: each in one piece, neighbours that pass unchanged in one copy.
 
-use std::sync::Arc;
+use std::{
+    cell::RefCell,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use weir_model::{
     route::{HeaderEdits, Route},
@@ -13,7 +17,7 @@ use super::{
     request::{BodyLength, RequestHead},
     response::ResponseHead,
 };
-use crate::{conn::FORWARDED_FOR, telemetry::Record};
+use crate::{clock, conn::FORWARDED_FOR, telemetry::Record};
 
 /// Who sent a request, and whether it may say so itself.
 #[derive(Clone, Copy)]
@@ -62,8 +66,11 @@ pub(crate) fn write_request(
     out.extend_from_slice(b"\r\n");
     let every = !edits.is_empty() || !request.nominated.is_empty();
     request.lines.copy(out, head, (request.lines.first_at(), every), |line| {
-        passes(line, head, edits, client.trusted) && !request.is_nominated(head, line)
+        passes(line, (head, request), edits, client.trusted) && !request.is_nominated(head, line)
     });
+    if let Some(hops) = request.hops {
+        write_hops(out, head, request, edits, hops);
+    }
     write_forwarded(out, head, request, host, client, edits);
     match request.body {
         BodyLength::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -104,13 +111,23 @@ fn write_request_line(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, rou
 }
 
 /// True for a field line of a request that goes on as it is.
-fn passes(line: &Line, head: &[u8], edits: &HeaderEdits, trusted: bool) -> bool {
+fn passes(line: &Line, (head, request): (&[u8], &RequestHead), edits: &HeaderEdits, trusted: bool) -> bool {
     let passes = match line.kind {
-        Name::Other => true,
+        Name::Other | Name::Date => true,
+        Name::MaxForwards => request.hops.is_none(),
         Name::ForwardedProto | Name::ForwardedHost | Name::OtherForwarded => trusted,
         _ => false,
     };
     passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
+}
+
+/// Max-Forwards with one less (RFC 9110 section 7.6.2).
+#[cold]
+fn write_hops(out: &mut Vec<u8>, head: &[u8], request: &RequestHead, edits: &HeaderEdits, hops: u64) {
+    let goes_on = |line: &Line| !request.is_nominated(head, line);
+    if !edits.drops(b"Max-Forwards") && request.lines.of_kind(Name::MaxForwards).any(goes_on) {
+        field(out, b"Max-Forwards", itoa::Buffer::new().format(hops.saturating_sub(1)).as_bytes());
+    }
 }
 
 /// X-Forwarded-For, -Proto and -Host: appended to what a trusted proxy said, written anew otherwise.
@@ -188,6 +205,25 @@ pub(crate) fn write_length(out: &mut Vec<u8>, length: u64) {
     field(out, b"Content-Length", itoa::Buffer::new().format(length).as_bytes());
 }
 
+thread_local! {
+    /// The second that the text was made for, and the text.
+    static DATE: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+}
+
+/// Writes the Date field (RFC 9110 section 6.6.1); its text is made once a second.
+pub(crate) fn write_date(out: &mut Vec<u8>) {
+    DATE.with_borrow_mut(|(second, text)| {
+        let now = clock::now().0 / 1000;
+        if *second != now {
+            *second = now;
+            *text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(clock::wall().0));
+        }
+        out.extend_from_slice(b"Date: ");
+        out.extend_from_slice(text.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    });
+}
+
 /// How a response is framed for this client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Framing {
@@ -226,6 +262,9 @@ pub(crate) fn write_response(
         };
         passes && (edits.is_empty() || !edits.drops(line.name.of(head)))
     });
+    if !response.lines.is_dated() || response.nominates() {
+        complete_date(out, head, response, edits);
+    }
     if response.says_empty {
         write_length(out, 0);
     }
@@ -242,5 +281,16 @@ pub(crate) fn write_response(
     }
     if response.status >= 200 || response.status == 101 {
         write_fields(out, edits.set.iter().chain(&edits.add), known);
+    }
+}
+
+/// Says when a response came that does not say so itself (RFC 9110 section 6.6.1), unless the route has its own mind about that.
+#[cold]
+fn complete_date(out: &mut Vec<u8>, head: &[u8], response: &ResponseHead, edits: &HeaderEdits) {
+    let goes_on = |line: &Line| line.kind == Name::Date && !response.is_nominated(head, line);
+    let added = |(name, _): &(Arc<str>, Template)| name.eq_ignore_ascii_case("Date");
+    let edited = edits.drops(b"Date") || edits.add.iter().any(added);
+    if response.status >= 200 && !edited && !response.lines.iter().any(goes_on) {
+        write_date(out);
     }
 }

@@ -156,21 +156,21 @@ impl Gate {
         each.filter(|worker| status.waiting.of(*worker).load(Ordering::SeqCst) > 0)
     }
 
-    /// Waits in the queue until `find` has found something, is sure that it will not, or the time is over; `gone` says if the
-    /// client has left.
+    /// Waits in the queue until `find` has found something, is sure that it will not, or the time is over; `over` says if nobody
+    /// waits any more: the client has left, or is cut.
     pub(crate) async fn wait<T>(
         &self,
         pool: &Pool,
         wait: &Wait<'_>,
         mut find: impl FnMut() -> Tried<T>,
-        mut gone: impl FnMut(&mut Context<'_>) -> Option<ProxyError>,
+        mut over: impl FnMut(&mut Context<'_>) -> Option<ProxyError>,
     ) -> Result<T, ProxyError> {
         let Some(_pending) = take(pool, Slot::Pending, pool.limits.pending) else {
             return Err(Cause::PoolQueueFull.into());
         };
         let place = self.join(&pool.status);
         let turn = poll_fn(|cx| {
-            if let Some(error) = gone(cx) {
+            if let Some(error) = over(cx) {
                 return Poll::Ready(Err(error));
             }
             if !place.is_called(cx) {

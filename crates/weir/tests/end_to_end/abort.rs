@@ -166,3 +166,20 @@ fn what_a_client_sends_behind_its_last_request_does_not_cut_the_answer() {
         assert!(answer.complete, "{more:?}");
     }
 }
+
+#[test]
+fn what_a_client_sends_behind_its_last_request_does_not_cut_an_answer_of_our_own() {
+    let weir = Weir::from_text(&format!(
+        "listeners:\n  web: {{ bind: 127.0.0.1:0, protocol: http, routes: [{{ respond: {{ status: 200, body: {} }} }}] }}\n",
+        "x".repeat(16 << 20)
+    ));
+    // Behind it in one piece, and while the answer is on its way.
+    for (with, later) in [("\r\n", ""), ("", "\r\n"), ("", "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")] {
+        let mut client = RawClient::connect_narrow(weir.address(), 4096);
+        client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n{with}"));
+        wait_until("the answer has begun", || client.peek() > 0);
+        client.send(later);
+        let answer = client.final_response("GET");
+        assert!(answer.complete, "{with:?} {later:?}");
+    }
+}

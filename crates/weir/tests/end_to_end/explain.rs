@@ -166,3 +166,47 @@ pools: { db: { backends: [127.0.0.1:9] } }";
     assert_eq!(denied.action, "refused");
     assert!(denied.effects[0].contains("client_denied"), "{denied:?}");
 }
+
+#[test]
+fn a_body_that_is_not_kept_is_not_promised_to_be_sent_again() {
+    let file = "listeners: { web: { bind: 127.0.0.1:0, protocol: http, routes: [{ pool: app, retry: { methods: [GET, PUT] } }] } }
+pools: { app: { backends: [127.0.0.1:9] } }";
+    let app = App::from_text(file).unwrap();
+    let words = |method: &str, field: &str| {
+        let particulars = Particulars {
+            method: Some(method.to_owned()),
+            listener: Some("web".into()),
+            headers: Some(field).filter(|field| !field.is_empty()).map(str::to_owned).into_iter().collect(),
+            ..Particulars::default()
+        };
+        let question = Question::new("http://a.test/", particulars).unwrap();
+        let circumstances = Circumstances { live: false, draw: 0, now: Moment(0) };
+        explain(&app.snapshot(), &question, &Path, circumstances).unwrap().effects.join("\n")
+    };
+    let breaks = "or if the backend breaks off before it answers";
+    for (method, field, again, said) in [
+        ("GET", "", true, ""),
+        ("PUT", "Content-Length: 0", true, ""),
+        ("PUT", "Content-Length: 65536", true, ""),
+        (
+            "PUT",
+            "",
+            true,
+            "; after it was sent only with a body of up to 64 KiB, over HTTP/1 one whose length is said",
+        ),
+        ("PUT", "Content-Length: 65537", false, "; never after it was sent, because its body is not kept"),
+        (
+            "PUT",
+            "Transfer-Encoding: chunked",
+            false,
+            "; never after it was sent, because its body is not kept",
+        ),
+        ("POST", "", false, "; never after it was sent, because its method may not be repeated"),
+    ] {
+        let words = words(method, field);
+        assert!(words.contains("it is tried again elsewhere"), "{method} {field}: {words}");
+        assert_eq!(words.contains(breaks), again, "{method} {field}: {words}");
+        assert_eq!(words.contains("after it was sent"), !said.is_empty(), "{method} {field}: {words}");
+        assert!(words.contains(said), "{method} {field}: {words}");
+    }
+}

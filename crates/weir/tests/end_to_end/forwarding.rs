@@ -52,12 +52,112 @@ fn what_belongs_to_the_backends_hop_stays_on_it() {
     assert_eq!(response.all("set-cookie"), ["a=1", "b=2"]);
 }
 
+/// What a client sees of Date in an answer of a backend with this field, where the route has this line.
+fn dates(field: &str, route: &str) -> Vec<String> {
+    let answer = format!(
+        "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n{field}Content-Length: 2\r\n\r\nok"
+    );
+    let backend = FakeBackend::answering(Answer::bytes(answer));
+    let setup = Setup::http(&[backend.address()]);
+    let weir = if route.is_empty() { setup } else { setup.route(route) }.start();
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    let interim = client.response("GET").unwrap();
+    assert_eq!((interim.status(), interim.has("date")), (103, false));
+    let answer = client.final_response("GET");
+    assert_eq!(answer.text(), "ok");
+    answer.all("date").into_iter().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_answer_says_when_it_came_and_what_the_backend_says_of_that_counts() {
+    const THEIRS: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let theirs = format!("dAtE: {THEIRS}\r\n");
+    let ours = |dates: Vec<String>| {
+        assert!(dates.len() == 1 && dates[0] != THEIRS && dates[0].ends_with(" GMT"), "{dates:?}");
+    };
+    assert_eq!(dates(&theirs, ""), [THEIRS]);
+    ours(dates("", ""));
+    ours(dates("Dote: x\r\n", ""));
+    // What it names as a matter of its connection does not go on.
+    ours(dates(&format!("Connection: date\r\n{theirs}"), ""));
+    assert_eq!(dates(&format!("Connection: x\r\n{theirs}"), ""), [THEIRS]);
+    // The route has the last word.
+    ours(dates("", "response_headers: { remove: [x] }"));
+    for field in ["", &theirs] {
+        assert!(dates(field, "response_headers: { remove: [date] }").is_empty());
+        assert_eq!(dates(field, "response_headers: { set: { date: now } }"), ["now"]);
+    }
+    assert_eq!(dates("", "response_headers: { add: { date: now } }"), ["now"]);
+    assert_eq!(dates(&theirs, "response_headers: { add: { date: now } }"), [THEIRS, "now"]);
+}
+
+#[test]
+fn a_date_of_a_request_is_none_of_ours() {
+    let request = "GET / HTTP/1.1\r\nHost: a.test\r\nDate: x\r\nConnection: y\r\n\r\n";
+    assert_eq!(forwarded(&[], request).all("date"), ["x"]);
+    assert!(!forwarded(&[], "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").has("date"));
+}
+
 #[test]
 fn the_absolute_form_becomes_a_path_and_its_host_wins() {
     let seen = forwarded(&[], "GET http://b.test:81/x?y HTTP/1.1\r\nHost: a.test\r\n\r\n");
     assert_eq!((seen.target(), seen.all("host")), ("/x?y", vec!["b.test:81"]));
     let seen = forwarded(&[], "GET http://b.test HTTP/1.1\r\nHost: b.test\r\n\r\n");
     assert_eq!((seen.target(), seen.all("host")), ("/", vec!["b.test"]));
+}
+
+#[test]
+fn options_for_a_whole_server_stay_that_in_the_absolute_form() {
+    for (target, expected) in [
+        ("*", "*"),
+        ("http://b.test", "*"),
+        ("http://b.test:81", "*"),
+        ("http://b.test/", "/"),
+        ("http://b.test?x", "/?x"),
+    ] {
+        let seen = forwarded(&[], &format!("OPTIONS {target} HTTP/1.1\r\nHost: b.test\r\n\r\n"));
+        assert_eq!(seen.start, format!("OPTIONS {expected} HTTP/1.1"));
+    }
+}
+
+#[test]
+fn max_forwards_is_counted_down_where_it_means_something() {
+    let seen = |method: &str, fields: &str| {
+        let seen = forwarded(&[], &format!("{method} / HTTP/1.1\r\nHost: a.test\r\n{fields}\r\n"));
+        seen.all("max-forwards").join("|")
+    };
+    for (said, expected) in [
+        ("Max-Forwards: 7\r\n", "6"),
+        ("max-forwards: 1\r\n", "0"),
+        ("Max-Forwards: 99999999999999999999999\r\n", "18446744073709551614"),
+        ("Max-Forwards: +7\r\n", "+7"),
+        ("Max-Forwards: 7, 7\r\n", "7, 7"),
+        ("Max-Forwards:\r\n", ""),
+        ("Max-Forwards: 0\r\nMax-Forwards: 7\r\n", "0|7"),
+        ("Max-Forwards: 7\r\nConnection: max-forwards\r\n", ""),
+    ] {
+        assert_eq!(seen("OPTIONS", said), expected, "{said:?}");
+    }
+    assert_eq!(
+        (seen("GET", "Max-Forwards: 0\r\n"), seen("POST", "Max-Forwards: 3\r\n")),
+        ("0".into(), "3".into())
+    );
+}
+
+#[test]
+fn what_may_be_passed_on_no_more_is_answered() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    for target in ["*", "/", "http://a.test"] {
+        client.send(format!("OPTIONS {target} HTTP/1.1\r\nHost: a.test\r\nMax-Forwards: 0\r\n\r\n"));
+        let answer = client.final_response("OPTIONS");
+        assert_eq!((answer.status(), answer.header("content-length")), (200, Some("0")), "{target}");
+    }
+    assert!(backend.requests().is_empty());
+    // The connection goes on.
+    assert_eq!(client.get("/").status(), 200);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Bodies in every framing, both ways.
 
-use weir_testkit::{Answer, End, FakeBackend, RawClient};
+use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
 
 use crate::support::Setup;
 
@@ -152,4 +152,28 @@ fn an_answer_before_the_end_of_the_request_is_delivered() {
     // Nor may the backend's connection be used again, with half a request on it.
     assert_eq!(RawClient::connect(weir.address()).get("/").status(), 403);
     assert_eq!(backend.accepted(), 2);
+}
+
+#[test]
+fn an_upload_is_counted_while_it_goes_on() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).start();
+    let listener = weir.app().snapshot().listeners[0].clone();
+    let came = || listener.status.shards.sum(|shard| shard.bytes_in.value()) as usize;
+    let body = vec![b'x'; 300_000];
+    let mut before = 0;
+    for framing in ["Content-Length: 600000", "Transfer-Encoding: chunked"] {
+        let mut client = RawClient::connect(weir.address());
+        let head = format!("POST / HTTP/1.1\r\nHost: a.test\r\n{framing}\r\n\r\n");
+        let chunked = framing.contains("chunked");
+        let (size, end, last) = if chunked { ("493e0\r\n", "\r\n", "0\r\n\r\n") } else { ("", "", "") };
+        let half = [size.as_bytes(), &body, end.as_bytes()].concat();
+        client.send(&head).send(&half);
+        wait_until("half of it is counted", || came() >= before + body.len());
+        client.send(&half).send(last);
+        assert_eq!(client.final_response("POST").status(), 200);
+        wait_until("all of it is counted", || came() >= before + head.len() + 2 * body.len());
+        assert!(came() < before + head.len() + 2 * body.len() + 10_000, "and once only");
+        before = came();
+    }
 }

@@ -42,6 +42,15 @@ fn heads_are_those_that_http1_would_have_sent() {
 }
 
 #[test]
+fn answers_over_a_stream_say_when_they_came_as_well() {
+    let backend = FakeBackend::answering(Answer::ok("fine"));
+    let weir = Setup::http(&[backend.address()]).start();
+    let reply = Client::connect(weir.address()).get("/").unwrap();
+    assert_eq!(reply.fields.get_all("date").iter().count(), 1);
+    assert!(reply.field("date").ends_with(" GMT"), "{reply:?}");
+}
+
+#[test]
 fn bodies_keep_their_length_or_are_chunked() {
     let backend = FakeBackend::answering(Answer::ok("fine"));
     let weir = Setup::http(&[backend.address()]).start();

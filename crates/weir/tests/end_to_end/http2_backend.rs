@@ -92,6 +92,19 @@ fn a_request_says_the_same_in_http2() {
 }
 
 #[test]
+fn what_is_uploaded_is_counted_whole() {
+    let backend = H2Backend::start();
+    let weir = setup(&[&backend]).start();
+    let listener = weir.app().snapshot().listeners[0].clone();
+    let request = format!("POST /echo HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000\r\n\r\n{:1000}", "");
+    let mut client = RawClient::connect(weir.address());
+    assert_eq!(client.send(&request).final_response("POST").status(), 200);
+    let came = || listener.status.shards.sum(|shard| shard.bytes_in.value()) as usize;
+    wait_until("it is counted", || came() > 0);
+    assert_eq!(came(), request.len());
+}
+
+#[test]
 fn bodies_and_trailers_go_both_ways() {
     let backend = H2Backend::start();
     let weir = setup(&[&backend]).start();

@@ -82,6 +82,29 @@ pools: {{ app: {{ backends: ['{}'] }} }}
 }
 
 #[test]
+fn line_ends_behind_the_last_request_are_none_of_the_next() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let text = format!(
+        "shutdown: {{ announce: 0s, drain: 5s }}
+listeners: {{ web: {{ bind: 127.0.0.1:0, protocol: http, pool: app, timeouts: {{ header: 1h }} }} }}
+pools: {{ app: {{ backends: ['{}'] }} }}
+",
+        backend.address()
+    );
+    let app = App::from_text(&text).unwrap();
+    let mut clients = ["", "\r", "\r\n", "\r\n\r\n\r"].map(|stray| {
+        let mut client = RawClient::connect(app.address("web"));
+        client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n{stray}"));
+        assert_eq!(client.final_response("GET").text(), "ok");
+        client
+    });
+    assert_eq!(app.shutdown(&|| false), 0);
+    for client in &mut clients {
+        assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));
+    }
+}
+
+#[test]
 fn what_is_cut_at_the_end_shows_it() {
     let backend = FakeBackend::answering(
         Answer::bytes("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nsome of it").then_hang(),
@@ -111,4 +134,49 @@ pools: {{ app: {{ backends: ['{}'] }} }}
     }
     let said = std::fs::read_to_string(log).unwrap();
     assert_eq!(said.lines().count(), 2, "{said}");
+}
+
+#[test]
+fn who_waits_for_a_backend_at_the_end_is_told_and_logged_and_gets_none() {
+    // The one waits for room, and the other for the first check.
+    for (pool, backend_keys, asked) in
+        [("", ", max_connections: 1", 1), ("health: { http: /, interval: 1h, timeout: 1h }, ", "", 0)]
+    {
+        let backend = FakeBackend::answering(Answer::hang());
+        let folder = weir_testkit::Folder::new("queue-at-the-end");
+        let log = folder.join("access.log");
+        let text = format!(
+            "workers: 1
+shutdown: {{ announce: 0s, drain: 0s }}
+access_log: {{ path: '{}', format: '$listener $status $cause' }}
+listeners:
+  web: {{ bind: 127.0.0.1:0, protocol: http, pool: app }}
+  raw: {{ bind: 127.0.0.1:0, protocol: tcp, pool: app }}
+pools: {{ app: {{ {pool}limits: {{ queue_timeout: 20s }}, backends: [{{ address: '{}'{backend_keys} }}] }} }}
+",
+            log.display(),
+            backend.address()
+        );
+        let app = App::from_text(&text).unwrap();
+        let ask = |name: &str| {
+            let mut client = RawClient::connect(app.address(name));
+            client.send("GET /wanted HTTP/1.1\r\nHost: a.test\r\n\r\n");
+            client
+        };
+        let wanted = || backend.requests().iter().filter(|request| request.target() == "/wanted").count();
+        let _taking: Vec<_> = (0..asked).map(|_| ask("web")).collect();
+        wait_until("the backend is taken", || wanted() == asked);
+        let (mut waiting, mut stream) = (ask("web"), ask("raw"));
+        let pool = app.snapshot().pools[0].clone();
+        wait_until("they wait", || pool.status.pending.load(Ordering::SeqCst) == 2);
+        app.shutdown(&|| false);
+        assert_eq!(waiting.final_response("GET").status(), 503);
+        assert_eq!(stream.read_to_end().1, End::Reset);
+        let said = std::fs::read_to_string(log).unwrap();
+        let mut lines: Vec<_> = said.lines().collect();
+        lines.sort_unstable();
+        let expected = [vec!["raw - drain_over"], vec!["web 503 drain_over"; asked + 1]].concat();
+        assert_eq!(lines, expected);
+        assert_eq!(wanted(), asked, "the backend is not bothered any more");
+    }
 }

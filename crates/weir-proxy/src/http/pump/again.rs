@@ -1,10 +1,17 @@
 //! A message that is sent once more: to another backend, or on another connection.
 
 use super::{Coding, Pump, Rest};
-use crate::{buffer::Buffer, clock};
+use crate::{buffer::Buffer, clock, http::request::BodyLength};
 
 /// Content of a message that is kept to be sent again.
-pub(in crate::http) const MOST_KEPT: usize = 64 * 1024;
+pub(super) const MOST_KEPT: usize = 64 * 1024;
+
+impl BodyLength {
+    /// It is said to be so short that it can be kept to be sent again.
+    pub(crate) const fn is_short(self) -> bool {
+        matches!(self, Self::Length(length) if length <= MOST_KEPT as u64)
+    }
+}
 
 impl Pump {
     /// Keeps what is taken of the content, as long as that is little, so that the message can be sent again.
