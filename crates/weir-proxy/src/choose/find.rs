@@ -78,7 +78,7 @@ impl PoolState {
                 }
                 Tried::Over(error) => {
                     // Perhaps a reload has just taken its backends: what took their place is published by then.
-                    search.worker.keep_up();
+                    search.conn.worker.keep_up();
                     if Rc::ptr_eq(&state, &current()) {
                         return Tried::Over(error);
                     }
