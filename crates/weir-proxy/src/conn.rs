@@ -316,7 +316,7 @@ impl Conn {
         if self.entrance.is_over() {
             return Some(Cause::BindClosed);
         }
-        (self.worker.phase.get() >= Phase::Stopped).then_some(Cause::DrainOver)
+        (self.worker.phase.get() >= Phase::Stopped).then_some(Cause::ProcessStopped)
     }
 }
 

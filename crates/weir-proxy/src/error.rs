@@ -169,6 +169,8 @@ causes! {
     BindClosed = "bind_closed", Ours, 0, "a reload has closed the address it came in at, and shutdown.drain is over";
     /// drain of a pool.
     DrainOver = "drain_over", Ours, 503, "its backend was taken out of service, and the drain of the pool was over before it ended";
+    /// The end of the process, behind shutdown.drain or a second signal.
+    ProcessStopped = "process_stopped", Ours, 503, "the process stopped before it ended: the time to drain was over, or it was told to stop at once";
     /// tcp: idle.
     TimeoutIdle = "timeout_idle", Client, 0, "no byte went either way within timeouts.idle";
     /// tunnels: idle.
@@ -183,7 +185,8 @@ impl Cause {
             | Self::CallDeadline
             | Self::BackendTimeoutBody
             | Self::BackendTimeoutHeader
-            | Self::BackendTimeoutTry => grpc::DEADLINE_EXCEEDED,
+            | Self::BackendTimeoutTry
+            | Self::TimeoutTunnel => grpc::DEADLINE_EXCEEDED,
             Self::ClientAborted => grpc::CANCELLED,
             Self::ClientDenied => grpc::PERMISSION_DENIED,
             Self::ClientUriTooLong

@@ -155,7 +155,5 @@ pub(crate) async fn relay(
         drain.count_cut();
     }
     let whole = up.buffer.is_empty() && down.buffer.is_empty();
-    // Where the process itself has waited for long enough, nothing ends in order.
-    let orderly = drained && whole && conn.cut().is_none();
-    Carried { to_backend: up.carried, to_client: down.carried, end, orderly }
+    Carried { to_backend: up.carried, to_client: down.carried, end, orderly: drained && whole }
 }

@@ -137,17 +137,29 @@ impl Exchange<'_> {
                 (deadline, cause) = (drained, Cause::DrainOver);
             }
             timer.set(deadline);
-            if timer.poll_elapsed(cx) { Poll::Ready(Err(cause.into())) } else { Poll::Pending }
+            if timer.poll_elapsed(cx) { Poll::Ready(Err(self.too_late(cause))) } else { Poll::Pending }
         })
+    }
+
+    /// What nobody can say how long it takes is waited for as long as for a tunnel, and it is said that this is why.
+    #[cold]
+    fn too_late(&self, cause: Cause) -> ProxyError {
+        if cause == Cause::BackendTimeoutHeader && self.is_open_ended() {
+            return ProxyError::with(cause, "for calls of gRPC, upgrades and CONNECT: timeouts.tunnel");
+        }
+        cause.into()
+    }
+
+    /// What a call takes, and when its caller has something to say, is theirs to know; so it is with what is to become a tunnel.
+    fn is_open_ended(&self) -> bool {
+        self.asked.call.is_some() || self.asked.upgrade.is_some() || self.asked.connect
     }
 
     /// What is waited for, and until when.
     fn deadline(&self, upload: &mut Upload, pool: &PoolState, begun: Moment) -> (Moment, Cause) {
         let pump = &upload.pump;
         let since = pump.moved_at.max(begun);
-        if self.asked.call.is_some() || self.asked.upgrade.is_some() || self.asked.connect {
-            // What a call takes, and when its caller has something to say, is theirs to know; so it is with what is to become a
-            // tunnel.
+        if self.is_open_ended() {
             return (since + self.listener.timeouts.tunnel, Cause::BackendTimeoutHeader);
         }
         // A client that waits to be told to go on owes nothing yet.

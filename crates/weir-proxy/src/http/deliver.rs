@@ -116,9 +116,9 @@ impl Exchange<'_> {
         let unknown = matches!(response.body, BodyLength::Chunked | BodyLength::UntilClose);
         let endless = unknown && is_event_stream(response, head);
         if endless || unknown && self.asked.call.is_some() {
-            return Patience { length: self.listener.timeouts.tunnel, endless };
+            return Patience { length: self.listener.timeouts.tunnel, cause: Cause::TimeoutTunnel, endless };
         }
-        Patience { length: pool.pool.stream_idle, endless }
+        Patience { length: pool.pool.stream_idle, cause: Cause::BackendTimeoutBody, endless }
     }
 
     /// How the answer is framed for this client, and how it is delimited where it comes from.
@@ -274,15 +274,15 @@ impl Exchange<'_> {
             if let Some(cause) = self.conn.cut() {
                 return Poll::Ready(Err(cause.into()));
             }
-            let patience = patience.length;
             let (deadline, mut cause) = match download.waiting {
-                Waiting::Source => (download.moved_at + patience, Cause::BackendTimeoutBody),
+                Waiting::Source => (download.moved_at + patience.length, patience.cause),
                 Waiting::Sink => {
                     (download.moved_at + self.listener.timeouts.send_idle, Cause::ClientTimeoutSend)
                 }
             };
             // A request that still moves is a sign of life too.
-            let mut deadline = if upload.is_over() { deadline } else { later(deadline, upload, patience) };
+            let mut deadline =
+                if upload.is_over() { deadline } else { later(deadline, upload, patience.length) };
             if self.deadline < deadline {
                 (deadline, cause) = (self.deadline, self.out_of_time());
             }
@@ -333,6 +333,8 @@ impl Exchange<'_> {
 #[derive(Clone, Copy)]
 struct Patience {
     length: Millis,
+    /// Why it ends then.
+    cause: Cause,
     /// What it says has no end of its own.
     endless: bool,
 }

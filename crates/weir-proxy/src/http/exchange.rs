@@ -56,7 +56,7 @@ pub(crate) struct Exchange<'c> {
     pub(super) counted: u64,
     /// How long it has been worked on.
     pub(crate) work: Work,
-    /// Its method and target, for the record; stays in the input until the head is used.
+    /// Its method and target, for the record; empty if they stand in `text`, as they are sent to the backend.
     pub(super) request_line: Vec<u8>,
     pub(crate) pool: Option<Rc<PoolState>>,
     /// Of the key that the pool places it by; unused if it has none.
@@ -344,7 +344,6 @@ impl<'c> Exchange<'c> {
         });
         let (number, source, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
         self.route = Some(number);
-        self.request_line.clear();
         let route = &*self.listener.routes.routes()[number];
         self.asked.repeatable = match &route.retry.methods {
             RetryMethods::Idempotent => request.idempotent,
@@ -364,6 +363,7 @@ impl<'c> Exchange<'c> {
             Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
         };
         if let Plan::Forward(pool) = &plan {
+            self.request_line.clear();
             self.pool = Some(pool.clone());
             if let Some(key) = &pool.pool.balance.key {
                 let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
@@ -372,6 +372,8 @@ impl<'c> Exchange<'c> {
             if let Some(sticky) = &pool.pool.sticky {
                 self.bond = sticky.bond(&Facts { head: request, bytes: head, source, tls: self.conn.tls() });
             }
+        } else {
+            self.request_line = first_line(head);
         }
         let (expect, bridges) = (request.expects_continue && body.is_empty(), route.grpc_web);
         if route.has_variables {

@@ -60,10 +60,10 @@ impl Exchange<'_> {
         if let Some(backend) = backend.filter(|_| error.cause.side() == Side::Backend) {
             backend.status.set_last_error(&error.to_string());
         }
-        // The request line of an exchange that got as far as a backend stands in what was sent there.
-        let sent = self.text.as_slice();
-        let mut line =
-            if self.request_line.is_empty() { first_line(sent) } else { self.request_line.clone() };
+        // The request line of an exchange that got as far as a backend stands in what was sent there. Before that, the text is
+        // room that another exchange has left as it was.
+        let forwarded = self.pool.is_some() && self.request_line.is_empty();
+        let mut line = if forwarded { first_line(&self.text) } else { self.request_line.clone() };
         if self.client.is_stream() {
             say_http2(&mut line);
         }

@@ -175,7 +175,7 @@ pools: {{ app: {{ {pool}limits: {{ queue_timeout: 20s }}, backends: [{{ address:
         let said = std::fs::read_to_string(log).unwrap();
         let mut lines: Vec<_> = said.lines().collect();
         lines.sort_unstable();
-        let expected = [vec!["raw - drain_over"], vec!["web 503 drain_over"; asked + 1]].concat();
+        let expected = [vec!["raw - process_stopped"], vec!["web 503 process_stopped"; asked + 1]].concat();
         assert_eq!(lines, expected);
         assert_eq!(wanted(), asked, "the backend is not bothered any more");
     }

@@ -226,6 +226,16 @@ fn requests_of_a_backend_that_went(all: &mut BTreeSet<&'static str>) {
     told(&weir.objects(), all);
 }
 
+fn requests_under_way_at_the_end(all: &mut BTreeSet<&'static str>) {
+    let hangs = FakeBackend::answering(Answer::hang());
+    let weir = Logged::http(&[hangs.address()], "json", "shutdown: { announce: 0s, drain: 0s }\n");
+    let mut client = RawClient::connect(weir.address());
+    client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+    weir_testkit::wait_until("it is under way", || !hangs.requests().is_empty());
+    told(&weir.objects(), all);
+    assert_eq!(client.final_response("GET").status(), 503);
+}
+
 fn routes_and_clients(all: &mut BTreeSet<&'static str>) {
     let text = "workers: 1\nlisteners: { web: { bind: '127.0.0.1:0', protocol: http, routes: [\n  \
                 { match: { path: /a }, respond: { status: 204 } }] } }\n";
@@ -357,6 +367,7 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
     openings(&mut all);
     connections_of_a_bind_that_went(&mut all);
     requests_of_a_backend_that_went(&mut all);
+    requests_under_way_at_the_end(&mut all);
     // What needs a full file table, a name server, half a minute of a slow body, or gRPC-Web; and what ends an
     // attempt only.
     let elsewhere = [
@@ -373,6 +384,41 @@ fn every_cause_stands_in_the_log_with_its_sentence() {
         .filter(|code| !all.contains(code) && !elsewhere.contains(code))
         .collect();
     assert!(missing.is_empty(), "{missing:?} were not seen");
+}
+
+#[test]
+fn a_stream_of_events_that_is_silent_for_too_long_is_no_error_of_its_backend() {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let backend = FakeBackend::answering(Answer::bytes(format!("{head}9\r\ndata: 1\n\n\r\n")).then_hang());
+    let keys = "    timeouts: { tunnel: 100ms }\n";
+    let more = "    outlier: { consecutive_errors: 1 }\n";
+    let weir = Logged::start("http", &[backend.address()], "json", more, keys);
+    RawClient::connect(weir.address()).send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n").read_to_end();
+    weir_testkit::wait_until("it is over", || weir.app.open_connections() == 0);
+    assert_eq!(weir.app.snapshot().pools[0].backends[0].status.ejected_until(), None);
+    let objects = weir.objects();
+    assert_eq!((objects.len(), &objects[0]["cause"]), (1, &"timeout_tunnel".into()));
+}
+
+#[test]
+fn what_one_client_asked_for_is_not_said_of_another() {
+    let backend = FakeBackend::echo();
+    let text = format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        backend.address()
+    );
+    let weir = Logged::launch(&text);
+    let mut client = RawClient::connect(weir.address());
+    assert_eq!(client.get("/reset?token=secret").status(), 200);
+    // Nothing of a request has come of these when they fail.
+    RawClient::connect(weir.address()).send("\r\n").finish().read_to_end();
+    RawClient::connect(weir.address()).send("\r\n".repeat(20_000)).read_to_end();
+    RawClient::connect(weir.address()).send("\rGET / HTTP/1.1\r\n\r\n").read_to_end();
+    let failed = || weir.said.lock().unwrap().iter().filter(|line| line.contains("cause")).count();
+    weir_testkit::wait_until("all have failed", || failed() >= 2);
+    let said = weir.said.lock().unwrap().join("\n");
+    assert!(!said.contains("secret"), "{said}");
 }
 
 #[test]
