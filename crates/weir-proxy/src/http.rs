@@ -22,6 +22,7 @@ mod target;
 // 2. One exchange, stage by stage.
 mod answer;
 mod board;
+mod decide;
 mod deliver;
 mod exchange;
 mod forward;

@@ -1,9 +1,11 @@
 //! Moves one message from one side to the other: its head, then its body, with as much on the way as fits in one buffer.
 
 mod again;
+mod flush;
+mod stage;
 
 use std::{
-    io::{self, IoSlice},
+    io,
     task::{Context, Poll, ready},
 };
 
@@ -18,8 +20,6 @@ use crate::{
     buffer::{Buffer, LARGE},
     clock,
     duplex::Duplex,
-    http2::Channel,
-    io::Stream,
 };
 
 use again::MOST_KEPT;
@@ -292,196 +292,5 @@ impl Pump {
             buffer.grow(LARGE);
         }
         Poll::Ready(Ok(()))
-    }
-
-    /// Takes what the buffer holds of the body.
-    fn stage(&mut self, buffer: &mut Buffer) -> Result<(), Stop> {
-        let head = std::mem::take(&mut self.in_front);
-        let length = buffer.len() - head;
-        let mut trailers = Vec::new();
-        let mut ended = false;
-        let (content, used) = match &mut self.rest {
-            Rest::Length(left) => {
-                let count = (*left).min(length as u64);
-                *left -= count;
-                ended = *left == 0;
-                (count as usize, count as usize)
-            }
-            Rest::UntilClose => (length, length),
-            Rest::Frames { last } => {
-                ended = *last;
-                (length, length)
-            }
-            Rest::Chunked(decoder) => {
-                let decoded = decoder.decode(buffer.filled_mut())?;
-                if decoder.is_done() {
-                    ended = true;
-                    trailers.extend_from_slice(decoder.trailer_lines());
-                }
-                (decoded.content, decoded.used)
-            }
-            Rest::Done => (0, 0),
-        };
-        let content = match &mut self.bridge {
-            None => content,
-            Some(bridge) => {
-                bridge.decode(&mut buffer.filled_mut()[head..head + content], ended).ok_or(Stop::BadText)?
-            }
-        };
-        self.taken += content as u64;
-        if let Some(kept) = &mut self.kept {
-            if kept.len() + content > MOST_KEPT {
-                self.kept = None;
-            } else {
-                kept.extend_from_slice(buffer.part(head..head + content));
-            }
-        }
-        self.allowance = self.allowance.checked_sub(content as u64).ok_or(Stop::TooLarge)?;
-        if content > 0 && self.coding == Coding::Chunked {
-            self.clear_behind_head();
-            write_size(&mut self.lead, content);
-            self.tail.extend_from_slice(b"\r\n");
-        }
-        let copied = content > 0 && content <= COPIED && self.lead_sent < self.lead.len();
-        if copied {
-            self.lead.extend_from_slice(buffer.part(0..content));
-            self.lead.append(&mut self.tail);
-        }
-        if ended {
-            self.end(&trailers);
-        }
-        if copied || content == 0 {
-            buffer.consume(used);
-        } else {
-            (self.content, self.spent) = (head + content, used - content);
-        }
-        Ok(())
-    }
-
-    /// What was written behind the head makes room for more.
-    fn clear_behind_head(&mut self) {
-        if self.lead_sent == self.lead.len() {
-            self.lead.truncate(self.head);
-            self.lead_sent = self.head;
-        }
-    }
-
-    fn end(&mut self, trailers: &[u8]) {
-        self.rest = Rest::Done;
-        match self.coding {
-            // Where the length is known, trailers have no place.
-            Coding::Plain => {}
-            Coding::Chunked => {
-                self.tail.extend_from_slice(b"0\r\n");
-                self.tail.extend_from_slice(trailers);
-                self.tail.extend_from_slice(b"\r\n");
-            }
-            Coding::Frames => {
-                self.trailers.extend_from_slice(trailers);
-                self.ending = true;
-            }
-        }
-    }
-
-    fn poll_flush(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut Buffer,
-        sink: Duplex<'_>,
-    ) -> Poll<io::Result<()>> {
-        match sink {
-            Duplex::Bytes(stream) => self.poll_write(cx, buffer, stream),
-            Duplex::Frames(channel) => self.poll_send(cx, buffer, channel),
-        }
-    }
-
-    fn poll_send(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut Buffer,
-        sink: &Channel,
-    ) -> Poll<io::Result<()>> {
-        while self.content > 0 {
-            let last = self.ending && self.trailers.is_empty();
-            let count = ready!(sink.poll_send(cx, buffer.part(0..self.content), last))?;
-            self.moved_at = clock::now();
-            self.written += count as u64;
-            self.content -= count;
-            buffer.consume(count);
-            if self.content == 0 {
-                buffer.consume(std::mem::take(&mut self.spent));
-                self.ending &= !last;
-            }
-        }
-        if std::mem::take(&mut self.ending) {
-            sink.end(&self.trailers)?;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_write(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut Buffer,
-        sink: &Stream,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            let lead = &self.lead[self.lead_sent..];
-            let content = buffer.part(0..self.content);
-            let tail = &self.tail[self.tail_sent..];
-            let length = lead.len() + content.len() + tail.len();
-            let slices = [IoSlice::new(lead), IoSlice::new(content), IoSlice::new(tail)];
-            let slices = match (lead.is_empty(), content.is_empty(), tail.is_empty()) {
-                (false, true, true) => &slices[..1],
-                (true, false, true) => &slices[1..2],
-                (false, false, true) => &slices[..2],
-                _ => &slices[..],
-            };
-            let count = ready!(sink.poll_write(cx, slices))?;
-            if count == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.moved_at = clock::now();
-            self.written += count as u64;
-            let in_lead = count.min(lead.len());
-            let in_content = (count - in_lead).min(self.content);
-            self.lead_sent += in_lead;
-            self.tail_sent += count - in_lead - in_content;
-            if in_content > 0 {
-                self.content -= in_content;
-                buffer.consume(in_content);
-                if self.content == 0 {
-                    buffer.consume(self.spent);
-                    self.spent = 0;
-                }
-            }
-            if count == length {
-                self.tail.clear();
-                self.tail_sent = 0;
-                return Poll::Ready(Ok(()));
-            }
-        }
-    }
-}
-
-/// The size line of a chunk.
-fn write_size(out: &mut Vec<u8>, size: usize) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let length = (usize::BITS - size.leading_zeros()).div_ceil(4).max(1);
-    out.extend((0..length).rev().map(|digit| DIGITS[size >> (digit * 4) & 15]));
-    out.extend_from_slice(b"\r\n");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_hexadecimal() {
-        for size in [1usize, 9, 10, 15, 16, 255, 256, 65_536, 0xdead_beef] {
-            let mut out = Vec::new();
-            write_size(&mut out, size);
-            assert_eq!(out, format!("{size:x}\r\n").into_bytes());
-        }
     }
 }

@@ -9,7 +9,7 @@ use weir_model::{
 };
 
 use super::{
-    exchange::source,
+    decide::source,
     names::Name,
     reply,
     request::{BodyLength, Facts, RequestHead},
