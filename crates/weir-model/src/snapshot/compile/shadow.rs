@@ -17,10 +17,12 @@ pub(super) struct Place {
     pub(super) span: Span,
     /// False if a part of its match could not be read: then nothing is concluded from it.
     pub(super) trusted: bool,
+    /// True if it stands at the top of a file and not in its listener.
+    pub(super) shared: bool,
 }
 
 /// Files a problem for every route that cannot be reached.
-pub(super) fn check(routes: &[Route], places: &[Place], problems: &mut Vec<Problem>) {
+pub(super) fn check(listener: &str, routes: &[Route], places: &[Place], problems: &mut Vec<Problem>) {
     let everything = [Condition::default()];
     let mut index = Candidates::default();
     for (number, (route, place)) in routes.iter().zip(places).enumerate() {
@@ -32,7 +34,15 @@ pub(super) fn check(routes: &[Route], places: &[Place], problems: &mut Vec<Probl
             conditions.iter().map(|narrow| index.first(narrow, |wide| covers(wide, narrow))).collect();
         if let Some(&first) = covering.as_ref().and_then(|covering| covering.first()) {
             let cause = format!("no request can reach the route `{}`", route.name);
-            let remedy = format!("move it before the route `{}`, or remove it", routes[first].name);
+            let before = &routes[first].name;
+            let remedy = if place.shared && !places[first].shared {
+                // Wherever it stands at the top, those of the listener come first.
+                format!(
+                    "move it into the `routes` of the listener `{listener}`, before the route `{before}`, or remove it"
+                )
+            } else {
+                format!("move it before the route `{before}`, or remove it")
+            };
             let problem = Problem::error(place.span, cause, remedy);
             problems.push(
                 problem.with_related(places[first].span, "this route already takes everything it would take"),
