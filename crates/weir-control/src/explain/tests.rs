@@ -273,6 +273,28 @@ fn the_listener_is_found_by_the_url_or_asked_for() {
     assert!(of("http://anything/", Some("wbe")).unwrap_err().starts_with("there is no listener `wbe`"));
 }
 
+#[test]
+fn who_is_bound_to_the_very_address_comes_before_who_is_bound_to_every_one() {
+    let text = "listeners:
+  exact: { bind: '127.0.0.1:8083', protocol: http, pool: app }
+  every: { bind: ':8083', protocol: http, pool: app }
+  lines: { bind: '127.0.0.3:8083', protocol: tcp, pool: app }
+pools: { app: { backends: ['10.0.0.1:80'] } }
+";
+    let compiled = config::compile(config::from_text("weir.yaml", text), 1, &mut Registry::new(1)).unwrap();
+    let of = |url: &str| {
+        let found = asked(url, Particulars::default()).listener(&compiled.snapshot);
+        found.map(|listener| listener.name.to_string()).map_err(|trouble| trouble.cause)
+    };
+    assert_eq!(of("http://127.0.0.1:8083/").as_deref(), Ok("exact"));
+    assert_eq!(of("http://127.0.0.2:8083/").as_deref(), Ok("every"));
+    assert_eq!(of("http://[::1]:8083/").as_deref(), Ok("every"));
+    // What a name leads to is not known.
+    assert!(of("http://app.test:8083/").unwrap_err().starts_with("several listeners could be meant"));
+    // Nobody else gets what the exact one does not understand.
+    assert!(of("http://127.0.0.3:8083/").unwrap_err().starts_with("no http listener is bound to port 8083"));
+}
+
 /// Listeners that share an address are told apart by the name that the client asks for.
 #[test]
 fn names_of_tls_lead_to_their_listener() {
