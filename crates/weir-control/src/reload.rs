@@ -81,6 +81,16 @@ pub struct PlacedProblem {
     pub remedy: String,
 }
 
+impl PlacedProblem {
+    /// Where it stands, as far as that is known: `weir.yaml:4:5`, or the file alone.
+    pub fn place(&self) -> String {
+        match self.line {
+            0 => self.file.clone(),
+            line => format!("{}:{line}:{}", self.file, self.column),
+        }
+    }
+}
+
 impl Refusal {
     /// A reason that does not stand in a file: an address that cannot be bound.
     pub fn because(error: impl Into<String>, remedy: impl Into<String>) -> Self {

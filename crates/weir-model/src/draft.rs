@@ -115,6 +115,8 @@ pub struct ProcessDraft {
     pub admin_without_bind: Option<Span>,
     /// What `admin.token_file` holds, without space around it.
     pub admin_token: Setting<Secret>,
+    /// There is an `admin.token_file` that could not be read: that has been said.
+    pub admin_token_unread: bool,
     /// Client connections at once over all listeners.
     pub connections: Setting<ConnectionsDraft>,
     /// See [`crate::snapshot::Process::shutdown_announce`].

@@ -109,6 +109,11 @@ impl Pool {
         }
     }
 
+    /// True if clients or their connections may be bound to one of its backends, and are sent there while it drains.
+    pub fn binds(&self) -> bool {
+        self.sticky.is_some() || self.servers.is_some()
+    }
+
     /// True if its connections, or those of one of its backends, are limited in number, so that some may have to wait.
     pub fn has_queue(&self) -> bool {
         self.limits.connections != u32::MAX

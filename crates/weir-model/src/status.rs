@@ -28,7 +28,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub use acme::{AcmeStatus, Proof, Proofs};
 pub use cause::CauseCounter;
-pub use counter::{CodeCounter, Counter, Padded, Sharded};
+pub use counter::{CodeCounter, Counter, Padded, Said, Sharded};
 pub use discovery::DiscoveryStatus;
 pub use drain::{Drain, Drained, Drains, HEARD};
 pub use grpc::GrpcCounter;
@@ -88,6 +88,8 @@ pub struct AccessLogStatus {
 pub struct ProcessStatus {
     /// One per worker.
     pub shards: Sharded<ProcessCounters>,
+    /// When it was last said that the process takes no more connections.
+    pub full: Said,
 }
 
 /// One worker's connections.
@@ -102,7 +104,7 @@ pub struct ProcessCounters {
 impl ProcessStatus {
     /// Nothing yet, for so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { shards: Sharded::new(workers) }
+        Self { shards: Sharded::new(workers), full: Said::default() }
     }
 
     /// Client connections that are open.
@@ -118,6 +120,8 @@ impl ProcessStatus {
 pub struct ListenerStatus {
     /// One per worker.
     pub shards: Sharded<ListenerCounters>,
+    /// When it was last said that it takes no more connections.
+    pub full: Said,
     /// What has become of files of its TLS that changed.
     pub renewal: RenewalStatus,
 }

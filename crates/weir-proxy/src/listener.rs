@@ -30,7 +30,7 @@ use weir_model::{
 };
 
 pub use accept::Order;
-pub(crate) use accept::obey;
+pub(crate) use accept::{Limit, obey};
 pub(crate) use entrance::{Counted, Entrance};
 pub(crate) use group::{Group, Sender, reached};
 pub(crate) use reserve::Reserve;

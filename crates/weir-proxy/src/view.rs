@@ -34,6 +34,8 @@ pub(crate) struct View {
     pub(crate) drain: Millis,
     /// Client connections at once over all listeners; `u32::MAX` is no limit.
     pub(crate) connections: u32,
+    /// True if the file says so many, and not how many files the process may open.
+    pub(crate) connections_given: bool,
 }
 
 /// The listeners of one address, at least one.
@@ -141,8 +143,14 @@ impl View {
         let owners = snapshot.binds().into_iter().map(|(key, place)| (key, owners(place))).collect();
         let pools = snapshot.pools.iter().map(state).collect();
         let drain = snapshot.process.shutdown_drain;
-        let connections = snapshot.process.connections;
-        Rc::new(Self { generation: snapshot.generation, owners, pools, drain, connections })
+        Rc::new(Self {
+            generation: snapshot.generation,
+            owners,
+            pools,
+            drain,
+            connections: snapshot.process.connections,
+            connections_given: snapshot.connections_given,
+        })
     }
 
     /// The listeners that this address belongs to, if it is still bound.

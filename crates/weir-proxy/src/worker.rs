@@ -32,7 +32,7 @@ use crate::{
     clock,
     http::Room,
     http2::Attendants,
-    listener::{self, Entrance, Group, Order, Reserve},
+    listener::{self, Entrance, Group, Limit, Order, Reserve},
     telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Overhead, Voice},
     timer::{TICK, Ticker, Wheel},
     view::View,
@@ -100,7 +100,7 @@ pub(crate) struct Worker {
     pub(crate) phase: Cell<Phase>,
     /// Client connections that are open.
     pub(crate) open: Cell<usize>,
-    process: Arc<ProcessStatus>,
+    pub(crate) process: Arc<ProcessStatus>,
     /// Who waits to accept until there is room for another connection.
     outside: RefCell<Vec<Waker>>,
     pub(crate) reserve: Reserve,
@@ -194,14 +194,18 @@ impl Worker {
         Some(group)
     }
 
-    /// The limit that keeps this address from taking another connection, if one does: what it is called, and how many
-    /// it allows.
-    pub(crate) fn limit_reached(&self, group: &Group) -> Option<(&'static str, u32)> {
-        if let Some(own) = group.limit_reached() {
-            return Some(("max_connections", own));
+    /// The limit that keeps this address from taking another connection, if one does.
+    pub(crate) fn limit_reached(&self, group: &Group) -> Option<Limit> {
+        let view = self.view.borrow();
+        let all = view.connections;
+        // A listener that says none of its own has that of the process.
+        let own = group.limit_reached();
+        if let Some(own) = own.filter(|own| *own != all) {
+            return Some(Limit::Listener(own));
         }
-        let all = self.view.borrow().connections;
-        (all != u32::MAX && self.process.open() >= u64::from(all)).then_some(("limits.connections", all))
+        let reached = own.is_some() || all != u32::MAX && self.process.open() >= u64::from(all);
+        let limit = if view.connections_given { Limit::Process(all) } else { Limit::Files(all) };
+        reached.then_some(limit)
     }
 
     /// Wakes the task when there may be room for another connection.

@@ -324,6 +324,11 @@ impl App {
         self.access.reopen();
     }
 
+    /// Writes a warning to the process log.
+    pub(crate) fn warn(&self, text: &str) {
+        self.voice.say(Level::Warn, text.to_owned());
+    }
+
     /// Client connections that are open.
     pub fn open_connections(&self) -> u64 {
         self.cell.load().listeners.iter().map(|listener| listener.status.open()).sum()

@@ -124,7 +124,13 @@ fn not_yet(command: &str, remedy: &str) -> Trouble {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) if !asked.use_stderr() => {
+            return output::help(&asked).map_or_else(failed, |()| ExitCode::SUCCESS);
+        }
+        Err(wrong) => wrong.exit(),
+    };
     file_limit::raise();
     let done: Result<ExitCode> = match cli.command {
         Command::Run(args) => run::run(&args),
@@ -143,14 +149,17 @@ pub fn main() -> ExitCode {
         Command::Import(_) => Err(not_yet("import", "write the file by hand: docs/configuration.md").into()),
         Command::DsrSetup(_) => Err(not_yet("dsr-setup", "do without `forwarding: dsr`").into()),
     };
-    done.unwrap_or_else(|error| {
-        // A rendered report says "error" itself.
-        let text = format!("{error:#}");
-        if text.starts_with("error") || text.starts_with('\u{1b}') {
-            output::aside(&format!("{}\n", text.trim_end()));
-        } else {
-            output::aside(&format!("error: {text}\n"));
-        }
-        ExitCode::FAILURE
-    })
+    done.unwrap_or_else(failed)
+}
+
+/// Says what went wrong.
+fn failed(error: anyhow::Error) -> ExitCode {
+    // A rendered report says "error" itself.
+    let text = format!("{error:#}");
+    if text.starts_with("error") || text.starts_with('\u{1b}') {
+        output::aside(&format!("{}\n", text.trim_end()));
+    } else {
+        output::aside(&format!("error: {text}\n"));
+    }
+    ExitCode::FAILURE
 }

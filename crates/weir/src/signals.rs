@@ -1,4 +1,5 @@
-//! The signals that ask the process to stop, to read its configuration again, and to let another one take over.
+//! The signals that ask the process to stop, to read its configuration again, and to let another one take over; and
+//! the one that others are asked with to open their logs again.
 
 use std::sync::{
     Arc,
@@ -23,6 +24,11 @@ pub(crate) struct ReloadRequests(Counted);
 /// How often the process was asked to let another one take over.
 #[derive(Debug, Clone)]
 pub(crate) struct UpgradeRequests(Counted);
+
+/// How often the process was asked for something by a signal that asks other servers to open their logs again, and means
+/// nothing here.
+#[derive(Debug, Clone)]
+pub(crate) struct StrayRequests(Counted);
 
 type Counted = Arc<AtomicUsize>;
 
@@ -54,6 +60,18 @@ impl UpgradeRequests {
     /// Listens for SIGUSR2 from now on: it no longer ends the process.
     pub(crate) fn listen() -> Result<Self> {
         count(&[SignalKind::user_defined2()]).map(Self)
+    }
+
+    /// How often so far.
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl StrayRequests {
+    /// Listens for SIGUSR1 from now on: it no longer ends the process.
+    pub(crate) fn listen() -> Result<Self> {
+        count(&[SignalKind::user_defined1()]).map(Self)
     }
 
     /// How often so far.

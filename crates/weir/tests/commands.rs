@@ -289,3 +289,25 @@ fn a_machine_that_trusts_nobody_refuses_to_verify_by_its_trust() {
     folder.write(&text("{ verify: false }"));
     assert_eq!(check(), (true, String::new()));
 }
+
+#[test]
+fn who_needs_a_token_is_told_how_to_give_it() {
+    const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+    let (folder, backend) = (Folder::new("token"), FakeBackend::echo());
+    let write = |name: &str, text: &str| fs::write(folder.0.join(name), text).unwrap();
+    write("token", TOKEN);
+    write("other", &TOKEN.replace('0', "1"));
+    let text = text(&folder, &backend);
+    let bind = format!("unix:{}", folder.0.join("weir.sock").display());
+    folder.write(&text.replace(&format!("bind: '{bind}'"), "bind: 127.0.0.1:0, token_file: token"));
+    let app = folder.start();
+    let admin = format!("http://{}", app.admin_address().unwrap());
+    let drain = |more: &[&str]| folder.weir(&[&["drain", "app", "one", "--admin", &admin], more].concat());
+    let (code, _, wrong) = drain(&[]);
+    let expected = "error: this needs the token of `admin.token_file`\n  \
+                    help: name a file with its token, with `--token-file FILE`, or use the unix socket\n";
+    assert_eq!((code, &*wrong), (1, expected));
+    let (code, _, wrong) = drain(&["--token-file", "other"]);
+    assert!(code == 1 && wrong.contains("is not the one of the process that runs"), "{wrong}");
+    assert_eq!(drain(&["--token-file", "token"]).0, 0);
+}

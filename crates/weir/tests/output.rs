@@ -10,7 +10,10 @@ use std::{
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/good/smallest.yaml");
 const WRONG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/bad/empty.yaml");
 
-const COMMANDS: [&[&str]; 6] = [
+const COMMANDS: [&[&str]; 9] = [
+    &["--help"],
+    &["--version"],
+    &["run", "--help"],
     &["check", "-c", FILE],
     &["check", "-c", FILE, "--diff", FILE],
     &["schema"],

@@ -102,6 +102,10 @@ fn hanging_up_reloads_and_says_how_it_went() {
             .iter()
             .all(|part| log.contains(part))
     });
+    fs::remove_file(world.folder.join("weir.yaml")).unwrap();
+    world.signal(Signal::HUP);
+    // What stands in no line is said to stand in none.
+    wait_until("it is missed", || world.log().contains("reload: error: weir.yaml: the file cannot be read"));
     assert_eq!(client.get("/").text(), "two");
 
     world.signal(Signal::TERM);

@@ -165,7 +165,7 @@ pub(super) struct BackendView {
     max_connections: Option<u32>,
     /// Requests and connections in flight.
     active: u32,
-    /// It is given nothing new, and has nothing left.
+    /// Nobody is sent there any more, and it has nothing left.
     safe_to_stop: bool,
     /// How it is let go; null while it takes traffic.
     drain: Option<DrainView>,
@@ -182,6 +182,8 @@ struct DrainView {
     since_ms: u64,
     /// Until what is left is cut, in milliseconds; null if that is not going to happen.
     left_ms: Option<u64>,
+    /// Clients that are bound to it are sent there until then.
+    bound: bool,
     /// Requests and connections that were cut.
     cut: u64,
 }
@@ -308,6 +310,7 @@ pub(super) fn backend_view(pool: &Pool, backend: &Backend, now: Moment, stamp: S
     let drain = status.drain.began().map(|began| DrainView {
         since_ms: now.since(began).0,
         left_ms: (status.drain.ends() != Moment::NEVER).then(|| status.drain.ends().since(now).0),
+        bound: status.drain.binds() && now < status.drain.ends(),
         cut: status.drain.cut(),
     });
     let millis = |share| latency.quantile(share).map(|micros| micros as f64 / 1000.0);

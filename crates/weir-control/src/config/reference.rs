@@ -49,6 +49,7 @@ fn form(form: &Form) -> String {
         Form::Flag => "`true` or `false`".into(),
         Form::Number(least, most) => format!("{least} to {most}"),
         Form::NumberOr(words) => format!("number or {}", listed(words)),
+        Form::CountOr(words) => format!("number, 0 or {}", listed(words)),
         Form::Period => "duration".into(),
         Form::Timeout => "duration or `none`".into(),
         Form::Delay => "duration or 0".into(),

@@ -57,10 +57,8 @@ fn form(form: &Form) -> Value {
         Form::Number(least, most) => {
             json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": most }, text("[0-9]+")] })
         }
-        Form::NumberOr(words) => {
-            let word = text(&format!("{}|[0-9]+", words.join("|")));
-            json!({ "anyOf": [{ "type": "integer", "minimum": 1, "maximum": u32::MAX }, word] })
-        }
+        Form::NumberOr(words) => number_or(1, words),
+        Form::CountOr(words) => number_or(0, words),
         Form::Period => text(&format!("{ABOVE_ZERO}({DURATION})")),
         Form::Timeout => text(&format!("{ABOVE_ZERO}({DURATION})|none")),
         Form::Delay => json!({ "anyOf": [{ "const": 0 }, text(&format!("[0-9]+({DURATION})|0"))] }),
@@ -97,6 +95,11 @@ const DURATION: &str = "ms|s|m|h";
 const SIZE: &str = "B|KiB|MiB|GiB";
 
 /// A text of this form, or with a variable in it.
+fn number_or(least: u32, words: &[&str]) -> Value {
+    let word = text(&format!("{}|[0-9]+", words.join("|")));
+    json!({ "anyOf": [{ "type": "integer", "minimum": least, "maximum": u32::MAX }, word] })
+}
+
 fn text(expression: &str) -> Value {
     json!({ "type": "string", "pattern": format!("^({expression})$|[$][{{]") })
 }

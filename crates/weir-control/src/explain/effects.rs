@@ -49,7 +49,7 @@ pub(super) fn of_request(
     edits(&mut effects, "response", &route.response_headers);
     let pool = told.pool.as_deref().and_then(|name| snapshot.pool(name));
     if let Some((_, pool)) = pool {
-        effects.push(retries(&route.retry, request));
+        effects.push(retries(&route.retry, others(pool, told), request));
         if !route.timeout.is_none() {
             effects.push(format!("the whole exchange may take {}", duration(route.timeout)));
         }
@@ -74,7 +74,12 @@ pub(super) fn of_connection(snapshot: &Snapshot, listener: &Listener, told: &Exp
     let mut effects: Vec<_> = nobody(snapshot, told, "the connection is reset").into_iter().collect();
     if let Some((_, pool)) = told.pool.as_deref().and_then(|name| snapshot.pool(name)) {
         effects.extend(said_first(pool));
-        effects.push("a backend that cannot be connected is passed over for another one".into());
+        effects.push(match others(pool, told) {
+            Some(0) => {
+                "if the backend cannot be connected, that is the end: no other one may be chosen".into()
+            }
+            _ => "a backend that cannot be connected is passed over for another one".into(),
+        });
         let times = [("connect_timeout", pool.connect_timeout), ("idle", listener.timeouts.idle)];
         effects.push(format!("time-outs: {}", listed(&times)));
     }
@@ -185,8 +190,17 @@ fn said(value: &Template) -> &str {
     value.as_literal().unwrap_or(value.source())
 }
 
-/// When it is tried again, as its route says.
-fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
+/// Backends that may be tried after the first one; none if nobody knows, because they are still to be discovered.
+fn others(pool: &Pool, told: &Explanation) -> Option<u32> {
+    if pool.discover.is_some() && !told.live {
+        return None;
+    }
+    let eligible = told.candidates.iter().filter(|candidate| candidate.eligible).count();
+    Some(u32::try_from(eligible.saturating_sub(1)).unwrap_or(u32::MAX))
+}
+
+/// When it is tried again, as its route says and as its pool allows.
+fn retries(retry: &Retry, others: Option<u32>, request: &impl Rehearsed) -> String {
     let may = match &retry.methods {
         RetryMethods::All => true,
         RetryMethods::Idempotent => request.is_idempotent(),
@@ -219,6 +233,11 @@ fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
     if retry.retries == 0 || failures.is_empty() {
         return "it is never tried again".into();
     }
+    // No backend is asked twice.
+    let most = retry.retries.min(others.unwrap_or(u32::MAX));
+    if most == 0 {
+        return "it is never tried again: no other backend of the pool may be chosen".into();
+    }
     let never = match request.can_resend() {
         _ if !may => "; never after it was sent, because its method may not be repeated",
         Some(false) => {
@@ -230,7 +249,7 @@ fn retries(retry: &Retry, request: &impl Rehearsed) -> String {
         }
         _ => "",
     };
-    let times = if retry.retries == 1 { "once".to_owned() } else { format!("up to {} times", retry.retries) };
+    let times = if most == 1 { "once".to_owned() } else { format!("up to {most} times") };
     let within = match retry.budget {
         Some(share) if again => {
             format!(", as far as {} % of the pool's requests", f64::from(share) / 10_000.0)

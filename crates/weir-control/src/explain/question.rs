@@ -248,7 +248,11 @@ impl Question {
                 Trouble::new(cause, listed(&all))
             });
         }
-        let bound: Vec<_> = all.iter().filter(|listener| self.leads_to(listener)).copied().collect();
+        // The system gives a connection to who is bound to its very address, before those who are bound to every one.
+        let exact = snapshot.listeners.iter().any(|listener| self.names_bind_of(listener));
+        let leads_to =
+            |listener: &Listener| if exact { self.names_bind_of(listener) } else { self.leads_to(listener) };
+        let bound: Vec<_> = all.iter().filter(|listener| leads_to(listener)).copied().collect();
         if bound.iter().any(|listener| !listener.sni.is_empty()) {
             return self.named(&bound);
         }
@@ -277,6 +281,14 @@ impl Question {
             let asked = name.map_or_else(|| "no name".to_owned(), |name| format!("the name `{name}`"));
             let cause = format!("no listener of `{}` takes a client that asks for {asked}", self.authority);
             Trouble::new(cause, "the TLS alert `unrecognized_name` ends it; add the name to `sni`, or give another with --sni")
+        })
+    }
+
+    /// True if the URL names an address, and the listener is bound to just that one.
+    fn names_bind_of(&self, listener: &Listener) -> bool {
+        let mut bound = listener.binds.iter().filter_map(|bind| bind.address.ip());
+        self.address().is_some_and(|address| {
+            bound.any(|bound| bound.ip() == address && self.port() == Some(bound.port()))
         })
     }
 

@@ -169,6 +169,31 @@ fn candidates_say_why_they_may_not_be_chosen() {
 }
 
 #[test]
+fn no_more_tries_are_promised_than_there_are_other_backends() {
+    let file = |backends: &str| {
+        let text = format!(
+            "listeners: {{ web: {{ bind: ':8080', protocol: http, routes: [{{ pool: app, retry: {{ retries: 3 }} }}] }},\n\
+             \x20 sql: {{ bind: ':5432', protocol: tcp, pool: app }} }}\npools: {{ app: {{ {backends} }} }}\n"
+        );
+        config::compile(config::from_text("weir.yaml", &text), 1, &mut Registry::new(1)).unwrap().snapshot
+    };
+    let one = "no other backend of the pool may be chosen";
+    for (backends, expected) in [
+        ("backends: [10.0.0.1:80]", one),
+        ("backends: [10.0.0.1:80, { address: '10.0.0.2:80', state: draining }]", one),
+        ("backends: [10.0.0.1:80, 10.0.0.2:80]", "tried again elsewhere once"),
+        ("backends: [10.0.0.1:80, 10.0.0.2:80, 10.0.0.3:80]", "tried again elsewhere up to 2 times"),
+        ("discover: { file: list.yaml }", "tried again elsewhere up to 3 times"),
+    ] {
+        let effects = told_in(&file(backends), "http://a:8080/", 0).effects.join("\n");
+        assert!(effects.contains(expected), "{backends}: {effects}");
+        assert_eq!(effects.contains("elsewhere"), expected != one, "{backends}: {effects}");
+        let effects = told_in(&file(backends), "tcp://a:5432", 0).effects.join("\n");
+        assert_eq!(effects.contains("passed over"), expected != one, "{backends}: {effects}");
+    }
+}
+
+#[test]
 fn a_split_shows_its_arms_and_the_one_that_was_drawn() {
     let snapshot = snapshot();
     let drawn = |draw| {
@@ -246,6 +271,28 @@ fn the_listener_is_found_by_the_url_or_asked_for() {
             .starts_with("the listener `sql` does not speak http")
     );
     assert!(of("http://anything/", Some("wbe")).unwrap_err().starts_with("there is no listener `wbe`"));
+}
+
+#[test]
+fn who_is_bound_to_the_very_address_comes_before_who_is_bound_to_every_one() {
+    let text = "listeners:
+  exact: { bind: '127.0.0.1:8083', protocol: http, pool: app }
+  every: { bind: ':8083', protocol: http, pool: app }
+  lines: { bind: '127.0.0.3:8083', protocol: tcp, pool: app }
+pools: { app: { backends: ['10.0.0.1:80'] } }
+";
+    let compiled = config::compile(config::from_text("weir.yaml", text), 1, &mut Registry::new(1)).unwrap();
+    let of = |url: &str| {
+        let found = asked(url, Particulars::default()).listener(&compiled.snapshot);
+        found.map(|listener| listener.name.to_string()).map_err(|trouble| trouble.cause)
+    };
+    assert_eq!(of("http://127.0.0.1:8083/").as_deref(), Ok("exact"));
+    assert_eq!(of("http://127.0.0.2:8083/").as_deref(), Ok("every"));
+    assert_eq!(of("http://[::1]:8083/").as_deref(), Ok("every"));
+    // What a name leads to is not known.
+    assert!(of("http://app.test:8083/").unwrap_err().starts_with("several listeners could be meant"));
+    // Nobody else gets what the exact one does not understand.
+    assert!(of("http://127.0.0.3:8083/").unwrap_err().starts_with("no http listener is bound to port 8083"));
 }
 
 /// Listeners that share an address are told apart by the name that the client asks for.

@@ -215,7 +215,8 @@ fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {
 /// Off loopback, strangers may ask; the API then answers nobody who cannot show a token.
 fn open_admin(draft: &ProcessDraft, process: &Process) -> Option<Problem> {
     let address = process.admin.as_ref().and_then(Address::ip)?;
-    let text = draft.admin.as_ref().filter(|_| !address.ip().is_loopback() && draft.admin_token.is_none())?;
+    let token = draft.admin_token.is_some() || draft.admin_token_unread;
+    let text = draft.admin.as_ref().filter(|_| !address.ip().is_loopback() && !token)?;
     let cause = format!(
         "`{}` is not on loopback and there is no token: only probes and metrics are answered",
         text.value

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::time::{Millis, Moment};
+
 /// Its own cache line, so that neighbours do not slow each other down.
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -30,6 +32,25 @@ impl Counter {
     #[inline]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When all workers together last said something that is not to be said over and over again.
+#[derive(Debug)]
+pub struct Said(AtomicU64);
+
+impl Default for Said {
+    fn default() -> Self {
+        Self(Moment::NEVER.0.into())
+    }
+}
+
+impl Said {
+    /// True for one of those that ask within so much time.
+    pub fn is_due(&self, now: Moment, silence: Millis) -> bool {
+        let before = self.0.load(Ordering::Relaxed);
+        let due = Moment(before) == Moment::NEVER || now.since(Moment(before)) >= silence;
+        due && self.0.compare_exchange(before, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 

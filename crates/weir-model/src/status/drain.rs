@@ -12,7 +12,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -33,13 +33,15 @@ pub struct Drain {
     began: AtomicU64,
     /// When what is left is cut; `u64::MAX` for never.
     ends: AtomicU64,
+    /// Until then who is bound to it is still sent there.
+    binds: AtomicBool,
     /// Requests and connections that were cut since it began.
     cut: AtomicU64,
 }
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { began: u64::MAX.into(), ends: u64::MAX.into(), cut: 0.into() }
+        Self { began: u64::MAX.into(), ends: u64::MAX.into(), binds: false.into(), cut: 0.into() }
     }
 }
 
@@ -55,6 +57,11 @@ impl Drain {
         Moment(self.ends.load(Ordering::Relaxed))
     }
 
+    /// True if clients that are bound to it are sent there until [`Self::ends`].
+    pub fn binds(&self) -> bool {
+        self.binds.load(Ordering::Relaxed)
+    }
+
     /// Requests and connections that were cut since it began.
     pub fn cut(&self) -> u64 {
         self.cut.load(Ordering::Relaxed)
@@ -66,7 +73,7 @@ impl Drain {
     }
 
     /// Lets it go from now on, for so long; one that is let go already goes on since it began. True if that is new.
-    fn begin(&self, now: Moment, length: Millis) -> bool {
+    fn begin(&self, now: Moment, length: Millis, binds: bool) -> bool {
         let before = self.began();
         let began = before.unwrap_or(now);
         let ends = began + length;
@@ -74,6 +81,7 @@ impl Drain {
             self.cut.store(0, Ordering::Relaxed);
         }
         let changed = self.ends.swap(ends.0, Ordering::Relaxed) != ends.0;
+        self.binds.store(binds, Ordering::Relaxed);
         self.began.store(began.0, Ordering::Release);
         before.is_none() || changed
     }
@@ -146,7 +154,8 @@ impl Drains {
 
     fn begin(&self, pool: &Pool, backend: &Backend, now: Moment, removed: bool) {
         let new = backend.status.drain.began().is_none();
-        let changed = backend.status.drain.begin(now, pool.drain);
+        let binds = !removed && pool.binds() && backend.state_now() == State::Draining;
+        let changed = backend.status.drain.begin(now, pool.drain, binds);
         if new || removed {
             let departing = Departing {
                 pool: pool.name.clone(),
@@ -192,8 +201,9 @@ impl BackendStatus {
     /// True if it is given nothing new, every worker knows, and nothing is left: it may be stopped.
     pub fn has_left(&self, now: Moment) -> bool {
         let Some(began) = self.drain.began() else { return false };
-        // An order that came later, such as from draining to disabled, has to be heard of as well.
-        let since = self.operator.orders().since.max(began);
+        // An order that came later, such as from draining to disabled, has to be heard of as well, and so has the end of what binds.
+        let bound = if self.drain.binds() { self.drain.ends() } else { began };
+        let since = self.operator.orders().since.max(began).max(bound);
         now.since(since) >= HEARD && self.active.load(Ordering::Relaxed) == 0
     }
 }

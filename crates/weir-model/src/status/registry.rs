@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     AccessLogStatus, AcmeStatus, BackendStatus, DiscoveryStatus, Health, ListenerStatus, Padded, PoolStatus,
-    Proofs, RenewalStatus, RouteStatus, Sharded,
+    Proofs, RenewalStatus, RouteStatus, Said, Sharded,
 };
 use crate::{
     balance::{HashTable, Policy},
@@ -86,7 +86,11 @@ impl Registry {
     /// The status of a listener.
     pub fn listener(&mut self, name: &str) -> Arc<ListenerStatus> {
         let new = || {
-            Arc::new(ListenerStatus { shards: Sharded::new(self.workers), renewal: RenewalStatus::default() })
+            Arc::new(ListenerStatus {
+                shards: Sharded::new(self.workers),
+                full: Said::default(),
+                renewal: RenewalStatus::default(),
+            })
         };
         self.listeners.entry(name.into()).or_insert_with(new).clone()
     }

@@ -12,11 +12,7 @@ use std::{
 
 use rustix::process::{Resource, getrlimit};
 use tokio::sync::{mpsc::UnboundedReceiver, oneshot, watch};
-use weir_model::{
-    listener::Protocol,
-    snapshot::BindKey,
-    time::{Millis, Moment},
-};
+use weir_model::{listener::Protocol, snapshot::BindKey, time::Millis};
 
 use super::{Group, door::Door};
 use crate::{
@@ -91,13 +87,12 @@ async fn accept(
     mut phase: watch::Receiver<Phase>,
     mut closed: oneshot::Receiver<Sender<()>>,
 ) {
-    let mut teller = Teller::default();
     let pause = worker.wheel.timer();
     let Some(mut group) = worker.group(&key) else { return };
     let done = loop {
         let next = poll_fn(|cx| {
             if let Some(limit) = worker.limit_reached(&group) {
-                teller.full(&worker, &group, limit);
+                full(&worker, &group, limit);
                 worker.wait_for_room(cx);
                 return Poll::Pending;
             }
@@ -115,7 +110,7 @@ async fn accept(
         match accepted {
             Ok((stream, peer)) => serve(&worker, &key, &mut group, stream, peer),
             Err(error) if is_exhaustion(&error) => {
-                teller.exhausted(&worker, &group, &error);
+                exhausted(&worker, &error);
                 worker.reserve.release();
                 pause.sleep(PAUSE).await;
                 while !worker.reserve.fill() {
@@ -131,42 +126,58 @@ async fn accept(
     drop(done);
 }
 
-/// Says why accepting pauses, and not over and over again.
-#[derive(Default)]
-struct Teller {
-    said: Option<Moment>,
+/// What keeps an address from taking another connection, and how many it allows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Limit {
+    /// `max_connections` of the listener.
+    Listener(u32),
+    /// `limits.connections` of the process.
+    Process(u32),
+    /// What the files suffice for that the process may open.
+    Files(u32),
 }
 
-impl Teller {
-    fn is_due(&mut self) -> bool {
-        let now = clock::now();
-        let due = self.said.is_none_or(|said| now.since(said) >= SILENCE);
-        if due {
-            self.said = Some(now);
-        }
-        due
+/// Says why accepting pauses: one worker does for all of them, and not over and over again.
+#[cold]
+fn full(worker: &Worker, group: &Group, limit: Limit) {
+    let first = group.first();
+    let listener = first.listener();
+    let said = match limit {
+        Limit::Listener(_) => &listener.status.full,
+        Limit::Process(_) | Limit::Files(_) => &worker.process.full,
+    };
+    if !said.is_due(clock::now(), SILENCE) {
+        return;
     }
+    let text = match limit {
+        Limit::Listener(count) => {
+            let name = &listener.name;
+            format!(
+                "listener={name} accepting pauses: `max_connections` of {count} is reached; new ones wait"
+            )
+        }
+        Limit::Process(count) => {
+            format!("accepting pauses: `limits.connections` of {count} is reached; new ones wait")
+        }
+        Limit::Files(count) => format!(
+            "accepting pauses: the process may open {} files, which is enough for {count} connections; new ones wait",
+            most_files()
+        ),
+    };
+    worker.journal.say(Level::Warn, text);
+}
 
-    #[cold]
-    fn full(&mut self, worker: &Worker, group: &Group, (limit, count): (&str, u32)) {
-        if self.is_due() {
-            let name = &group.first().listener().name;
-            let text = format!(
-                "listener={name} accepting pauses: {limit} of {count} connections is reached; new ones wait"
-            );
-            worker.journal.say(Level::Warn, text);
-        }
+/// Says that there are no more files, in the same way.
+#[cold]
+fn exhausted(worker: &Worker, error: &io::Error) {
+    if worker.process.full.is_due(clock::now(), SILENCE) {
+        let text = format!("accepting pauses: {error} (the limit is {} files)", most_files());
+        worker.journal.say(Level::Warn, text);
     }
+}
 
-    #[cold]
-    fn exhausted(&mut self, worker: &Worker, group: &Group, error: &io::Error) {
-        if self.is_due() {
-            let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-            let name = &group.first().listener().name;
-            let text = format!("listener={name} accepting pauses: {error} (the limit is {most} files)");
-            worker.journal.say(Level::Warn, text);
-        }
-    }
+fn most_files() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Serves a connection on a task of its own.

@@ -290,9 +290,9 @@ impl Reloading {
         let say = |text: String| self.voice.say(Level::Warn, text);
         say(format!("reload refused, nothing was changed: {}", refusal.error));
         for problem in refusal.problems.iter().take(SHOWN) {
-            let PlacedProblem { severity, file, line, column, cause, remedy } = problem;
+            let PlacedProblem { severity, cause, remedy, .. } = problem;
             let remedy = if remedy.is_empty() { String::new() } else { format!("; {remedy}") };
-            say(format!("reload: {severity}: {file}:{line}:{column}: {cause}{remedy}"));
+            say(format!("reload: {severity}: {}: {cause}{remedy}", problem.place()));
         }
         if refusal.problems.len() > SHOWN {
             say(format!("reload: and {} more", refusal.problems.len() - SHOWN));

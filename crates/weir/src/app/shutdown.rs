@@ -33,7 +33,9 @@ impl App {
 
     fn say_how_many(&self, what: &str) {
         let open = self.workers.process.open();
-        self.voice.say(Level::Info, format!("{what}; {open} connections are open"));
+        let connections =
+            if open == 1 { "1 connection is".into() } else { format!("{open} connections are") };
+        self.voice.say(Level::Info, format!("{what}; {connections} open"));
     }
 
     /// Cuts what is left, says how much that was, and stops.

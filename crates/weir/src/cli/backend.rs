@@ -27,6 +27,9 @@ pub(super) const DRAIN: &str = "Examples:
 It is given nothing new; what it has may finish for the `drain` of its pool (30s unless given) and is closed then. `weir
 enable` takes it back. A reload keeps the state until the file's own state for the backend changes.
 
+Where the pool is `sticky`, clients that are bound to it still come until `drain` is over, and --wait waits for that; with `drain:
+none` it never is. `weir disable` sends them elsewhere at once.
+
 With --wait the exit code is 0 once it may be stopped, whether or not something had to be cut (the last line says), and 1 if
 it cannot be drained or somebody enables it meanwhile.";
 pub(super) const ENABLE: &str = "Example:\n  weir enable app 10.0.0.21:8080";
@@ -108,7 +111,8 @@ fn progress(view: &Value) -> String {
         Some(left) => format!("{} s left", left.div_ceil(1000)),
         None => "without a limit".to_owned(),
     };
-    format!("{} in flight, {left}", view["active"])
+    let bound = if view["drain"]["bound"] == true { ", who is bound to it still comes" } else { "" };
+    format!("{} in flight, {left}{bound}", view["active"])
 }
 
 /// One line of progress, rewritten in place; nothing where nobody watches.

@@ -23,13 +23,22 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     line(&serde_json::to_string_pretty(value)?)
 }
 
+/// Writes what was asked for with `--help` or `--version`, with colours where there may be some.
+pub(super) fn help(asked: &clap::Error) -> Result<()> {
+    Ok(checked(asked.print().and_then(|()| io::stdout().flush()))?)
+}
+
 /// Writes a text to standard error, as it is. Where that fails, nobody is left to be told.
 pub(super) fn aside(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 fn write(out: &mut impl Write, text: &str) -> Result<(), Trouble> {
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    checked(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+fn checked(written: io::Result<()>) -> Result<(), Trouble> {
+    match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritten(&error)),
         _ => Ok(()),
     }

@@ -178,7 +178,24 @@ impl Remote {
     }
 
     /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// If there is none, or the process wants a token to say anything.
     pub(super) fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply> {
+        let reply = self.exchange(method, path, body)?;
+        if reply.status == 401 {
+            // What the process says is for programs that write requests themselves.
+            let cause = match self.token {
+                None => "this needs the token of `admin.token_file`",
+                Some(_) => "the token is not the one of the process that runs",
+            };
+            let remedy = "name a file with its token, with `--token-file FILE`, or use the unix socket";
+            return Err(Trouble::new(cause, remedy).into());
+        }
+        Ok(reply)
+    }
+
+    fn exchange(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply> {
         let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
         runtime.block_on(async {
             match &self.place {

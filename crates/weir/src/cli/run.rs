@@ -11,7 +11,7 @@ use crate::{
     app::{App, Inheritance},
     log::Sink,
     manager::{self, Manager},
-    signals::{ReloadRequests, StopRequests, UpgradeRequests},
+    signals::{ReloadRequests, StopRequests, StrayRequests, UpgradeRequests},
     upgrade::{Ancestor, Program},
 };
 
@@ -21,6 +21,10 @@ pub(super) const EXAMPLES: &str = "Examples:
 
 SIGUSR2, as `weir upgrade`, has what stands at the path of the program by now take over; this process finishes what it has.
 Under systemd it takes sockets from a .socket unit and says when it is ready: see deploy/ and docs/operating.md.";
+
+/// What whoever sends SIGUSR1 is told: logs of nginx are rotated with it, and it would end a process that does not hear it.
+const STRAY: &str = "SIGUSR1 means nothing here and is ignored: SIGHUP opens the access log again and reloads, SIGUSR2 upgrades in place, \
+                     SIGTERM stops";
 
 /// Between two looks at what is asked for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -39,6 +43,7 @@ struct Requests {
     stop: StopRequests,
     reload: ReloadRequests,
     upgrade: UpgradeRequests,
+    stray: StrayRequests,
 }
 
 /// Serves.
@@ -47,6 +52,7 @@ pub(super) fn run(args: &RunArgs) -> Result<ExitCode> {
         stop: StopRequests::listen()?,
         reload: ReloadRequests::listen()?,
         upgrade: UpgradeRequests::listen()?,
+        stray: StrayRequests::listen()?,
     };
     let program = Program::of_this_process()?;
     let manager = Manager::of_this_process();
@@ -78,7 +84,7 @@ fn succeed(args: &RunArgs, mut ancestor: Ancestor, inheritance: Inheritance) -> 
 /// Serves until it is asked to stop, or another process has taken over.
 fn serve(mut app: App, requests: &Requests, program: &Program, manager: Manager) {
     let manager = RefCell::new(manager);
-    let (mut reloads, mut upgrades) = (0, 0);
+    let (mut reloads, mut upgrades, mut stray) = (0, 0, 0);
     // How many reloads were done when the last one was asked for.
     let mut reloading = None;
     while requests.stop.count() == 0 {
@@ -112,6 +118,9 @@ fn serve(mut app: App, requests: &Requests, program: &Program, manager: Manager)
                 app.retire(&|| requests.stop.count());
                 return;
             }
+        }
+        if std::mem::replace(&mut stray, requests.stray.count()) != stray {
+            app.warn(STRAY);
         }
         if app.is_alive() {
             manager.borrow_mut().alive();

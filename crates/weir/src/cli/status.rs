@@ -161,7 +161,9 @@ fn row(pool: &Value, backend: &Value) -> Vec<String> {
 fn state(backend: &Value) -> String {
     let state = shown(&backend["state"]);
     match backend["drain"]["left_ms"].as_u64() {
-        Some(left) if backend["active"] != 0 => format!("{state} {} s", left.div_ceil(1000)),
+        Some(left) if backend["active"] != 0 || backend["drain"]["bound"] == true => {
+            format!("{state} {} s", left.div_ceil(1000))
+        }
         _ => state,
     }
 }
@@ -251,5 +253,7 @@ mod tests {
         assert_eq!(state(&leaving), "draining 12 s");
         leaving["active"] = json!(0);
         assert_eq!(state(&leaving), "draining");
+        leaving["drain"]["bound"] = json!(true);
+        assert_eq!(state(&leaving), "draining 12 s", "who is bound to it may still come");
     }
 }

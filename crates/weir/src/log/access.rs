@@ -1,6 +1,8 @@
 //! The thread that writes the access log: takes batches of lines from the workers and puts them where they belong.
 
 use std::{
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -48,7 +50,12 @@ impl Opened {
             LogTarget::File(path) => {
                 let trouble = |error| {
                     let cause = format!("`access_log` cannot be written to {}: {error:#}", path.display());
-                    Trouble::new(cause, "its folder must exist and be writable")
+                    let remedy = match is_fifo(path) {
+                        // That is what opening one says, and nothing of its folder.
+                        true => "nobody reads the FIFO: start its reader first",
+                        false => "its folder must exist and be writable",
+                    };
+                    Trouble::new(cause, remedy)
                 };
                 Target::Lines(Lines::open(path).map_err(trouble)?)
             }
@@ -56,6 +63,10 @@ impl Opened {
         };
         Ok(Self { of: of.clone(), target })
     }
+}
+
+fn is_fifo(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|file| file.file_type().is_fifo())
 }
 
 impl Target {

@@ -74,6 +74,38 @@ fn tcp_connections_that_are_left_see_an_orderly_end() {
 }
 
 #[test]
+fn what_may_be_stopped_is_sent_nobody_who_is_bound_to_it() {
+    let [one, two] = ["one", "two"].map(|name| FakeBackend::answering(Answer::ok(name)));
+    let weir = Operated::new(&format!(
+        "listeners: {{ web: {{ bind: 127.0.0.1:0, protocol: http, pool: app }} }}
+pools:
+  app:
+    drain: 4s
+    sticky: {{ cookie: WEIR }}
+    backends: [{{ address: '{}', name: one }}, {{ address: '{}', name: two }}]
+",
+        one.address(),
+        two.address()
+    ));
+    let bound = (0..100).find_map(|_| {
+        let answer = weir.client().get("/");
+        let cookie = answer.all("set-cookie").first()?.split(';').next()?.to_owned();
+        (answer.text() == "one").then_some(cookie)
+    });
+    let bound = bound.expect("one takes new clients");
+    let again = || {
+        let request = format!("GET / HTTP/1.1\r\nHost: a.test\r\nCookie: {bound}\r\n\r\n");
+        weir.client().send(request).final_response("GET").text()
+    };
+    let view = set(&weir, "draining");
+    assert_eq!((&view["safe_to_stop"], &view["drain"]["bound"]), (&false.into(), &true.into()));
+    assert_eq!(again(), "one", "who is bound to it comes back");
+    wait_until("it may stop", || weir.json(ONE)["safe_to_stop"] == true);
+    assert_eq!(again(), "two");
+    assert_eq!(weir.json(ONE)["drain"]["bound"], false);
+}
+
+#[test]
 fn who_takes_part_again_keeps_what_it_has() {
     let backend = echo();
     let weir = tcp(&backend, "1s");

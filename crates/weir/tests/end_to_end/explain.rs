@@ -170,7 +170,7 @@ pools: { db: { backends: [127.0.0.1:9] } }";
 #[test]
 fn a_body_that_is_not_kept_is_not_promised_to_be_sent_again() {
     let file = "listeners: { web: { bind: 127.0.0.1:0, protocol: http, routes: [{ pool: app, retry: { methods: [GET, PUT] } }] } }
-pools: { app: { backends: [127.0.0.1:9] } }";
+pools: { app: { backends: [127.0.0.1:9, 127.0.0.2:9] } }";
     let app = App::from_text(file).unwrap();
     let words = |method: &str, field: &str| {
         let particulars = Particulars {

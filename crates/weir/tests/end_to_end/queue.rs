@@ -187,6 +187,24 @@ fn who_waits_too_long_or_finds_the_queue_full_is_told_so() {
     is_empty(&weir);
 }
 
+#[test]
+fn with_pending_0_nobody_waits() {
+    let backend = held("one");
+    for limits in ["limits: { pending: 0 }", "limits: { pending: 0, queue_timeout: none }"] {
+        let weir = Weir::from_text(&file(1, "http", limits, &[(&backend, "max_connections: 1")]));
+        let arrived = backend.inside.arrived.load(Ordering::SeqCst);
+        let mut first = ask(&weir, "/");
+        backend.has(arrived + 1);
+        let mut second = ask(&weir, "/");
+        let refused = second.final_response("GET");
+        assert!(refused.to_string().contains("weir-error: pool_queue_full"), "{refused}");
+        backend.inside.let_go(2);
+        assert_eq!(first.final_response("GET").status(), 200);
+        assert_eq!(second.get("/").status(), 200, "a slot that is free is given");
+        is_empty(&weir);
+    }
+}
+
 /// So many clients at two workers, each with so many requests; none may fail, and none of the backends may ever have more
 /// than it is to have.
 fn crowd(pool: &str, backends: &[(&Held, &str)], most: &[usize], clients: usize) {

@@ -126,6 +126,18 @@ fn max_requests_and_max_idle_are_kept_to() {
 }
 
 #[test]
+fn with_max_idle_0_nothing_is_kept() {
+    let backend = FakeBackend::echo();
+    let weir = Setup::http(&[backend.address()]).pool("keepalive: { max_idle: 0 }").start();
+    let mut client = RawClient::connect(weir.address());
+    for count in 1..=4 {
+        assert_eq!(client.get("/").status(), 200);
+        assert_eq!(backend.accepted(), count);
+    }
+    wait_until("none is left", || backend.open() == 0);
+}
+
+#[test]
 fn a_kept_connection_that_the_backend_closed_is_never_the_clients_problem() {
     // Each connection is closed after its answer without a word about it.
     let backend = FakeBackend::answering(Answer::ok("ok").then_close());

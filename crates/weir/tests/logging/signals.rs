@@ -119,6 +119,28 @@ fn rename_and_sighup_lose_nothing_and_repeat_nothing() {
 }
 
 #[test]
+fn the_signal_that_rotates_other_logs_ends_nothing() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let file = path("weir.yaml");
+    let text = format!(
+        "workers: 1\nshutdown: {{ announce: 0s }}\n\
+         listeners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        backend.address()
+    );
+    fs::write(&file, text).unwrap();
+    let mut weir = Program::run(&file);
+    let mut client = RawClient::connect(weir.address());
+    weir.signal(Signal::USR1);
+    let said = weir.said.iter().find(|line| line.contains("SIGUSR1"));
+    assert!(said.expect("it is still there").contains("SIGHUP"));
+    assert_eq!(client.get("/").status(), 200);
+    weir.signal(Signal::TERM);
+    assert!(weir.child.wait().unwrap().success());
+    fs::remove_file(file).unwrap();
+}
+
+#[test]
 fn standard_output_takes_the_access_log_and_standard_error_the_other() {
     let (backend, refusing) = (FakeBackend::answering(Answer::ok("ok")), Refusing::new());
     let file = path("weir.yaml");

@@ -114,3 +114,14 @@ fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     assert!(text.contains("`access_log` cannot be written to /run/weir-nowhere/access.log"), "{text}");
     assert!(text.contains("its folder must exist"), "{text}");
 }
+
+#[test]
+fn a_fifo_that_nobody_reads_is_told_as_that() {
+    let fifo = path("access.fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let error = weir::app::App::from_text(&file(&backend, &fifo.display().to_string())).unwrap_err();
+    let text = format!("{error:#}");
+    assert!(text.contains("nobody reads the FIFO"), "{text}");
+    std::fs::remove_file(fifo).unwrap();
+}

@@ -141,7 +141,7 @@ fn what_does_not_end_in_time_is_cut_and_counted() {
     wait_until("it is written down", || pids() == 4);
     kill_process(third, Signal::TERM).unwrap();
     wait_until("it has heard", || {
-        world.log().contains("stopping: another process serves; 1 connections are open")
+        world.log().contains("stopping: another process serves; 1 connection is open")
     });
     assert_eq!(session.send("x").read_exact(1), b"x");
     kill_process(third, Signal::TERM).unwrap();

@@ -130,7 +130,8 @@ fn errors(reader: &mut Reader, node: &Node) -> Option<Vec<ErrorPageDraft>> {
     let pages = reader.named(node, "files by status, such as `\"503\": sorry.html`");
     let page = |(status, node): (Text, &Node)| {
         let file = reader.text(node)?;
-        let body = reader.content(&file, ErrorPage::LARGEST as u64)?.into();
+        // That it cannot be read has been said; what else is wrong with the page is said as well.
+        let body = reader.content(&file, ErrorPage::LARGEST as u64).unwrap_or_default().into();
         Some(ErrorPageDraft { status, file, body })
     };
     Some(pages.into_iter().filter_map(page).collect())

@@ -283,7 +283,7 @@ fn keepalive(reader: &mut Reader, node: &Node) -> Option<KeepaliveDraft> {
     let fields = reader.fields(node, &keys::KEEPALIVE)?;
     Some(KeepaliveDraft {
         idle: fields.setting(reader, "idle", Reader::timeout),
-        max_idle: fields.setting(reader, "max_idle", count_or_none),
+        max_idle: fields.setting(reader, "max_idle", any_count_or_none),
         max_requests: fields.setting(reader, "max_requests", |reader, node| {
             reader.limit(node).map(|limit| limit.map_or(u64::MAX, u64::from))
         }),
@@ -298,10 +298,15 @@ fn limits(reader: &mut Reader, pool: &Fields<'_>) -> PoolLimitsDraft {
     };
     PoolLimitsDraft {
         connections: fields.setting(reader, "connections", count_or_none),
-        pending: fields.setting(reader, "pending", count_or_none),
+        pending: fields.setting(reader, "pending", any_count_or_none),
         requests: fields.setting(reader, "requests", count_or_none),
         queue_timeout: fields.setting(reader, "queue_timeout", Reader::timeout),
     }
+}
+
+/// The same where 0 means something.
+fn any_count_or_none(reader: &mut Reader, node: &Node) -> Option<u32> {
+    reader.number_or(node, "none").map(|limit| limit.unwrap_or(u32::MAX))
 }
 
 /// `u32::MAX` for `none`.

@@ -43,6 +43,7 @@ fn admin(reader: &mut Reader, entry: &Entry, draft: &mut ProcessDraft) {
     let bind = admin.text(reader, "bind").map(|text| reader.bind(text));
     once(reader, &mut draft.admin, bind, "admin.bind");
     let token = admin.setting(reader, "token_file", token);
+    draft.admin_token_unread |= token.is_none() && admin.node("token_file").is_some();
     once(reader, &mut draft.admin_token, token, "admin.token_file");
 }
 

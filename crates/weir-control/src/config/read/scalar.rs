@@ -135,7 +135,7 @@ impl Reader {
 
     /// A duration above zero.
     pub(super) fn period(&mut self, node: &Node) -> Option<Millis> {
-        match self.delay(node)? {
+        match self.duration(node, "there has to be one here")? {
             Millis(0) => self.zero(node, "a duration above zero", ""),
             length => Some(length),
         }
@@ -143,8 +143,16 @@ impl Reader {
 
     /// A duration that may be zero.
     pub(super) fn delay(&mut self, node: &Node) -> Option<Millis> {
+        self.duration(node, "write `0s`; `none` is for what has no limit")
+    }
+
+    /// A duration; `instead` is what to do where there is none.
+    fn duration(&mut self, node: &Node, instead: &str) -> Option<Millis> {
         const WHAT: &str = "a duration";
         let text = self.plain(node, WHAT)?;
+        if text == "none" {
+            return self.refuse(node, WHAT, instead);
+        }
         match parse_duration(&text) {
             Ok(length) => Some(length),
             Err(remedy) => self.refuse(node, WHAT, &remedy),

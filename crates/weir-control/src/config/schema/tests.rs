@@ -300,7 +300,7 @@ fn words_are_those_that_the_reader_knows() {
     for keys in kinds() {
         for key in keys.keys() {
             let words = match key.form {
-                Form::Words(words) | Form::NumberOr(words) => words,
+                Form::Words(words) | Form::NumberOr(words) | Form::CountOr(words) => words,
                 Form::AnyOf([Form::Words(words), ..]) => words,
                 _ => continue,
             };

@@ -66,7 +66,7 @@ fn bound(text: &Text) -> Result<SocketAddr, Problem> {
         return Ok(address);
     }
     let cause = format!("`{}` is not an address to bind", text.value);
-    let remedy = match text.value.rsplit_once(':') {
+    let remedy = unbracketed(&text.value).unwrap_or_else(|| match text.value.rsplit_once(':') {
         Some(("*", port)) => format!("write `:{port}` for every address of both families"),
         _ if text.value.parse::<IpAddr>().is_ok() => {
             format!("add a port: `{}`", with_port(&text.value, "8080"))
@@ -77,7 +77,7 @@ fn bound(text: &Text) -> Result<SocketAddr, Problem> {
                 .into()
         }
         _ => "write `:8080`, `127.0.0.1:8080` or `[::1]:8080`".into(),
-    };
+    });
     Err(Problem::error(text.span, cause, remedy))
 }
 
@@ -106,6 +106,9 @@ pub(super) fn endpoint(text: &Text) -> Result<Endpoint, Problem> {
     };
     if text.value.contains("://") {
         return refuse("write `HOST:PORT` without a scheme and a path".into());
+    }
+    if let Some(remedy) = unbracketed(&text.value) {
+        return refuse(remedy);
     }
     let is_host = is_name(&text.value) && !looks_like_ipv4(&text.value);
     if text.value.parse::<IpAddr>().is_ok() || is_host {
@@ -180,6 +183,18 @@ fn bind_port(text: &Text, port: &str) -> Result<u16, Problem> {
 
 fn no_port_zero(text: &Text) -> Problem {
     Problem::error(text.span, "a backend has no port 0", "ports are 1 to 65535")
+}
+
+/// What to write for an IPv6 address and a port without the brackets that tell them apart.
+fn unbracketed(text: &str) -> Option<String> {
+    let (host, port) = text.rsplit_once(':')?;
+    host.parse::<Ipv6Addr>().ok()?;
+    port.parse::<u16>().ok().filter(|_| port.bytes().all(|byte| byte.is_ascii_digit()))?;
+    let meant = with_port(host, port);
+    Some(match text.parse::<Ipv6Addr>() {
+        Ok(_) => format!("write `{meant}`, or `{}` if all of it is the address", with_port(text, "8080")),
+        Err(_) => format!("write `{meant}`"),
+    })
 }
 
 fn with_port(host: &str, port: &str) -> String {

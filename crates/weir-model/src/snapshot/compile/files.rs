@@ -15,6 +15,8 @@ use crate::{
 const OF_PROCESS: u64 = 64;
 /// Files of each worker: what it waits with.
 const OF_WORKER: u64 = 8;
+/// Fewer connections than these are hardly meant by who says no number.
+const FEW: u32 = 100;
 /// Files of one connection: the client's and the backend's.
 const OF_CONNECTION: u64 = 2;
 
@@ -69,6 +71,8 @@ impl Room {
             Some((ConnectionsDraft::Auto, _)) | None => {
                 if most == 0 {
                     problems.push(self.no_room());
+                } else if most < FEW {
+                    problems.push(self.little_room(most));
                 }
                 most
             }
@@ -119,6 +123,17 @@ impl Room {
         );
         let remedy = format!("{}, or write `{key}: auto`, which is {} here", raise(need), self.most());
         Problem::error(crate::problem::Span::default(), cause, remedy)
+    }
+
+    fn little_room(&self, most: u32) -> Problem {
+        let cause = format!(
+            "the process may open only {} files, which is enough for {most} connections (two each, and {} for other things)",
+            self.files.unwrap_or_default(),
+            self.reserve
+        );
+        let remedy =
+            format!("{}, or write `limits.connections` if so few are meant", raise(self.reserve + 1000));
+        Problem::warning(crate::problem::Span::default(), cause, remedy)
     }
 
     fn no_room(&self) -> Problem {

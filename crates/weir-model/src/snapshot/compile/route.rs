@@ -31,6 +31,7 @@ pub(super) fn routes(
     });
     let shared = context.shared.of(&listener.name.value);
     let drafts: Vec<_> = listener.routes.iter().chain(shared.iter().copied()).chain(&short).collect();
+    let own = listener.routes.len();
     if drafts.is_empty() && !listener.broken && context.shared.complete {
         let cause = format!("the listener `{}` has neither `routes` nor a `pool`", listener.name.value);
         problems.push(Problem::error(listener.name.span, cause, "add `pool: NAME`, or `routes`"));
@@ -38,12 +39,16 @@ pub(super) fn routes(
     let mut taken = given_names(&drafts, problems);
     let mut routes = Vec::with_capacity(drafts.len());
     let mut places = Vec::with_capacity(drafts.len());
-    for draft in drafts {
+    for (number, draft) in drafts.into_iter().enumerate() {
         let before = problems.len();
         draft.conditions.iter().for_each(|condition| tls::matches(condition, listener, protocol, problems));
         let conditions = conditions(draft, protocol, problems);
         let trusted = !draft.broken && problems.len() == before;
-        places.push(shadow::Place { span: draft.span, trusted });
+        places.push(shadow::Place {
+            span: draft.span,
+            trusted,
+            shared: (own..own + shared.len()).contains(&number),
+        });
         let name = draft
             .name
             .as_ref()
@@ -77,7 +82,7 @@ pub(super) fn routes(
             status,
         });
     }
-    shadow::check(&routes, &places, problems);
+    shadow::check(&listener.name.value, &routes, &places, problems);
     routes
 }
 

@@ -1,4 +1,4 @@
-//! Routes that no request can reach, because earlier ones take everything that they would take.
+//! Routes that no request can reach: earlier ones take everything that they would take, or they refuse it themselves.
 //!
 //! Only what is certain is reported: two expressions that happen to match the same texts are not compared.
 
@@ -17,10 +17,12 @@ pub(super) struct Place {
     pub(super) span: Span,
     /// False if a part of its match could not be read: then nothing is concluded from it.
     pub(super) trusted: bool,
+    /// True if it stands at the top of a file and not in its listener.
+    pub(super) shared: bool,
 }
 
 /// Files a problem for every route that cannot be reached.
-pub(super) fn check(routes: &[Route], places: &[Place], problems: &mut Vec<Problem>) {
+pub(super) fn check(listener: &str, routes: &[Route], places: &[Place], problems: &mut Vec<Problem>) {
     let everything = [Condition::default()];
     let mut index = Candidates::default();
     for (number, (route, place)) in routes.iter().zip(places).enumerate() {
@@ -28,18 +30,42 @@ pub(super) fn check(routes: &[Route], places: &[Place], problems: &mut Vec<Probl
             continue;
         }
         let conditions = if route.conditions.is_empty() { &everything[..] } else { &route.conditions };
+        let mut conditions = conditions.iter().filter(|condition| !is_empty(condition)).peekable();
+        if conditions.peek().is_none() {
+            let cause = format!("no request can match the route `{}`", route.name);
+            let remedy = "its `not` holds for everything that the rest of its match takes: change one of them, or remove the route";
+            problems.push(Problem::error(place.span, cause, remedy));
+            continue;
+        }
+        let conditions: Vec<_> = conditions.collect();
         let covering: Option<Vec<usize>> =
             conditions.iter().map(|narrow| index.first(narrow, |wide| covers(wide, narrow))).collect();
         if let Some(&first) = covering.as_ref().and_then(|covering| covering.first()) {
             let cause = format!("no request can reach the route `{}`", route.name);
-            let remedy = format!("move it before the route `{}`, or remove it", routes[first].name);
+            let before = &routes[first].name;
+            let remedy = if place.shared && !places[first].shared {
+                // Wherever it stands at the top, those of the listener come first.
+                format!(
+                    "move it into the `routes` of the listener `{listener}`, before the route `{before}`, or remove it"
+                )
+            } else {
+                format!("move it before the route `{before}`, or remove it")
+            };
             let problem = Problem::error(place.span, cause, remedy);
             problems.push(
                 problem.with_related(places[first].span, "this route already takes everything it would take"),
             );
         }
-        conditions.iter().for_each(|wide| index.add(wide, number));
+        conditions.into_iter().for_each(|wide| index.add(wide, number));
     }
+}
+
+/// True if nothing is known to be taken: what must not hold holds whenever the rest does.
+fn is_empty(condition: &Condition) -> bool {
+    condition.matchers.iter().any(|matcher| match matcher {
+        Matcher::Not(refused) => refused.iter().any(|refused| covers(refused, condition)),
+        _ => false,
+    })
 }
 
 /// True if `wide` is known to hold whenever `narrow` does.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    draft::{BackendDraft, Draft, ListenerDraft, PoolDraft, Text},
+    draft::{BackendDraft, Draft, ListenerDraft, PoolDraft, StickyDraft, Text},
     listener::Protocol,
     problem::{Located, Span},
     snapshot::{SnapshotCell, compile},
@@ -115,6 +115,36 @@ fn nobody_may_stop_it_before_every_worker_has_heard() {
     world.order("a", State::Disabled, 5000);
     assert!(!status.has_left(Moment(6999)) && status.has_left(Moment(7000)));
     assert_eq!(status.drain.began(), Some(Moment(1000)));
+}
+
+#[test]
+fn who_is_bound_to_it_keeps_it_from_being_stopped() {
+    let mut world = World::new(&["a", "b"]);
+    let status = world.status("a");
+    let sticky = |drain| {
+        let mut draft = draft(&["a", "b"], drain);
+        draft.pools[0].sticky = Some(StickyDraft { cookie: Some(text("WEIR")), ..StickyDraft::default() });
+        draft
+    };
+    world.publish(&sticky(TEN), 500);
+    world.order("a", State::Draining, 1000);
+    assert!(status.drain.binds());
+    assert!(!status.has_left(Moment(3000)) && !status.has_left(Moment(10_999)));
+    assert_eq!(world.ended(10_999), []);
+    // Every worker has noticed by then that it is over.
+    assert!(!status.has_left(Moment(12_999)) && status.has_left(Moment(13_000)));
+    // Without an end they come for ever.
+    world.publish(&sticky(Millis::NONE), 14_000);
+    assert!(!status.has_left(Moment(1_000_000)));
+    // Disabled, it is taken from them as well.
+    world.order("a", State::Disabled, 20_000);
+    assert!(!status.has_left(Moment(21_999)) && status.has_left(Moment(22_000)));
+    // And one that is gone from the file has nobody.
+    world.order("b", State::Draining, 30_000);
+    let gone = world.status("b");
+    assert!(gone.drain.binds());
+    world.publish(&draft(&["a"], Millis::NONE), 31_000);
+    assert!(!gone.drain.binds() && gone.has_left(Moment(33_000)));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(in crate::config) enum Form {
     Number(u32, u32),
     /// A whole number from 1, or one of these words.
     NumberOr(&'static [&'static str]),
+    /// A whole number, or one of these words.
+    CountOr(&'static [&'static str]),
     /// A duration above zero.
     Period,
     /// A duration above zero, or `none`.

@@ -3,8 +3,8 @@
 use super::{
     Default::{Is, Nothing, Required},
     Form::{
-        AnyOf, Delay, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore, Percent,
-        Period, Share, ShareOrNone, Some, Text, Timeout, Words,
+        AnyOf, CountOr, Delay, DelayOrNone, Empty, Flag, List, Map, Named, Number, NumberOr, OneOrMore,
+        Percent, Period, Share, ShareOrNone, Some, Text, Timeout, Words,
     },
     Keys, keys,
 };
@@ -205,13 +205,13 @@ keys! {
     };
     KEEPALIVE = "the `keepalive` of a pool" {
         "idle" = Timeout, Is("60s"), "An unused connection is closed after this.";
-        "max_idle" = NumberOr(&["none"]), Is("256"), "Unused connections kept for each backend, over all workers; each worker may keep one, unless this is 0.";
+        "max_idle" = CountOr(&["none"]), Is("256"), "Unused connections kept for each backend, over all workers; each worker may keep one, unless this is 0.";
         "max_requests" = NumberOr(&["none"]), Is("none"), "Requests that one connection may carry.";
         "max_age" = Timeout, Is("5m"), "A connection older than this is not used again.";
     };
     POOL_LIMITS = "the `limits` of a pool" {
         "connections" = NumberOr(&["none"]), Is("none"), "Connections in use, over all backends; more wait.";
-        "pending" = NumberOr(&["none"]), Is("1024"), "Requests and connections that wait; more are answered with 503 at once.";
+        "pending" = CountOr(&["none"]), Is("1024"), "Requests and connections that wait; more are answered with 503 at once. With 0 nobody waits.";
         "requests" = NumberOr(&["none"]), Is("none"), "Requests in flight; more are answered with 503 at once. http only.";
         "queue_timeout" = Timeout, Is("1s"), "How long one may wait.";
     } later ["enforce"];

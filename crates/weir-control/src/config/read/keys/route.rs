@@ -27,7 +27,7 @@ keys! {
         "cors", "max_body",
     ];
     RETRY = "the `retry` of a route" {
-        "retries" = Number(0, 10), Is("1"), "Further attempts after the first one.";
+        "retries" = Number(0, 10), Is("1"), "Further attempts after the first one, each at a backend that was not tried yet: never more than the pool has others.";
         "retry_on" = OneOrMore(&Text), Is("[\"connect\", \"reset\"]"),
             "What is tried again: `connect` (no connection), `reset` (it breaks before anything of an answer has come), \
              `timeout` (no response head within `response_timeout`), status codes from 400 to 599, and for calls that end before \
