@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use weir::app::App;
 use weir_model::status::{BackendStatus, Health};
 use weir_testkit::{
     Answer, Authority, BlackHole, FakeBackend, Folder, RawClient, Refusing, TlsServer, wait_until,
 };
 
-use crate::{http2_backend::h2_backend::H2Backend, support::Weir};
+use crate::{http2_backend::h2_backend::H2Backend, reload::free_port, support::Weir};
 
 const H2: &str = "protocol: h2";
 
@@ -87,5 +88,38 @@ fn an_address_that_swallows_everything_leaves_time_for_the_others() {
             named("http", "connect_timeout: 600ms", &[hole.address(), hole.address(), backend.address()]);
         assert_eq!(RawClient::connect(weir.address()).get("/").status(), 200);
         assert_eq!(errors(&weir), 0);
+    }
+}
+
+#[test]
+fn a_name_that_stands_for_the_own_listener_is_down() {
+    let port = free_port("127.0.0.41");
+    // A number that the system's resolver takes for 127.0.0.41, on every machine and without asking anybody.
+    let weir = Weir::from_text(&format!(
+        "workers: 1\n\
+         listeners: {{ web: {{ bind: '{port}', protocol: http, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['0x7f000029:{}'] }} }}\n",
+        port.port()
+    ));
+    wait_until("it is known that this is weir itself", || {
+        let said = status(&weir).reason().contains("127.0.0.41 is weir's own listener `web`");
+        said && status(&weir).health() == Health::Down
+    });
+    assert_eq!(RawClient::connect(weir.address()).get("/").status(), 503);
+    assert!(status(&weir).addresses.load().is_empty());
+}
+
+#[test]
+fn an_own_listener_is_known_by_an_address_of_the_other_family_too() {
+    let port = free_port("127.0.0.42");
+    for (bind, backend) in [("127.0.0.42", "[::ffff:127.0.0.42]"), ("[::ffff:127.0.0.42]", "127.0.0.42")] {
+        let text = format!(
+            "listeners: {{ web: {{ bind: '{bind}:{}', protocol: http, pool: app }} }}\n\
+             pools: {{ app: {{ backends: ['{backend}:{}'] }} }}\n",
+            port.port(),
+            port.port()
+        );
+        let Err(error) = App::from_text(&text) else { panic!("{text} is taken") };
+        assert!(error.to_string().contains("weir's own listener `web`"), "{error}");
     }
 }
