@@ -9,7 +9,7 @@ use std::{
 
 use weir_testkit::{Answer, End, FakeBackend, Message, RawClient, wait_until};
 
-use crate::support::Setup;
+use crate::support::{Setup, Weir};
 
 fn targets(requests: &[Message]) -> Vec<&str> {
     requests.iter().map(Message::target).collect()
@@ -211,4 +211,35 @@ fn who_does_not_come_back_after_that_has_failed() {
     let snapshot = weir.app().snapshot();
     let errors = snapshot.pools[0].backends[0].status.shards.sum(|shard| shard.errors.value());
     assert!(errors > 0, "that nobody is there counts");
+}
+
+#[test]
+fn what_came_whole_before_the_client_finished_is_answered() {
+    let backend = FakeBackend::answering_each(|_| Answer::ok("ok"));
+    let weir = Weir::from_text(&format!(
+        "workers: 1\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    pool: app\n    routes:\n      \
+         - {{ match: {{ path: /own }}, respond: {{ status: 200, body: ok }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        backend.address()
+    ));
+    let get = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let own = "GET /own HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nabcd";
+    // More than a buffer takes, line ends behind the last one, and one that is cut off, which is not answered.
+    for (sent, behind) in [
+        (get.repeat(2), ""),
+        (get.repeat(50), ""),
+        ([get, own, post].concat().repeat(20), ""),
+        (get.repeat(1000), ""),
+        (get.repeat(3), "\r\n"),
+        (get.repeat(3), "GET / HTTP/1.1\r\nHost: a.test\r\n"),
+    ] {
+        let mut client = RawClient::connect(weir.address());
+        client.send([&sent, behind].concat()).finish();
+        let (answers, end) = client.read_to_end();
+        let count = |bytes: &[u8], what: &str| String::from_utf8_lossy(bytes).matches(what).count();
+        let requests = count(sent.as_bytes(), " HTTP/1.1\r\n");
+        assert_eq!((count(&answers, "HTTP/1.1 200 OK\r\n"), end), (requests, End::Closed), "{behind:?}");
+        assert_eq!(count(&answers, "HTTP/1.1 "), requests, "{behind:?}");
+    }
 }
