@@ -10,6 +10,7 @@
 
 mod lanes;
 mod resolve;
+mod round;
 mod tend;
 mod tiers;
 mod watch;
@@ -25,7 +26,7 @@ use tokio::{select, task::AbortHandle, time::sleep};
 use weir_model::{
     health::{Fact, HealthCheck, Way},
     listener::Address,
-    pool::{Endpoint, Pool},
+    pool::{Endpoint, PoolIndex},
     snapshot::{Snapshot, SnapshotCell},
     status::{BackendStatus, Health, PoolStatus},
     time::Moment,
@@ -33,6 +34,7 @@ use weir_model::{
 
 use lanes::Lanes;
 use resolve::Addresses;
+use round::Doors;
 pub use tiers::announce;
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
@@ -85,6 +87,8 @@ struct Subject {
     name: Arc<str>,
     way: Way,
     check: Option<HealthCheck>,
+    /// What its name must not stand for.
+    doors: Doors,
     status: Arc<BackendStatus>,
     pool_status: Arc<PoolStatus>,
 }
@@ -94,6 +98,7 @@ impl Subject {
     fn is_same(&self, other: &Self) -> bool {
         self.way == other.way
             && self.check == other.check
+            && self.doors == other.doors
             && Arc::ptr_eq(&self.status, &other.status)
             && Arc::ptr_eq(&self.pool_status, &other.pool_status)
     }
@@ -144,7 +149,7 @@ impl Drop for Watch {
 impl Watches {
     /// Starts what a snapshot needs anew and stops what it does not need; what stays the same goes on undisturbed.
     fn follow<P: Prober>(&mut self, snapshot: &Snapshot, shared: &Arc<Shared<P>>) {
-        let subjects: Vec<_> = snapshot.pools.iter().flat_map(|pool| subjects(pool)).collect();
+        let subjects: Vec<_> = (0..snapshot.pools.len()).flat_map(|pool| subjects(snapshot, pool)).collect();
         let total = subjects.len();
         let mut kept = HashMap::with_capacity(total);
         for (position, subject) in subjects.into_iter().enumerate() {
@@ -183,12 +188,14 @@ impl Subject {
     }
 }
 
-fn subjects(pool: &Pool) -> impl Iterator<Item = Subject> {
-    pool.backends.iter().map(|backend| Subject {
+fn subjects(snapshot: &Snapshot, index: PoolIndex) -> impl Iterator<Item = Subject> {
+    let pool = &snapshot.pools[index];
+    pool.backends.iter().map(move |backend| Subject {
         pool: pool.name.clone(),
         name: backend.name.clone(),
         way: Way::to(pool, &backend.endpoint),
         check: pool.health.clone(),
+        doors: round::doors(snapshot, index, &backend.endpoint),
         status: backend.status.clone(),
         pool_status: pool.status.clone(),
     })

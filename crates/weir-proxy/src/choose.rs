@@ -286,6 +286,17 @@ impl<S: Deref<Target = BackendStatus>> InFlight<S> {
     }
 }
 
+impl InFlight<&BackendStatus> {
+    /// Leaves it counted at the backend, for whoever comes in its place. Where the backend is full, nobody else gets in between.
+    #[cold]
+    pub(crate) fn hand_on(mut self) {
+        if let Some(total) = self.total.take() {
+            total.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+        std::mem::forget(self);
+    }
+}
+
 impl<S: Deref<Target = BackendStatus>> Drop for InFlight<S> {
     fn drop(&mut self) {
         self.status.release();

@@ -1,5 +1,6 @@
 //! Connections to backends: made, kept for reuse, and limited in number.
 
+mod addresses;
 mod connect;
 mod gate;
 mod reuse;
@@ -12,6 +13,7 @@ use weir_model::time::Moment;
 
 use crate::{conn::Mark, duplex::Duplex, io::Stream};
 
+pub(crate) use addresses::Unreached;
 pub(crate) use connect::{Errand, Introduction, connect, introduction};
 pub(crate) use gate::{Gate, Hold, Permit, Tried, Wait, add_below};
 pub(crate) use reuse::Idle;

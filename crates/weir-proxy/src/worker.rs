@@ -35,6 +35,7 @@ use crate::{
     listener::{self, Entrance, Group, Limit, Order, Reserve},
     telemetry::{AccessBuffer, AccessQueue, Identities, Journal, Overhead, Voice},
     timer::{TICK, Ticker, Wheel},
+    upstream::Unreached,
     view::View,
 };
 
@@ -112,6 +113,8 @@ pub(crate) struct Worker {
     pub(crate) room: Room,
     /// Who serves streams.
     pub(crate) attendants: Attendants,
+    /// Addresses of host names that could not be connected lately.
+    pub(crate) unreached: Unreached,
 }
 
 impl Worker {
@@ -142,6 +145,7 @@ impl Worker {
             identities: Identities::default(),
             room: Room::default(),
             attendants: Attendants::default(),
+            unreached: Unreached::default(),
         })
     }
 

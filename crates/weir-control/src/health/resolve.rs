@@ -6,7 +6,11 @@ use std::{io, sync::Arc, time::Duration};
 use tokio::{net::lookup_host, sync::watch, time::sleep};
 use weir_model::{health::Fact, listener::Address};
 
-use super::{Shared, Subject};
+use super::{
+    Shared, Subject,
+    round::{Doors, leave_out},
+    watch::use_addresses,
+};
 
 /// Between two look-ups of a name that resolves.
 const REFRESH: Duration = Duration::from_secs(10);
@@ -18,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The addresses that a backend has now; empty while its name was never resolved.
 pub(super) type Addresses = Arc<[Address]>;
 
+/// What a look-up came to.
+struct Found {
+    addresses: Addresses,
+    /// What it stands for besides, and why that is left out.
+    left_out: Option<String>,
+}
+
 /// Keeps `found` up to date. Never returns.
 pub(super) async fn resolve<P>(
     subject: &Subject,
@@ -27,12 +38,34 @@ pub(super) async fn resolve<P>(
     found: watch::Sender<Addresses>,
 ) {
     let mut failing = false;
+    let mut left_out = None;
     loop {
-        match look_up(host, port).await {
-            Ok(addresses) => {
-                if std::mem::take(&mut failing) || **found.borrow() != *addresses {
-                    subject.say(shared, &format!("`{host}` stands for {}", listed(&addresses)));
+        match look_up(host, port, &subject.doors).await {
+            Ok(now) if now.addresses.is_empty() => {
+                if left_out != now.left_out {
+                    let why = now.left_out.as_deref().unwrap_or_default();
+                    let sentence = format!("`{host}` stands for no backend: {why}");
+                    subject.status.set_last_error(&sentence);
+                    // What was known before may be the very same.
+                    found.send_replace(Addresses::default());
+                    use_addresses(subject, &[]);
+                    subject.know(Fact::Unresolved(&sentence), shared);
                 }
+                (failing, left_out) = (true, now.left_out);
+            }
+            Ok(now) => {
+                let addresses = now.addresses;
+                let again = std::mem::take(&mut failing);
+                if again || **found.borrow() != *addresses || left_out != now.left_out {
+                    let besides = now.left_out.as_deref().map(|why| format!("; {why}, and is left out"));
+                    let besides = besides.unwrap_or_default();
+                    subject.say(shared, &format!("`{host}` stands for {}{besides}", listed(&addresses)));
+                }
+                if left_out.is_some() && found.borrow().is_empty() {
+                    use_addresses(subject, &addresses);
+                    subject.know(Fact::Resolved, shared);
+                }
+                left_out = now.left_out;
                 found.send_if_modified(|old| {
                     let changed = **old != *addresses;
                     *old = addresses;
@@ -57,7 +90,7 @@ pub(super) async fn resolve<P>(
 }
 
 /// In a stable order: resolvers rotate theirs, which is no change.
-async fn look_up(host: &str, port: u16) -> Result<Addresses, String> {
+async fn look_up(host: &str, port: u16, doors: &Doors) -> Result<Found, String> {
     let looked_up = tokio::time::timeout(PATIENCE, lookup_host((host, port))).await;
     let found: io::Result<Vec<Address>> = match looked_up {
         Ok(result) => result.map(|found| found.map(Address::Ip).collect()),
@@ -69,7 +102,8 @@ async fn look_up(host: &str, port: u16) -> Result<Addresses, String> {
     if addresses.is_empty() {
         return Err("the name has no address".into());
     }
-    Ok(addresses.into())
+    let left_out = leave_out(&mut addresses, doors);
+    Ok(Found { addresses: addresses.into(), left_out })
 }
 
 fn listed(addresses: &[Address]) -> String {

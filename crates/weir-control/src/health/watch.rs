@@ -172,7 +172,7 @@ fn with_port(target: &Address, port: Option<u16>) -> Address {
 }
 
 /// Tells workers which addresses a name stands for.
-fn use_addresses(subject: &Subject, addresses: &[Address]) {
+pub(super) fn use_addresses(subject: &Subject, addresses: &[Address]) {
     let addresses: Vec<_> = addresses.iter().filter_map(Address::ip).collect();
     if **subject.status.addresses.load() != addresses {
         subject.status.addresses.store(Arc::new(addresses));

@@ -35,6 +35,7 @@ mod usage;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use anew::{Anew, anew, discovering};
+pub use overlap::is_at;
 pub use pool::judge;
 pub use renew::{Credentials, Owner, Renewed, credentials, renew_draft, renewed};
 

@@ -15,7 +15,7 @@ use super::{
     pump::{COPIED, Coding, Pump, Stop, Waiting},
     request::BodyLength,
     response::ResponseHead,
-    serve::After,
+    serve::{After, has_another},
     upload::Upload,
     watch::Watch,
     write::{Framing, write_response},
@@ -55,8 +55,9 @@ impl Exchange<'_> {
         if self.bridged().is_some() {
             grpc_web::forget_length(&mut response, link.answer.part(0..length));
         }
-        let close =
-            !self.asked.keep_alive || self.half_closed || !upload.pump.is_done() || self.conn.is_leaving();
+        // What came whole before the client said that it sends no more is answered.
+        let over = self.half_closed && !has_another(input);
+        let close = !self.asked.keep_alive || over || !upload.pump.is_done() || self.conn.is_leaving();
         let (framing, body) = self.framing(&response, close);
         self.note_answer(&response, link.answer.part(0..length));
         let patience = self.patience(pool, &response, link.answer.part(0..length));

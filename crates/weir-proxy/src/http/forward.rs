@@ -138,8 +138,8 @@ impl Exchange<'_> {
         let mut last = None;
         loop {
             let mut begun = None;
-            let (backend, counted) = match self.choose(&pool, &tried) {
-                Some(backend) => (backend, false),
+            let (backend, counted) = match self.choose(&pool, &mut tried) {
+                Some(chosen) => chosen,
                 None => {
                     begun = Some(clock::micros());
                     match Box::pin(self.find(&mut pool, &tried)).await {
@@ -158,7 +158,7 @@ impl Exchange<'_> {
             if let Some(error) = &last {
                 self.count_retry(pool, error, tried.stale);
             }
-            let _in_flight = InFlight::found(&*pool.pool.backends[backend].status, pool.total(), counted);
+            let in_flight = InFlight::found(&*pool.pool.backends[backend].status, pool.total(), counted);
             let asked = clock::micros();
             if let Some(kept) = &mut self.kept {
                 kept.attempt(backend, begun.unwrap_or(asked));
@@ -222,19 +222,24 @@ impl Exchange<'_> {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.again += u32::from(!tried.stale);
+            tried.stay(&failed, &pool.pool, backend, in_flight);
             upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
         }
     }
 
-    /// A backend that need not be waited for.
+    /// A backend that need not be waited for; true if it counts the request already.
     #[inline]
-    fn choose(&mut self, pool: &Rc<PoolState>, tried: &Tried) -> Option<usize> {
-        match (&pool.pool.sticky, pool.queued) {
+    fn choose(&mut self, pool: &Rc<PoolState>, tried: &mut Tried) -> Option<(usize, bool)> {
+        if let Some(backend) = tried.anew.take() {
+            return Some((backend, true));
+        }
+        let chosen = match (&pool.pool.sticky, pool.queued) {
             (None, false) => pool.choose(&self.conn.worker, self.hash, &tried.backends),
             (Some(_), false) => self.keep_to(pool, &tried.backends),
             (_, true) => None,
-        }
+        };
+        chosen.map(|backend| (backend, false))
     }
 
     /// The backend is reached this way, which was used before or not.

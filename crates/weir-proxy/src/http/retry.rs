@@ -2,11 +2,16 @@
 
 use std::rc::Rc;
 
-use weir_model::{route::Retry, status::PoolStatus, time::Moment};
+use weir_model::{
+    pool::Pool,
+    route::Retry,
+    status::{BackendStatus, PoolStatus},
+    time::Moment,
+};
 
 use super::{exchange::Exchange, forward::Answer, upload::Upload};
 use crate::{
-    choose::PoolState,
+    choose::{InFlight, PoolState},
     clock,
     error::{Cause, ProxyError},
 };
@@ -41,6 +46,8 @@ pub(super) struct Tried {
     /// The last attempt failed because a kept connection had gone stale. That is no failure of the backend, counts as no
     /// attempt and costs no budget.
     pub(super) stale: bool,
+    /// The backend whose connection that was: it is asked again, over a new one. This is still in flight there.
+    pub(super) anew: Option<usize>,
     /// How often a backend has said that it has not looked at the request, which is the same.
     pub(super) sent_away: u32,
 }
@@ -55,6 +62,25 @@ impl Tried {
         if failed.unprocessed && self.sent_away < MOST_SENT_AWAY {
             self.sent_away += 1;
             self.stale = true;
+        }
+    }
+
+    /// Has the backend asked again whose kept connection had gone stale: it has not failed, and whoever is bound to it, by a
+    /// session or by a key, stays there, unless it takes nothing any more. What is in flight goes on to be.
+    #[cold]
+    pub(super) fn stay(
+        &mut self,
+        failed: &Failed,
+        pool: &Pool,
+        index: usize,
+        in_flight: InFlight<&BackendStatus>,
+    ) {
+        let backend = &pool.backends[index];
+        let takes = || backend.is_eligible() || pool.sticky.is_some() && backend.keeps(clock::now());
+        if self.stale && !failed.unprocessed && takes() {
+            self.backends.pop();
+            self.anew = Some(index);
+            in_flight.hand_on();
         }
     }
 }

@@ -198,6 +198,14 @@ pub(crate) async fn read_head(
     }
 }
 
+/// True if the head of another request has come whole behind the last one.
+#[cold]
+pub(super) fn has_another(input: &Buffer) -> bool {
+    let bytes = input.filled();
+    let begun = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
+    memchr::memmem::find(&bytes[begun..], b"\r\n\r\n").is_some()
+}
+
 /// True if line ends are all that has come: stray ones behind the last request are none of the next (RFC 9112 section 2.2).
 #[cold]
 fn is_idle(input: &Buffer, leading: usize) -> bool {

@@ -8,14 +8,14 @@ use std::{
 use weir_model::{
     listener::Address,
     pool::{Backend, Endpoint, Pool, ProxyTlv},
-    time::Moment,
+    time::{Millis, Moment},
 };
 
-use super::Upstream;
+use super::{Upstream, addresses::share};
 use crate::{
     clock,
     conn::{Conn, Mark},
-    error::{Cause, ProxyError},
+    error::{Cause, ProxyError, Side},
     io::Stream,
     proxy_header::{self, Told},
     timer::Timer,
@@ -45,13 +45,58 @@ pub(crate) async fn connect(
     backend: &Backend,
     until: Moment,
 ) -> Result<Upstream, ProxyError> {
-    let worker = errand.worker;
-    let address = address(worker, backend)?;
-    backend.status.shards.of(worker.index).connects.add(1);
+    let address = match &backend.endpoint {
+        Endpoint::Address(address) => Address::Ip(*address),
+        Endpoint::Unix(path) => Address::Unix(path.clone()),
+        Endpoint::Name(..) => return Box::pin(connect_any(errand, pool, backend, until)).await,
+    };
+    backend.status.shards.of(errand.worker.index).connects.add(1);
     let length = pool.connect_timeout.min(until.since(clock::now()));
+    connect_to(errand, pool, backend, (&address, length)).await
+}
+
+/// The same to a host name, which stands for all its addresses: the backend has failed when the last of them has.
+#[cold]
+async fn connect_any(
+    errand: &Errand<'_>,
+    pool: &Pool,
+    backend: &Backend,
+    until: Moment,
+) -> Result<Upstream, ProxyError> {
+    let worker = errand.worker;
+    let until = until.min(clock::now() + pool.connect_timeout);
+    let draw = worker.draw() as usize;
+    let order = worker.unreached.order(&backend.status.addresses.load(), draw, clock::now());
+    let mut last = ProxyError::new(Cause::BackendUnresolved);
+    for (place, address) in order.iter().enumerate() {
+        if place == 0 {
+            backend.status.shards.of(worker.index).connects.add(1);
+        }
+        let length = share(until.since(clock::now()), order.len() - place);
+        match connect_to(errand, pool, backend, (&Address::Ip(*address), length)).await {
+            Ok(upstream) => {
+                worker.unreached.forget(address);
+                return Ok(upstream);
+            }
+            // What we have not got is not to be had for another address either.
+            Err(error) if error.cause.side() != Side::Backend => return Err(error),
+            Err(error) => last = error,
+        }
+        worker.unreached.note(*address, clock::now());
+    }
+    Err(last)
+}
+
+/// Connects to one address of a backend within this time.
+async fn connect_to(
+    errand: &Errand<'_>,
+    pool: &Pool,
+    backend: &Backend,
+    (address, length): (&Address, Millis),
+) -> Result<Upstream, ProxyError> {
     let connected = Cell::new(false);
     let connecting = async {
-        let mut stream = Stream::connect(&address).await.map_err(|error| ProxyError::from_connect(&error))?;
+        let mut stream = Stream::connect(address).await.map_err(|error| ProxyError::from_connect(&error))?;
         connected.set(true);
         if let Some(introduction) = &errand.introduction {
             let sent = stream.write_all(&introduction.header).await;
@@ -61,7 +106,7 @@ pub(crate) async fn connect(
             // Nothing is published that was not prepared.
             let unprepared = ProxyError::with(Cause::BackendTlsHandshake, "it was not prepared");
             let client = tls::client(origination).ok_or(unprepared)?;
-            let to = (&backend.endpoint, &address);
+            let to = (&backend.endpoint, address);
             Box::pin(client.secure(&mut stream, to, errand.carries)).await?;
         }
         Ok::<_, ProxyError>(stream)
@@ -100,17 +145,4 @@ pub(crate) fn introduction(conn: &Conn, pool: &Pool, request: &[u8]) -> Option<I
     let mut header = Vec::new();
     proxy_header::write(sent, &told, &mut header);
     Some(Introduction { header, owner: Rc::downgrade(conn.mark()) })
-}
-
-/// Where to connect: one of the addresses that a host name stands for, drawn anew each time.
-fn address(worker: &Worker, backend: &Backend) -> Result<Address, ProxyError> {
-    match &backend.endpoint {
-        Endpoint::Address(address) => Ok(Address::Ip(*address)),
-        Endpoint::Name(..) => {
-            let addresses = backend.status.addresses.load();
-            let draw = worker.draw() as usize % addresses.len().max(1);
-            addresses.get(draw).copied().map(Address::Ip).ok_or(Cause::BackendUnresolved.into())
-        }
-        Endpoint::Unix(path) => Ok(Address::Unix(path.clone())),
-    }
 }

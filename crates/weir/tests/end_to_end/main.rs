@@ -22,6 +22,7 @@ mod http2_attacks;
 mod http2_backend;
 mod interim;
 mod limits;
+mod names;
 mod operate;
 mod outlier;
 mod passthrough;

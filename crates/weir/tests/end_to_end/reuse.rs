@@ -1,8 +1,15 @@
 //! Connections that are kept: the client's, the backend's, and requests in a row on one of them.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    sync::atomic::Ordering,
+    thread,
+};
+
 use weir_testkit::{Answer, End, FakeBackend, Message, RawClient, wait_until};
 
-use crate::support::Setup;
+use crate::support::{Setup, Weir};
 
 fn targets(requests: &[Message]) -> Vec<&str> {
     requests.iter().map(Message::target).collect()
@@ -152,4 +159,99 @@ fn a_kept_connection_that_the_backend_closed_is_never_the_clients_problem() {
         }
     }
     assert_eq!(backend.requests().len(), 40);
+}
+
+/// A backend whose connections take one request each, and say so only by closing when the next one comes.
+fn forgetful(name: &'static str) -> FakeBackend {
+    FakeBackend::custom(move |mut connection| {
+        if connection.read_request().is_some() {
+            connection.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
+            connection.read_request();
+        }
+    })
+}
+
+#[test]
+fn a_connection_that_had_gone_stale_is_made_anew_to_the_same_backend() {
+    for pool in
+        ["sticky: { cookie: WEIR }", "balance: maglev", "balance: maglev\n    limits: { connections: 1 }"]
+    {
+        let backends = [forgetful("one"), forgetful("two"), forgetful("six")];
+        let addresses = backends.each_ref().map(FakeBackend::address);
+        let weir = Setup::http(&addresses).pool(pool).start();
+        let mut client = RawClient::connect(weir.address());
+        let first = client.get("/");
+        let cookie = first.header("set-cookie").map(|field| field.split(';').next().unwrap().to_owned());
+        let cookie = cookie.map_or_else(String::new, |cookie| format!("Cookie: {cookie}\r\n"));
+        for _ in 0..9 {
+            client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{cookie}\r\n"));
+            let answer = client.final_response("GET");
+            assert_eq!((answer.text(), answer.has("set-cookie")), (first.text(), false), "{pool}");
+        }
+        let snapshot = weir.app().snapshot();
+        let pool_now = &snapshot.pools[0];
+        assert!(pool_now.status.retries.sum(|retries| retries.stale.value()) > 0, "{pool}");
+        for backend in &pool_now.backends {
+            assert_eq!(backend.status.shards.sum(|shard| shard.errors.value()), 0, "{pool}");
+        }
+        wait_until("nothing is in flight", || {
+            pool_now.backends.iter().all(|backend| backend.status.active.load(Ordering::SeqCst) == 0)
+        });
+    }
+}
+
+#[test]
+fn who_does_not_come_back_after_that_has_failed() {
+    // It takes one connection, whose second request it does not answer; then nobody is there any more.
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let served = thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        drop(socket);
+        let mut bytes = [0; 4096];
+        assert!(stream.read(&mut bytes).unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").unwrap();
+        assert!(stream.read(&mut bytes).unwrap() > 0);
+    });
+    let other = FakeBackend::answering(Answer::ok("other"));
+    let weir = Setup::http(&[address, other.address()]).start();
+    let mut client = RawClient::connect(weir.address());
+    let answers: Vec<_> = (0..4).map(|_| client.get("/").text()).collect();
+    served.join().unwrap();
+    let old = answers.iter().filter(|answer| *answer == "old").count();
+    assert!(old == 1 && answers.iter().all(|answer| answer == "old" || answer == "other"), "{answers:?}");
+    let snapshot = weir.app().snapshot();
+    let errors = snapshot.pools[0].backends[0].status.shards.sum(|shard| shard.errors.value());
+    assert!(errors > 0, "that nobody is there counts");
+}
+
+#[test]
+fn what_came_whole_before_the_client_finished_is_answered() {
+    let backend = FakeBackend::answering_each(|_| Answer::ok("ok"));
+    let weir = Weir::from_text(&format!(
+        "workers: 1\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    pool: app\n    routes:\n      \
+         - {{ match: {{ path: /own }}, respond: {{ status: 200, body: ok }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        backend.address()
+    ));
+    let get = "GET / HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let own = "GET /own HTTP/1.1\r\nHost: a.test\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: a.test\r\nContent-Length: 4\r\n\r\nabcd";
+    // More than a buffer takes, line ends behind the last one, and one that is cut off, which is not answered.
+    for (sent, behind) in [
+        (get.repeat(2), ""),
+        (get.repeat(50), ""),
+        ([get, own, post].concat().repeat(20), ""),
+        (get.repeat(1000), ""),
+        (get.repeat(3), "\r\n"),
+        (get.repeat(3), "GET / HTTP/1.1\r\nHost: a.test\r\n"),
+    ] {
+        let mut client = RawClient::connect(weir.address());
+        client.send([&sent, behind].concat()).finish();
+        let (answers, end) = client.read_to_end();
+        let count = |bytes: &[u8], what: &str| String::from_utf8_lossy(bytes).matches(what).count();
+        let requests = count(sent.as_bytes(), " HTTP/1.1\r\n");
+        assert_eq!((count(&answers, "HTTP/1.1 200 OK\r\n"), end), (requests, End::Closed), "{behind:?}");
+        assert_eq!(count(&answers, "HTTP/1.1 "), requests, "{behind:?}");
+    }
 }

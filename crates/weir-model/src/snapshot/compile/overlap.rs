@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
 };
@@ -14,6 +14,7 @@ use crate::{
     pool::{Endpoint, Pool, PoolIndex},
     problem::{Problem, Span},
     route::Action,
+    snapshot::Snapshot,
 };
 
 /// Refuses backends that lead back to the listener that uses them, and warns about others that are weir itself.
@@ -83,6 +84,31 @@ impl<'l> Loops<'l> {
     }
 }
 
+impl Snapshot {
+    /// Where the listeners are bound at this port that lead to this pool, and their names: a backend of it that is there leads
+    /// round in circles.
+    pub fn doors_to(&self, pool: PoolIndex, port: u16) -> Vec<(IpAddr, Arc<str>)> {
+        let at_port = |listener: &Listener| {
+            let bound = listener.binds.iter().filter_map(|bind| bind.address.ip());
+            bound.filter(|at| at.port() == port).map(|at| at.ip()).collect::<Vec<_>>()
+        };
+        // Hardly any backend has the port of a listener: only then it is looked where that leads to.
+        let bound = self.listeners.iter().map(|listener| (listener, at_port(listener)));
+        let leading =
+            bound.filter(|(listener, bound)| !bound.is_empty() && pools_of(listener).contains(&pool));
+        let doors =
+            leading.flat_map(|(listener, bound)| bound.into_iter().map(|at| (at, listener.name.clone())));
+        doors.collect()
+    }
+}
+
+/// True if a connection to this address comes to what is bound at that one; `is_here` says if an address is this machine's. An
+/// IPv4 address that is written as one of IPv6 is the same address.
+pub fn is_at(bound: IpAddr, to: IpAddr, is_here: impl Fn(&IpAddr) -> bool) -> bool {
+    let (bound, to) = (bound.to_canonical(), to.to_canonical());
+    bound == to || bound.is_unspecified() && bound.is_ipv4() == to.is_ipv4() && is_here(&to)
+}
+
 /// True if what arrives at the listener can come to the pool.
 fn reaches(
     listener: usize,
@@ -147,13 +173,8 @@ impl<'l> Doors<'l> {
             Endpoint::Name(..) => return Vec::new(),
             Endpoint::Unix(path) => return self.by_path.get(&**path).cloned().unwrap_or_default(),
         };
-        let leads_here = |at: &Address| {
-            at.ip().is_some_and(|at| {
-                let everywhere =
-                    at.ip().is_unspecified() && to.ip().is_loopback() && at.is_ipv4() == to.is_ipv4();
-                at.ip() == to.ip() || everywhere
-            })
-        };
+        let leads_here =
+            |at: &Address| at.ip().is_some_and(|at| is_at(at.ip(), to.ip(), IpAddr::is_loopback));
         let Some(bound) = self.by_port.get(&to.port()) else { return Vec::new() };
         let first = bound.iter().find(|(_, at)| leads_here(at));
         let met = bound.iter().filter(|(_, at)| first.is_some_and(|(_, first)| at == first));
