@@ -387,6 +387,17 @@ fn connections_are_closed_when_they_are_idle_or_have_served() {
 }
 
 #[test]
+fn with_max_idle_0_a_connection_goes_with_what_is_under_way_on_it() {
+    let backend = H2Backend::start();
+    let weir = setup(&[&backend]).pool("keepalive: { max_idle: 0 }").start();
+    for _ in 0..2 {
+        assert_eq!(RawClient::connect(weir.address()).get("/").text(), "ok");
+        wait_until("it is closed", || backend.seen.open.load(Ordering::SeqCst) == 0);
+    }
+    assert_eq!(backend.accepted(), 2);
+}
+
+#[test]
 fn tls_agrees_on_what_both_speak() {
     let (root, folder) = (Authority::new("Backends"), Folder::new("http2-backend"));
     root.write(&folder, "ca.pem");
