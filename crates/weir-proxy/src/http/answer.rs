@@ -29,6 +29,7 @@ use crate::{
     choose::PoolState,
     clock,
     error::{Cause, ProxyError},
+    io::insist,
     upstream::Way,
 };
 
@@ -137,8 +138,34 @@ impl Exchange<'_> {
                 (deadline, cause) = (drained, Cause::DrainOver);
             }
             timer.set(deadline);
-            if timer.poll_elapsed(cx) { Poll::Ready(Err(self.too_late(cause))) } else { Poll::Pending }
+            if !timer.poll_elapsed(cx) || self.is_still_taken(cx, cause, upload, input, link)? {
+                return Poll::Pending;
+            }
+            Poll::Ready(Err(self.too_late(cause)))
         })
+    }
+
+    /// True if the backend is not late after all: it reads slowly, and has taken more of the request than the kernel has made
+    /// known. Then the wait begins anew.
+    #[cold]
+    fn is_still_taken(
+        &self,
+        cx: &mut Context<'_>,
+        cause: Cause,
+        upload: &mut Upload,
+        input: &mut Buffer,
+        link: &Link,
+    ) -> Result<bool, ProxyError> {
+        if cause != Cause::BackendTimeoutHeader || upload.is_over() || upload.pump.waiting != Waiting::Sink {
+            return Ok(false);
+        }
+        let written = upload.pump.written;
+        insist(|| self.advance(cx, upload, input, link.way.duplex()))?;
+        let taken = upload.pump.written > written;
+        if taken {
+            cx.waker().wake_by_ref();
+        }
+        Ok(taken)
     }
 
     /// What nobody can say how long it takes is waited for as long as for a tunnel, and it is said that this is why.

@@ -1,6 +1,11 @@
 //! Time-outs, with small values. What is asserted is which one strikes and how it shows, not how fast.
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+    time::Duration,
+};
 
 use weir_testkit::{Answer, BlackHole, End, FakeBackend, RawClient, wait_until};
 
@@ -204,4 +209,32 @@ fn a_client_that_reads_slowly_is_not_one_that_reads_nothing() {
         drop(client);
         wait_until("it has been let go", || backend.open() == 0);
     }
+}
+
+#[test]
+fn a_backend_that_reads_slowly_is_not_one_that_does_not_answer() {
+    const BODY: usize = 12_000_000;
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let backend = thread::spawn(move || {
+        let (mut stream, _) = socket.accept().unwrap();
+        let (mut bytes, mut read) = (vec![0; 20_000], 0);
+        // Far less within `response_timeout` than the kernel waits for until it says that there is room again.
+        while read < BODY {
+            match stream.read(&mut bytes) {
+                Ok(count) if count > 0 => read += count,
+                _ => return false,
+            }
+            if read < 1_000_000 {
+                thread::sleep(Duration::from_millis(40));
+            }
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").is_ok()
+    });
+    let weir = Setup::http(&[address]).pool("response_timeout: 700ms").start();
+    let mut client = RawClient::connect(weir.address());
+    client.send(format!("PUT / HTTP/1.1\r\nHost: a.test\r\nContent-Length: {BODY}\r\n\r\n"));
+    client.send(vec![b'x'; BODY]);
+    assert_eq!(client.final_response("PUT").status(), 200);
+    assert!(backend.join().unwrap());
 }
