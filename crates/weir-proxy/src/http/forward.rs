@@ -221,7 +221,7 @@ impl Exchange<'_> {
             if !again {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
-            tried.again += u32::from(!tried.stale);
+            tried.again += u32::from(!tried.stale && !tried.is_free(&failed));
             tried.stay(&failed, &pool.pool, backend, in_flight);
             upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
@@ -231,6 +231,7 @@ impl Exchange<'_> {
     /// A backend that need not be waited for; true if it counts the request already.
     #[inline]
     fn choose(&mut self, pool: &Rc<PoolState>, tried: &mut Tried) -> Option<(usize, bool)> {
+        tried.over_new = tried.anew.is_some();
         if let Some(backend) = tried.anew.take() {
             return Some((backend, true));
         }

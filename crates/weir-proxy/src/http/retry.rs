@@ -48,6 +48,8 @@ pub(super) struct Tried {
     pub(super) stale: bool,
     /// The backend whose connection that was: it is asked again, over a new one. This is still in flight there.
     pub(super) anew: Option<usize>,
+    /// The current attempt is that one.
+    pub(super) over_new: bool,
     /// How often a backend has said that it has not looked at the request, which is the same.
     pub(super) sent_away: u32,
 }
@@ -63,6 +65,12 @@ impl Tried {
             self.sent_away += 1;
             self.stale = true;
         }
+    }
+
+    /// True if there is nobody any more where a connection had gone stale: what was to be sent again goes elsewhere, and that costs
+    /// as little as if it had been known at once.
+    pub(super) const fn is_free(&self, failed: &Failed) -> bool {
+        self.over_new && failed.unsent
     }
 
     /// Has the backend asked again whose kept connection had gone stale: it has not failed, and whoever is bound to it, by a
@@ -117,6 +125,9 @@ impl Exchange<'_> {
             return upload.can_resend();
         }
         if tried.stale {
+            return repeatable;
+        }
+        if tried.is_free(failed) {
             return repeatable;
         }
         if tried.again >= retry.retries {

@@ -2,9 +2,9 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     sync::atomic::Ordering,
-    thread,
+    thread::{self, JoinHandle},
 };
 
 use weir_testkit::{Answer, End, FakeBackend, Message, RawClient, wait_until};
@@ -200,9 +200,8 @@ fn a_connection_that_had_gone_stale_is_made_anew_to_the_same_backend() {
     }
 }
 
-#[test]
-fn who_does_not_come_back_after_that_has_failed() {
-    // It takes one connection, whose second request it does not answer; then nobody is there any more.
+/// One that takes one connection, whose second request it does not answer; then nobody is there any more.
+fn gone_after_one() -> (SocketAddr, JoinHandle<()>) {
     let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
     let served = thread::spawn(move || {
@@ -213,16 +212,26 @@ fn who_does_not_come_back_after_that_has_failed() {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold").unwrap();
         assert!(stream.read(&mut bytes).unwrap() > 0);
     });
+    (address, served)
+}
+
+#[test]
+fn who_does_not_come_back_after_that_has_failed() {
+    let ((first, served_first), (second, served_second)) = (gone_after_one(), gone_after_one());
     let other = FakeBackend::answering(Answer::ok("other"));
-    let weir = Setup::http(&[address, other.address()]).start();
+    // A connection that had gone stale costs no retry, nor does it that nobody is there any more.
+    let weir = Setup::http(&[first, second, other.address()]).route("retry: { retries: 0 }").start();
     let mut client = RawClient::connect(weir.address());
-    let answers: Vec<_> = (0..4).map(|_| client.get("/").text()).collect();
-    served.join().unwrap();
+    let answers: Vec<_> = (0..6).map(|_| client.get("/").text()).collect();
+    served_first.join().unwrap();
+    served_second.join().unwrap();
     let old = answers.iter().filter(|answer| *answer == "old").count();
-    assert!(old == 1 && answers.iter().all(|answer| answer == "old" || answer == "other"), "{answers:?}");
+    assert!(old == 2 && answers.iter().all(|answer| answer == "old" || answer == "other"), "{answers:?}");
     let snapshot = weir.app().snapshot();
-    let errors = snapshot.pools[0].backends[0].status.shards.sum(|shard| shard.errors.value());
-    assert!(errors > 0, "that nobody is there counts");
+    for backend in &snapshot.pools[0].backends[..2] {
+        let errors = backend.status.shards.sum(|shard| shard.errors.value());
+        assert!(errors > 0, "that nobody is there counts");
+    }
 }
 
 #[test]
