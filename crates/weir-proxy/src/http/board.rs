@@ -1,4 +1,4 @@
-//! By which version of HTTP a request goes to its backend, and the way there by HTTP/2.
+//! How a request gets to its backend: on a connection that was kept, over a new one, or beside others over HTTP/2.
 
 use std::rc::Rc;
 
@@ -6,16 +6,55 @@ use h2::ext::Protocol;
 use http::Method;
 use weir_model::pool::{Pool, UpstreamProtocol};
 
-use super::{exchange::Exchange, upload::Upload};
+use super::{exchange::Exchange, request::BodyLength, upload::Upload};
 use crate::{
     choose::PoolState,
     error::{Cause, ProxyError},
     http2::{accept, head},
     tls::Carries,
-    upstream::{Asked, Boarded, Passenger, Way},
+    upstream::{Asked, Boarded, Errand, Introduction, Passenger, Upstream, Way, connect, introduction},
 };
 
 impl Exchange<'_> {
+    /// A kept connection to the backend, for this request alone; `fresh` asks for a new one.
+    #[inline]
+    pub(super) fn reuse(&self, pool: &PoolState, backend: usize, fresh: bool) -> Option<Upstream> {
+        let carries = self.carries(&pool.pool);
+        let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
+        if fresh || !own {
+            return None;
+        }
+        // What could not be sent again is not sent on a connection that may be gone.
+        let certain =
+            !self.asked.repeatable || self.asked.body != BodyLength::None && !self.asked.body.is_short();
+        match &pool.pool.send_proxy {
+            None => pool.idle.take(&pool.pool, backend, certain),
+            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, self.conn.mark()),
+        }
+    }
+
+    /// Reaches the backend over a new connection, or one that is shared; tells whether that had been used before.
+    pub(super) async fn reach(
+        &mut self,
+        pool: &Rc<PoolState>,
+        backend: usize,
+        upload: &mut Upload,
+    ) -> Result<(Way, bool), ProxyError> {
+        let carries = self.carries(&pool.pool);
+        if carries != Carries::Http1 {
+            return self.board(pool, backend, carries, upload).await;
+        }
+        let introduction = self.introduction(&pool.pool);
+        let errand = Errand { worker: &self.conn.worker, timer: self.timer, carries, introduction };
+        let made = connect(&errand, &pool.pool, &pool.pool.backends[backend], self.until);
+        Ok((Way::Own(made.await?), false))
+    }
+
+    /// What the connection is told of whose it is, if it is told.
+    pub(super) fn introduction(&self, pool: &Pool) -> Option<Introduction> {
+        introduction(self.conn, pool, self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id()))
+    }
+
     /// By what the request may go to backends of this pool.
     #[inline]
     pub(super) fn carries(&self, pool: &Pool) -> Carries {

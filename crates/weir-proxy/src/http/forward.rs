@@ -3,8 +3,6 @@
 
 use std::rc::Rc;
 
-use weir_model::pool::Pool;
-
 use super::{
     exchange::{Ended, Exchange},
     grpc_web::{Bridge, Form},
@@ -19,11 +17,10 @@ use crate::{
     buffer::Buffer,
     choose::{Found, InFlight, PoolState, Search},
     clock,
-    error::{Cause, ProxyError, Side},
+    error::{Cause, ProxyError},
     http2::Sent,
     telemetry::Outcome,
-    tls::Carries,
-    upstream::{Errand, Introduction, Upstream, Way, connect, introduction},
+    upstream::Way,
 };
 
 /// A connection to a backend with a request on it.
@@ -186,42 +183,15 @@ impl Exchange<'_> {
                         pool.ended(&conn.worker, backend, self.amounts_to(code), ended.error.as_ref());
                         return ended;
                     }
-                    let code = self.amounts_to(answer.response.status);
-                    pool.ended(&conn.worker, backend, code, None);
-                    self.grpc_status = None;
-                    if let Some(attempt) = self.attempt() {
-                        attempt.ended = clock::micros();
-                    }
                     tried.stale = false;
-                    self.passed_over(answer)
+                    self.passed_over(pool, backend, answer)
                 }
-                Err((mut failed, reused)) => {
-                    failed.error = self.in_time(failed.error);
-                    if let Some(attempt) = self.attempt() {
-                        attempt.ended = clock::micros();
-                        attempt.outcome = Outcome::Failed(failed.error.cause);
-                    }
-                    tried.failed(&failed, reused);
-                    failed
-                }
+                Err((failed, reused)) => self.fell_through(failed, reused, &mut tried),
             };
             upload.sent = link.as_ref().and_then(Link::take_sent);
-            if failed.error.cause.side() != Side::Backend && failed.error.cause != Cause::OutOfResources {
-                self.note_end(pool, backend, &failed);
+            if !self.goes_on(pool, (backend, asked), &failed, upload, &mut tried) {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
-            tried.backends.push(backend);
-            let again = failed.error.cause == Cause::BackendStatus
-                || self.may_retry(&failed, upload, &pool.pool.status, &tried);
-            if !(again && tried.stale) {
-                // A kept connection that went stale and is made anew is no failure of its backend.
-                let micros = clock::micros().saturating_sub(asked);
-                pool.failed(&conn.worker, backend, &failed.error, micros);
-            }
-            if !again {
-                return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
-            }
-            tried.again += u32::from(!tried.stale && !tried.is_free(&failed));
             tried.stay(&failed, &pool.pool, backend, in_flight);
             upload.restart(coding(self.asked.body), input);
             last = Some(failed.error);
@@ -272,16 +242,6 @@ impl Exchange<'_> {
         }
     }
 
-    /// An attempt has ended that was not the backend's to end.
-    #[cold]
-    fn note_end(&self, pool: &PoolState, backend: usize, failed: &Failed) {
-        let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
-        if late && failed.waited_for {
-            pool.kept_waiting(&self.conn.worker, backend, &failed.error);
-        }
-        pool.count_cut(backend, &failed.error);
-    }
-
     /// The body is here already: the backend need not be asked whether it is wanted.
     #[cold]
     async fn tell_to_go_on(&self) -> Result<(), ProxyError> {
@@ -320,31 +280,6 @@ impl Exchange<'_> {
         Ok((backend, counted))
     }
 
-    /// Counts another attempt by what had failed before it.
-    #[cold]
-    fn count_retry(&self, pool: &PoolState, error: &ProxyError, stale: bool) {
-        let retries = pool.pool.status.retries.of(self.conn.worker.index);
-        if stale {
-            retries.stale.add(1);
-        } else {
-            retries.causes.count(error.cause as usize);
-        }
-    }
-
-    /// An answer that another backend is asked for in its place.
-    #[cold]
-    fn passed_over(&self, answer: Answer) -> Failed {
-        let detail = answer.response.status.to_string().into();
-        self.conn.worker.room.responses.give(answer.response);
-        Failed {
-            error: ProxyError { cause: Cause::BackendStatus, detail },
-            heard: true,
-            unsent: false,
-            unprocessed: false,
-            waited_for: false,
-        }
-    }
-
     /// The end of an exchange that no backend answered.
     async fn give_up(&mut self, input: &mut Buffer, error: ProxyError, unsent: bool) -> Ended {
         let after = if unsent || self.asked.body == BodyLength::None {
@@ -353,52 +288,5 @@ impl Exchange<'_> {
             After::Linger
         };
         self.refuse(error, after).await
-    }
-
-    /// A kept connection to the backend, for this request alone; `fresh` asks for a new one.
-    #[inline]
-    fn reuse(&self, pool: &PoolState, backend: usize, fresh: bool) -> Option<Upstream> {
-        let carries = self.carries(&pool.pool);
-        let own = carries == Carries::Http1 || carries == Carries::Requests && pool.shared.is_http1(backend);
-        if fresh || !own {
-            return None;
-        }
-        // What could not be sent again is not sent on a connection that may be gone.
-        let certain =
-            !self.asked.repeatable || self.asked.body != BodyLength::None && !self.asked.body.is_short();
-        match &pool.pool.send_proxy {
-            None => pool.idle.take(&pool.pool, backend, certain),
-            Some(_) => pool.idle.take_own(&pool.pool, backend, certain, self.conn.mark()),
-        }
-    }
-
-    /// Reaches the backend over a new connection, or one that is shared; tells whether that had been used before.
-    async fn reach(
-        &mut self,
-        pool: &Rc<PoolState>,
-        backend: usize,
-        upload: &mut Upload,
-    ) -> Result<(Way, bool), ProxyError> {
-        let carries = self.carries(&pool.pool);
-        if carries != Carries::Http1 {
-            return self.board(pool, backend, carries, upload).await;
-        }
-        let introduction = self.introduction(&pool.pool);
-        let errand = Errand { worker: &self.conn.worker, timer: self.timer, carries, introduction };
-        let made = connect(&errand, &pool.pool, &pool.pool.backends[backend], self.until);
-        Ok((Way::Own(made.await?), false))
-    }
-
-    /// What the connection is told of whose it is, if it is told.
-    pub(super) fn introduction(&self, pool: &Pool) -> Option<Introduction> {
-        introduction(self.conn, pool, self.kept.as_ref().map_or(&b""[..], |kept| kept.request_id()))
-    }
-
-    /// A failure before anything was sent, on a connection that had not been used before.
-    #[cold]
-    fn unsent(&self, error: ProxyError) -> Failed {
-        let late = error.cause == Cause::BackendConnectTimeout;
-        let error = if late && clock::now() >= self.until { self.late().into() } else { error };
-        Failed { error, heard: false, unsent: true, unprocessed: false, waited_for: true }
     }
 }

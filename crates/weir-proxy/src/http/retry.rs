@@ -13,7 +13,8 @@ use super::{exchange::Exchange, forward::Answer, upload::Upload};
 use crate::{
     choose::{InFlight, PoolState},
     clock,
-    error::{Cause, ProxyError},
+    error::{Cause, ProxyError, Side},
+    telemetry::Outcome,
 };
 
 /// Why there is no head of an answer.
@@ -31,7 +32,7 @@ pub(super) struct Failed {
 
 impl Failed {
     /// True if the backend ended the connection without a word.
-    pub(super) const fn is_silent(&self) -> bool {
+    const fn is_silent(&self) -> bool {
         !self.heard && !matches!(self.error.cause, Cause::BackendTimeoutHeader | Cause::BackendTimeoutTry)
     }
 }
@@ -59,7 +60,7 @@ const MOST_SENT_AWAY: u32 = 3;
 
 impl Tried {
     /// An attempt has failed, on a connection that had been used before or not.
-    pub(super) fn failed(&mut self, failed: &Failed, reused: bool) {
+    fn failed(&mut self, failed: &Failed, reused: bool) {
         self.stale = reused && failed.is_silent() && !self.stale;
         if failed.unprocessed && self.sent_away < MOST_SENT_AWAY {
             self.sent_away += 1;
@@ -69,7 +70,7 @@ impl Tried {
 
     /// True if there is nobody any more where a connection had gone stale: what was to be sent again goes elsewhere, and that costs
     /// as little as if it had been known at once.
-    pub(super) const fn is_free(&self, failed: &Failed) -> bool {
+    const fn is_free(&self, failed: &Failed) -> bool {
         self.over_new && failed.unsent
     }
 
@@ -94,6 +95,92 @@ impl Tried {
 }
 
 impl Exchange<'_> {
+    /// A failure before anything was sent, on a connection that had not been used before.
+    #[cold]
+    pub(super) fn unsent(&self, error: ProxyError) -> Failed {
+        let late = error.cause == Cause::BackendConnectTimeout;
+        let error = if late && clock::now() >= self.until { self.late().into() } else { error };
+        Failed { error, heard: false, unsent: true, unprocessed: false, waited_for: true }
+    }
+
+    /// An answer that another backend is asked for in its place.
+    #[cold]
+    pub(super) fn passed_over(&mut self, pool: &PoolState, backend: usize, answer: Answer) -> Failed {
+        let status = answer.response.status;
+        pool.ended(&self.conn.worker, backend, self.amounts_to(status), None);
+        self.grpc_status = None;
+        if let Some(attempt) = self.attempt() {
+            attempt.ended = clock::micros();
+        }
+        self.conn.worker.room.responses.give(answer.response);
+        Failed {
+            error: ProxyError { cause: Cause::BackendStatus, detail: status.to_string().into() },
+            heard: true,
+            unsent: false,
+            unprocessed: false,
+            waited_for: false,
+        }
+    }
+
+    /// There is no head of an answer.
+    #[cold]
+    pub(super) fn fell_through(&mut self, mut failed: Failed, reused: bool, tried: &mut Tried) -> Failed {
+        failed.error = self.in_time(failed.error);
+        if let Some(attempt) = self.attempt() {
+            attempt.ended = clock::micros();
+            attempt.outcome = Outcome::Failed(failed.error.cause);
+        }
+        tried.failed(&failed, reused);
+        failed
+    }
+
+    /// Counts an attempt that failed, at the backend that was asked then; tells whether another one follows.
+    #[cold]
+    pub(super) fn goes_on(
+        &self,
+        pool: &PoolState,
+        (backend, asked): (usize, u64),
+        failed: &Failed,
+        upload: &Upload,
+        tried: &mut Tried,
+    ) -> bool {
+        let cause = failed.error.cause;
+        if cause.side() != Side::Backend && cause != Cause::OutOfResources {
+            self.note_end(pool, backend, failed);
+            return false;
+        }
+        tried.backends.push(backend);
+        let again = cause == Cause::BackendStatus || self.may_retry(failed, upload, &pool.pool.status, tried);
+        if !(again && tried.stale) {
+            // A kept connection that went stale and is made anew is no failure of its backend.
+            let micros = clock::micros().saturating_sub(asked);
+            pool.failed(&self.conn.worker, backend, &failed.error, micros);
+        }
+        tried.again += u32::from(again && !tried.stale && !tried.is_free(failed));
+        again
+    }
+
+    /// An attempt has ended that was not the backend's to end.
+    #[cold]
+    fn note_end(&self, pool: &PoolState, backend: usize, failed: &Failed) {
+        let late = matches!(failed.error.cause, Cause::TimeoutRoute | Cause::CallDeadline);
+        if late && failed.waited_for {
+            pool.kept_waiting(&self.conn.worker, backend, &failed.error);
+        }
+        pool.count_cut(backend, &failed.error);
+    }
+
+    /// Counts another attempt by what had failed before it.
+    #[cold]
+    pub(super) fn count_retry(&self, pool: &PoolState, error: &ProxyError, stale: bool) {
+        let retries = pool.pool.status.retries.of(self.conn.worker.index);
+        if stale {
+            retries.stale.add(1);
+        } else {
+            retries.causes.count(error.cause as usize);
+        }
+    }
+
     /// How the route tries again.
     fn retry(&self) -> Option<&Retry> {
         self.route().map(|route| &route.retry)
@@ -112,7 +199,7 @@ impl Exchange<'_> {
 
     /// Whether a request that failed goes to another backend: after the request was sent only what may be asked twice,
     /// only while nothing of an answer had come, and only as far as the pool's budget goes.
-    pub(super) fn may_retry(
+    fn may_retry(
         &self,
         failed: &Failed,
         upload: &Upload,
@@ -124,10 +211,7 @@ impl Exchange<'_> {
         if failed.unprocessed && (tried.stale || tried.again < retry.retries) {
             return upload.can_resend();
         }
-        if tried.stale {
-            return repeatable;
-        }
-        if tried.is_free(failed) {
+        if tried.stale || tried.is_free(failed) {
             return repeatable;
         }
         if tried.again >= retry.retries {
