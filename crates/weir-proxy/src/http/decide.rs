@@ -39,6 +39,16 @@ pub(super) enum Plan {
     Last,
 }
 
+/// Where a request belongs, and whose it is.
+struct Found {
+    /// Of the route in the listener's table.
+    number: usize,
+    /// The client's address after trust was applied.
+    source: IpAddr,
+    /// The peer is a trusted proxy.
+    trusted: bool,
+}
+
 impl Exchange<'_> {
     /// Decides on a head, behind which this has come already.
     #[inline]
@@ -68,17 +78,7 @@ impl Exchange<'_> {
         begun: u64,
     ) -> Result<Plan, ProxyError> {
         let judged = request.judge(head, &self.listener);
-        self.asked = Asked {
-            head: request.method.of(head) == b"HEAD",
-            http10: request.http10,
-            keep_alive: request.keep_alive,
-            repeatable: request.idempotent,
-            expects_continue: request.expects_continue,
-            body: request.body,
-            upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
-            connect: request.connect,
-            call: None,
-        };
+        self.asked = Asked::of(request, head);
         judged.inspect_err(|_| self.request_line = first_line(head))?;
         if self.client.is_stream()
             && let Some(call) = grpc::call(request, head)
@@ -90,60 +90,17 @@ impl Exchange<'_> {
         {
             return Ok(Plan::Prove(proof));
         }
-        let decision = judge_body(request, body, self.listener.limits.body).and_then(|()| {
-            let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
-            if let Some(kept) = &mut self.kept {
-                let wanted = self.listener.access_log.as_ref().is_some_and(|log| log.shows_request_id);
-                kept.sound = true;
-                kept.identify(self.conn, request, (source, trusted), wanted);
-            }
-            if !self.listener.access.is_open() && !self.listener.access.admits(source) {
-                return Err(Cause::ClientDenied.into());
-            }
-            // The host at the end of a tunnel is none that this listener proves to be.
-            if !request.connect && self.conn.is_misdirected(&request.host) {
-                return Err(Cause::ClientMisdirectedHost.into());
-            }
-            let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
-            let route = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
-            if request.is_refused_by(&self.listener.routes.routes()[route]) {
-                return Err(Cause::ClientMethodRefused.into());
-            }
-            Ok((route, source, trusted))
-        });
-        let (number, source, trusted) = decision.inspect_err(|_| self.request_line = first_line(head))?;
-        self.route = Some(number);
-        let route = &*self.listener.routes.routes()[number];
-        self.asked.repeatable = match &route.retry.methods {
-            RetryMethods::Idempotent => request.idempotent,
-            RetryMethods::All => true,
-            RetryMethods::These(methods) => {
-                methods.iter().any(|name| name.as_bytes() == request.method.of(head))
-            }
-        };
-        self.deadline = self.deadline.min(clock::now() + route.timeout);
-        let plan = match &route.action {
-            Action::Pool(_) | Action::Split(_) if request.hops == Some(0) => Plan::Last,
-            Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
-            Action::Split(split) => {
-                self.arm = split.pick(self.conn.worker.draw());
-                Plan::Forward(view.pools[split.arms[self.arm].0].clone())
-            }
-            Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
-        };
+        let found = self.find_route((head, body), request);
+        let Found { number, source, trusted } =
+            found.inspect_err(|_| self.request_line = first_line(head))?;
+        let plan = self.plan(view, number, (head, request));
         if let Plan::Forward(pool) = &plan {
             self.request_line.clear();
-            self.pool = Some(pool.clone());
-            if let Some(key) = &pool.pool.balance.key {
-                let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
-                self.hash = key.of_request(&facts, || self.conn.flow()).hash;
-            }
-            if let Some(sticky) = &pool.pool.sticky {
-                self.bond = sticky.bond(&Facts { head: request, bytes: head, source, tls: self.conn.tls() });
-            }
+            self.place(pool, &Facts { head: request, bytes: head, source, tls: self.conn.tls() });
         } else {
             self.request_line = first_line(head);
         }
+        let route = &*self.listener.routes.routes()[number];
         let (expect, bridges) = (request.expects_continue && body.is_empty(), route.grpc_web);
         if route.has_variables {
             self.keep_for_values(head, request, (source, trusted), begun);
@@ -156,6 +113,71 @@ impl Exchange<'_> {
             self.bridge();
         }
         Ok(plan)
+    }
+
+    /// The route that takes the request, if it may come in at all.
+    #[inline]
+    fn find_route(
+        &mut self,
+        (head, body): (&[u8], &[u8]),
+        request: &mut RequestHead,
+    ) -> Result<Found, ProxyError> {
+        judge_body(request, body, self.listener.limits.body)?;
+        let (source, trusted) = source(&self.listener, request, head, self.conn.peer.ip());
+        if let Some(kept) = &mut self.kept {
+            let wanted = self.listener.access_log.as_ref().is_some_and(|log| log.shows_request_id);
+            kept.sound = true;
+            kept.identify(self.conn, request, (source, trusted), wanted);
+        }
+        if !self.listener.access.is_open() && !self.listener.access.admits(source) {
+            return Err(Cause::ClientDenied.into());
+        }
+        // The host at the end of a tunnel is none that this listener proves to be.
+        if !request.connect && self.conn.is_misdirected(&request.host) {
+            return Err(Cause::ClientMisdirectedHost.into());
+        }
+        let facts = Facts { head: request, bytes: head, source, tls: self.conn.tls() };
+        let number = self.listener.routes.position(&facts).ok_or(ProxyError::new(Cause::NoRoute))?;
+        if request.is_refused_by(&self.listener.routes.routes()[number]) {
+            return Err(Cause::ClientMethodRefused.into());
+        }
+        Ok(Found { number, source, trusted })
+    }
+
+    /// What the route of this number has done with the request.
+    #[inline]
+    fn plan(&mut self, view: &View, number: usize, (head, request): (&[u8], &RequestHead)) -> Plan {
+        self.route = Some(number);
+        let route = &*self.listener.routes.routes()[number];
+        self.asked.repeatable = match &route.retry.methods {
+            RetryMethods::Idempotent => request.idempotent,
+            RetryMethods::All => true,
+            RetryMethods::These(methods) => {
+                methods.iter().any(|name| name.as_bytes() == request.method.of(head))
+            }
+        };
+        self.deadline = self.deadline.min(clock::now() + route.timeout);
+        match &route.action {
+            Action::Pool(_) | Action::Split(_) if request.hops == Some(0) => Plan::Last,
+            Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
+            Action::Split(split) => {
+                self.arm = split.pick(self.conn.worker.draw());
+                Plan::Forward(view.pools[split.arms[self.arm].0].clone())
+            }
+            Action::Redirect(_) | Action::Respond(_) => Plan::Answer,
+        }
+    }
+
+    /// What the pool places the request by: its key, and what its client is bound to.
+    #[inline]
+    fn place(&mut self, pool: &Rc<PoolState>, facts: &Facts<'_>) {
+        self.pool = Some(pool.clone());
+        if let Some(key) = &pool.pool.balance.key {
+            self.hash = key.of_request(facts, || self.conn.flow()).hash;
+        }
+        if let Some(sticky) = &pool.pool.sticky {
+            self.bond = sticky.bond(facts);
+        }
     }
 
     /// What an authority that issues certificates asks for, before any route and whoever it is: it has to be known to be asked

@@ -8,7 +8,7 @@ use super::{
     decide::Plan,
     grpc::Call,
     kept::Kept,
-    request::{BodyLength, is_alien},
+    request::{BodyLength, RequestHead, is_alien},
     serve::{After, NoHead, read_head},
     tunnel::Tunnel,
 };
@@ -95,6 +95,24 @@ pub(crate) struct Asked {
     pub(crate) connect: bool,
     /// The call of gRPC that it is.
     pub(crate) call: Option<Call>,
+}
+
+impl Asked {
+    /// What a head asks for, which has been judged.
+    #[inline]
+    pub(super) fn of(request: &RequestHead, head: &[u8]) -> Self {
+        Self {
+            head: request.method.of(head) == b"HEAD",
+            http10: request.http10,
+            keep_alive: request.keep_alive,
+            repeatable: request.idempotent,
+            expects_continue: request.expects_continue,
+            body: request.body,
+            upgrade: request.upgrade.map(|asked| asked.of(head).to_vec()),
+            connect: request.connect,
+            call: None,
+        }
+    }
 }
 
 /// How an exchange ended.

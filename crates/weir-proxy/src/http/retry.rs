@@ -199,13 +199,7 @@ impl Exchange<'_> {
 
     /// Whether a request that failed goes to another backend: after the request was sent only what may be asked twice,
     /// only while nothing of an answer had come, and only as far as the pool's budget goes.
-    fn may_retry(
-        &self,
-        failed: &Failed,
-        upload: &Upload,
-        status: &PoolStatus,
-        tried: &Tried,
-    ) -> bool {
+    fn may_retry(&self, failed: &Failed, upload: &Upload, status: &PoolStatus, tried: &Tried) -> bool {
         let Some(retry) = self.retry() else { return false };
         let repeatable = !failed.heard && upload.pump.can_restart() && self.asked.repeatable;
         if failed.unprocessed && (tried.stale || tried.again < retry.retries) {
