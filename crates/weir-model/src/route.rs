@@ -5,6 +5,7 @@
 mod client_cert;
 mod condition;
 mod connection;
+mod dots;
 mod edit;
 mod explain;
 mod fields;
@@ -21,6 +22,7 @@ use std::{net::IpAddr, sync::Arc};
 pub use client_cert::{CertificateMatch, NameMatch};
 pub use condition::{Condition, Matcher};
 pub use connection::{ConnectionFacts, ProtocolNames};
+pub use dots::{has_dot_segments, resolve_dot_segments};
 pub use edit::{HeaderEdits, Rewrite, RewritePath};
 pub use explain::Verdict;
 pub(crate) use fields::decoded_into;

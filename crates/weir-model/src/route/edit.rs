@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
+use super::dots::{has_dot_segments, resolve_dot_segments};
 use crate::template::Template;
 
 /// Edits of a message's header fields. Names are lower case; `set` replaces, `add` appends, `remove` drops.
@@ -93,13 +94,22 @@ impl RewritePath {
             Self::Regex { from, to } => match std::str::from_utf8(path) {
                 Ok(text) => match from.replace_all(text, &**to) {
                     Cow::Borrowed(_) => Cow::Borrowed(path),
-                    Cow::Owned(text) if text.starts_with('/') => Cow::Owned(text.into_bytes()),
-                    Cow::Owned(text) => Cow::Owned(format!("/{text}").into_bytes()),
+                    Cow::Owned(text) if text.starts_with('/') => without_new_dots(path, text.into_bytes()),
+                    Cow::Owned(text) => without_new_dots(path, format!("/{text}").into_bytes()),
                 },
                 Err(_) => Cow::Borrowed(path),
             },
         }
     }
+}
+
+/// What is put together anew makes no dot segments of what had none: the listener has judged the path before, and
+/// `/files../x` shall lead nobody out of the folder that stands for `/files`.
+fn without_new_dots<'a>(before: &[u8], after: Vec<u8>) -> Cow<'a, [u8]> {
+    if has_dot_segments(&after) && !has_dot_segments(before) {
+        return Cow::Owned(resolve_dot_segments(&after));
+    }
+    Cow::Owned(after)
 }
 
 /// Joins two parts of a path with exactly one slash between them.
@@ -113,4 +123,27 @@ fn join<'a>(to: &[u8], rest: &[u8]) -> Cow<'a, [u8]> {
     }
     out.extend_from_slice(rest);
     Cow::Owned(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expression_makes_no_dot_segments() {
+        for (from, to, path, expected) in [
+            ("^/files", "/pub/", "/files../secret", "/secret"),
+            ("^/files", "/pub/", "/files/a", "/pub//a"),
+            ("^/strip", "", "/strip../x", "/x"),
+            ("^/half/(.)", "/x/.$1.", "/half/./secret", "/x/.../secret"),
+            ("^/half/x", "/x/..", "/half/x/secret", "/secret"),
+            ("^/code/25", "/x/", "/code/25%2e%2E/y", "/y"),
+            ("^/a", "/b", "/a...", "/b..."),
+            // The listener keeps them, and so does this.
+            ("^/a", "/b", "/a/../c", "/b/../c"),
+        ] {
+            let edit = RewritePath::Regex { from: regex::Regex::new(from).unwrap(), to: to.into() };
+            assert_eq!(&*edit.apply(path.as_bytes()), expected.as_bytes(), "{path}");
+        }
+    }
 }

@@ -2,19 +2,25 @@
 
 use std::borrow::Cow;
 
-use weir_model::listener::{DotSegments, DoubleSlash, EncodedSlash, Normalize};
+use weir_model::{
+    listener::{DotSegments, DoubleSlash, EncodedSlash, Normalize},
+    route::{has_dot_segments, resolve_dot_segments},
+};
 
 use crate::error::{Cause, ProxyError};
 
-/// Tidies a path as the listener says, and decodes nothing that it does not name. `None` if the path is already as it
-/// should be.
+/// Tidies a path as the listener says. Of what is encoded, that is decoded which need not be, and what the listener names;
+/// nothing is decoded twice. `None` if the path is already as it should be.
 pub(crate) fn tidy(path: &[u8], normalize: Normalize) -> Result<Option<Vec<u8>>, ProxyError> {
     check_percent(path)?;
     let mut tidy = Cow::Borrowed(path);
+    if path.windows(3).any(|three| needless(three).is_some()) {
+        tidy = decode_needless(path).into();
+    }
     match normalize.encoded_slash {
         EncodedSlash::Keep => {}
         EncodedSlash::Reject if encoded_slash(path).is_some() => return bad("%2F in the path"),
-        EncodedSlash::Decode if encoded_slash(path).is_some() => tidy = decode_slashes(path).into(),
+        EncodedSlash::Decode if encoded_slash(path).is_some() => tidy = decode_slashes(&tidy).into(),
         EncodedSlash::Reject | EncodedSlash::Decode => {}
     }
     if normalize.double_slash == DoubleSlash::Merge && tidy.windows(2).any(|pair| pair == b"//") {
@@ -22,11 +28,10 @@ pub(crate) fn tidy(path: &[u8], normalize: Normalize) -> Result<Option<Vec<u8>>,
         merged.dedup_by(|next, before| *next == b'/' && *before == b'/');
         tidy = merged.into();
     }
-    let dotted = || tidy.split(|byte| *byte == b'/').any(|segment| dots(segment) > 0);
     match normalize.dot_segments {
         DotSegments::Keep => {}
-        DotSegments::Reject if dotted() => return bad("a dot segment in the path"),
-        DotSegments::Resolve if dotted() => tidy = resolve(&tidy).into(),
+        DotSegments::Reject if has_dot_segments(&tidy) => return bad("a dot segment in the path"),
+        DotSegments::Resolve if has_dot_segments(&tidy) => tidy = resolve_dot_segments(&tidy).into(),
         DotSegments::Reject | DotSegments::Resolve => {}
     }
     Ok(match tidy {
@@ -66,39 +71,27 @@ fn decode_slashes(mut path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Carries dot segments out (RFC 3986 section 5.2.4), encoded dots included.
-fn resolve(path: &[u8]) -> Vec<u8> {
-    let mut out: Vec<u8> = Vec::with_capacity(path.len());
-    let mut segments = path[1..].split(|byte| *byte == b'/').peekable();
-    while let Some(segment) = segments.next() {
-        match dots(segment) {
-            0 => {
-                out.push(b'/');
-                out.extend_from_slice(segment);
-                continue;
-            }
-            2 => out.truncate(out.iter().rposition(|byte| *byte == b'/').unwrap_or(0)),
-            _ => {}
-        }
-        // A dot segment at the end leaves the folder it names.
-        if segments.peek().is_none() {
-            out.push(b'/');
-        }
-    }
-    out
+/// True for what means the same encoded and not (RFC 3986 section 2.3).
+const fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// 1 for `.`, 2 for `..`, in any encoding; 0 for everything else.
-fn dots(segment: &[u8]) -> usize {
-    let (mut count, mut rest) = (0, segment);
-    while !rest.is_empty() {
-        rest = match rest {
-            [b'.', rest @ ..] | [b'%', b'2', b'e' | b'E', rest @ ..] => rest,
-            _ => return 0,
-        };
-        count += 1;
+/// What `%` and two hexadecimal digits stand for, if they need not be encoded.
+fn needless(three: &[u8]) -> Option<u8> {
+    let [b'%', digits @ ..] = three else { return None };
+    let byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    is_unreserved(byte).then_some(byte)
+}
+
+/// Decodes what need not be encoded (RFC 3986 section 6.2.2.2): a backend takes `/%61dmin` for `/admin`, and so must routes.
+fn decode_needless(mut path: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(path.len());
+    while let [first, rest @ ..] = path {
+        let decoded = path.get(..3).and_then(needless);
+        out.push(decoded.unwrap_or(*first));
+        path = if decoded.is_some() { &path[3..] } else { rest };
     }
-    if count <= 2 { count } else { 0 }
+    out
 }
 
 #[cfg(test)]
@@ -112,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn dot_segments_are_resolved_and_nothing_else() {
+    fn dot_segments_are_resolved_and_what_need_not_be_encoded_is_not() {
         for (path, expected) in [
             ("/public/../admin", "/admin"),
             ("/public/%2e%2E/admin", "/admin"),
@@ -127,6 +120,8 @@ mod tests {
             ("/public%2f..%2fadmin", "/public%2f..%2fadmin"),
             ("/public%252f..%252fadmin", "/public%252f..%252fadmin"),
             ("/public/..;/admin", "/public/..;/admin"),
+            ("/%61dmi%6E/%7Ea%2Db%5F%30%2ehtml", "/admin/~a-b_0.html"),
+            ("/%2561%20%3b%2F%c3%a9", "/%2561%20%3b%2F%c3%a9"),
         ] {
             assert_eq!(tidied(path, Normalize::default()), expected, "{path}");
             assert_eq!(tidied(expected, Normalize::default()), expected, "a second time changes nothing");

@@ -90,6 +90,7 @@ fn regex_edit(from: &Text, to: &Text) -> Result<RewritePath, Problem> {
             "groups are numbered from `$1`; write `${1}` before a letter or digit, and `$$` for a dollar";
         return Err(Problem::error(to.span, cause, remedy));
     }
+    judge_path_text(to)?;
     Ok(RewritePath::Regex { from, to: to.value.as_str().into() })
 }
 
@@ -118,19 +119,30 @@ fn unknown_group<'t>(regex: &regex::Regex, to: &'t str) -> Option<&'t str> {
 }
 
 fn new_path(text: &Text) -> Result<Arc<str>, Problem> {
-    let refuse = |remedy: &str| {
-        Err(Problem::error(text.span, format!("`{}` is not a path to write", text.value), remedy))
-    };
     if !text.value.starts_with('/') {
-        return refuse("a path begins with `/`");
+        return Err(not_a_path(text, "a path begins with `/`"));
     }
+    judge_path_text(text)?;
+    Ok(text.value.as_str().into())
+}
+
+/// Whether this can stand in the path of a request line as it is.
+fn judge_path_text(text: &Text) -> Result<(), Problem> {
     if text.value.contains(['?', '#']) {
-        return refuse("a path ends before `?` and `#`; the query is kept as it came");
+        return Err(not_a_path(text, "a path ends before `?` and `#`; the query is kept as it came"));
     }
     if text.value.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return refuse("spaces and letters beyond ASCII are percent-encoded, as in `%20`");
+        return Err(not_a_path(text, "spaces and letters beyond ASCII are percent-encoded, as in `%20`"));
     }
-    Ok(text.value.as_str().into())
+    let digits = |after: &str| after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
+    if text.value.split('%').skip(1).any(|after| !digits(after)) {
+        return Err(not_a_path(text, "`%` stands before two hexadecimal digits; the sign itself is `%25`"));
+    }
+    Ok(())
+}
+
+fn not_a_path(text: &Text, remedy: &str) -> Problem {
+    Problem::error(text.span, format!("`{}` is not a path to write", text.value.escape_debug()), remedy)
 }
 
 fn host_and_port(text: &Text) -> Result<Arc<str>, Problem> {

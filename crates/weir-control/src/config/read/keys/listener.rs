@@ -109,7 +109,8 @@ keys! {
     NORMALIZE = "the `normalize` of a listener" {
         "dot_segments" = Words(&["resolve", "keep", "reject"]), Is("resolve"),
             "`.` and `..` as segments, with their dots encoded or not: carried out, left, or answered with 400. Kept, they \
-             may lead a backend past the routes.";
+             may lead a backend past the routes. Whatever stands here, `%61` and the like, which need not be encoded, are \
+             decoded (RFC 3986 section 6.2.2.2), so that `/%61dmin` is `/admin` to routes and backends alike.";
         "encoded_slash" = Words(&["keep", "decode", "reject"]), Is("keep"),
             "`%2F`: left as part of its segment, turned into a slash, or answered with 400.";
         "double_slash" = Words(&["keep", "merge"]), Is("keep"), "`//`: left, or turned into one slash.";
