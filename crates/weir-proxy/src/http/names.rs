@@ -21,7 +21,8 @@ pub(crate) enum Name {
     ForwardedFor,
     ForwardedProto,
     ForwardedHost,
-    /// Forwarded and X-Real-IP: believed only from trusted proxies.
+    /// Forwarded, X-Real-IP, and whatever else begins with X-Forwarded-, such as -Port, -Prefix and -Client-Cert: believed only from
+    /// trusted proxies.
     OtherForwarded,
     /// A name with `_`: servers that turn names into variables confuse it with the one that has `-`.
     Underscore,
@@ -75,6 +76,7 @@ const fn slot(name: &[u8]) -> usize {
 #[inline(always)]
 pub(crate) fn classify(name: &[u8]) -> Name {
     match SLOTS[slot(name)] {
+        0 if name.len() > FORWARDED.len() && name[0] | 0x20 == b'x' => other_forwarded(name),
         0 => Name::Other,
         number => kind_if_known(name, number),
     }
@@ -84,7 +86,16 @@ pub(crate) fn classify(name: &[u8]) -> Name {
 #[inline(never)]
 fn kind_if_known(name: &[u8], number: u8) -> Name {
     let (known, kind) = KNOWN[usize::from(number) - 1];
-    if name.len() == known.len() && is(name, known) { kind } else { Name::Other }
+    if name.len() == known.len() && is(name, known) { kind } else { other_forwarded(name) }
+}
+
+/// How the names begin by which proxies say where a request came from.
+const FORWARDED: &[u8] = b"x-forwarded-";
+
+#[cold]
+fn other_forwarded(name: &[u8]) -> Name {
+    let begins = name.get(..FORWARDED.len()).is_some_and(|start| start.eq_ignore_ascii_case(FORWARDED));
+    if begins { Name::OtherForwarded } else { Name::Other }
 }
 
 /// True if a token is this name, which is written in lower case and as long. Setting one bit lowers letters and leaves the
@@ -176,6 +187,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whatever_tells_where_a_request_came_from_is_known() {
+        for end in [
+            "Port",
+            "Prefix",
+            "Server",
+            "Client-Cert",
+            "TLS-Client-Cert-Info",
+            "Whatever-Anybody-May-Think-Of-Next",
+        ] {
+            assert_eq!(classify(format!("X-Forwarded-{end}").as_bytes()), Name::OtherForwarded, "{end}");
+        }
+        for other in ["X-Forwarded-", "X-Forwarded", "X-Forward-For-Me", "Y-Forwarded-Port"] {
+            assert_eq!(classify(other.as_bytes()), Name::Other, "{other}");
+        }
+    }
+
+    #[test]
     fn names_are_known_in_any_case_and_no_others() {
         for (name, kind) in KNOWN {
             assert_eq!(classify(name), kind);
@@ -183,8 +211,11 @@ mod tests {
             for at in 0..name.len() {
                 let mut other = name.to_vec();
                 other[at] ^= 0x40;
-                assert_eq!(classify(&other), Name::Other, "{}", other.escape_ascii());
-                assert_eq!(classify(&name[..at]), Name::Other, "{}", name[..at].escape_ascii());
+                for other in [&other, &name[..at]] {
+                    let forwarded = other.starts_with(FORWARDED) && other.len() > FORWARDED.len();
+                    let kind = if forwarded { Name::OtherForwarded } else { Name::Other };
+                    assert_eq!(classify(other), kind, "{}", other.escape_ascii());
+                }
             }
         }
     }

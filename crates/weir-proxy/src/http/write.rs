@@ -271,13 +271,16 @@ pub(crate) fn write_response(
     if framing.chunked {
         out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
     }
-    if let Some(upgrade) = response.upgrade.filter(|_| response.status == 101) {
+    // What is wanted instead is told by 426 as well (RFC 9110 section 15.5.22).
+    if let Some(upgrade) = response.upgrade.filter(|_| matches!(response.status, 101 | 426)) {
         out.extend_from_slice(b"Connection: Upgrade\r\n");
         field(out, b"Upgrade", upgrade.of(head));
-    } else if framing.close {
-        out.extend_from_slice(b"Connection: close\r\n");
-    } else if framing.say_keep_alive {
-        out.extend_from_slice(b"Connection: keep-alive\r\n");
+    }
+    match framing {
+        _ if response.status == 101 => {}
+        Framing { close: true, .. } => out.extend_from_slice(b"Connection: close\r\n"),
+        Framing { say_keep_alive: true, .. } => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        Framing { .. } => {}
     }
     if response.status >= 200 || response.status == 101 {
         write_fields(out, edits.set.iter().chain(&edits.add), known);

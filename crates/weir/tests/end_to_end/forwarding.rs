@@ -165,12 +165,15 @@ fn the_forwarded_fields_of_a_stranger_are_replaced() {
     let seen = forwarded(
         &[],
         "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 7.7.7.7\r\n\
-         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\r\n",
+         X-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nX-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\n\
+         X-Forwarded-Port: 1\r\nX-Forwarded-Client-Cert: Subject=\"CN=root\"\r\n\r\n",
     );
     assert_eq!(seen.all("x-forwarded-for"), ["127.0.0.1"]);
     assert_eq!(seen.all("x-forwarded-proto"), ["http"]);
     assert_eq!(seen.all("x-forwarded-host"), ["a.test"]);
-    assert!(!seen.has("x-real-ip") && !seen.has("forwarded"), "{seen}");
+    for name in ["x-real-ip", "forwarded", "x-forwarded-port", "x-forwarded-client-cert"] {
+        assert!(!seen.has(name), "{name}: {seen}");
+    }
 }
 
 #[test]
@@ -178,8 +181,9 @@ fn the_forwarded_fields_of_a_trusted_proxy_are_kept_and_added_to() {
     let seen = forwarded(
         &["trusted_proxies: [127.0.0.0/8]"],
         "GET / HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 192.0.2.7, 10.0.0.1\r\nX-Forwarded-Proto: https\r\n\
-         X-Forwarded-Host: shop.test\r\n\r\n",
+         X-Forwarded-Host: shop.test\r\nX-Forwarded-Port: 8443\r\n\r\n",
     );
+    assert_eq!(seen.all("x-forwarded-port"), ["8443"]);
     let fields = seen.all("x-forwarded-for").join(",");
     let addresses: Vec<_> = fields.split(',').map(str::trim).collect();
     assert_eq!(addresses, ["192.0.2.7", "10.0.0.1", "127.0.0.1"]);

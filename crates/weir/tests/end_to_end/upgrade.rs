@@ -110,6 +110,22 @@ fn upgrade_without_connection_asks_for_nothing() {
 }
 
 #[test]
+fn what_is_wanted_instead_is_said_with_426() {
+    for (close, connection) in [("", &["Upgrade"][..]), ("Connection: close\r\n", &["Upgrade", "close"])] {
+        let answer = Answer::bytes(
+            "HTTP/1.1 426 Upgrade Required\r\nConnection: upgrade\r\nUpgrade: websocket\r\nContent-Length: 0\r\n\r\n",
+        );
+        let backend = FakeBackend::answering(answer);
+        let weir = Setup::http(&[backend.address()]).start();
+        let mut client = RawClient::connect(weir.address());
+        client.send(format!("GET / HTTP/1.1\r\nHost: a.test\r\n{close}\r\n"));
+        let told = client.final_response("GET");
+        assert_eq!((told.status(), told.all("upgrade")), (426, vec!["websocket"]));
+        assert_eq!(told.all("connection"), connection);
+    }
+}
+
+#[test]
 fn a_tunnel_ends_when_both_sides_have_ended() {
     let backend = FakeBackend::custom(|mut connection| {
         connection.read_head();

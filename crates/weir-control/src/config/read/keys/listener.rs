@@ -24,7 +24,8 @@ keys! {
         "accept_proxy_protocol" = AnyOf(&[Map(&ACCEPT_PROXY), Words(&["none"])]), Nothing,
             "Connections begin with a PROXY header, of version 1 or 2, which says who the client is. `none` keeps a default away.";
         "trusted_proxies" = Some(&Text), Is("[]"),
-            "Networks whose `X-Forwarded-For` is believed; that of others is replaced. http only.";
+            "Networks whose `X-Forwarded-For` is believed; that of others is replaced. So it is with every `X-Forwarded-` field, \
+             `Forwarded` and `X-Real-IP`: what others write there is left out. http only.";
         "allow" = Some(&Text), Nothing,
             "Networks whose clients are served, by the address after `trusted_proxies` was applied; without this key, all.";
         "deny" = Some(&Text), Is("[]"), "Networks whose clients are not served, whatever `allow` says.";
