@@ -4,6 +4,7 @@ use std::{
     cell::OnceCell,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     rc::Rc,
     task::Poll,
 };
@@ -19,7 +20,7 @@ use weir_model::{
 use crate::{
     buffer::Buffer,
     clock,
-    error::Cause,
+    error::{Cause, ProxyError},
     io::Stream,
     listener::{Counted, Entrance, Group},
     proxy_header::{Header, Passed},
@@ -317,6 +318,19 @@ impl Conn {
             return Some(Cause::BindClosed);
         }
         (self.worker.phase.get() >= Phase::Stopped).then_some(Cause::ProcessStopped)
+    }
+
+    /// What comes of this work, which waits with a timer, unless it is cut before.
+    pub(crate) async fn unless_cut<T>(
+        &self,
+        work: impl Future<Output = Result<T, ProxyError>>,
+    ) -> Result<T, ProxyError> {
+        let mut work = pin!(work);
+        poll_fn(|cx| match (work.as_mut().poll(cx), self.cut()) {
+            (Poll::Pending, Some(cause)) => Poll::Ready(Err(cause.into())),
+            (polled, _) => polled,
+        })
+        .await
     }
 }
 

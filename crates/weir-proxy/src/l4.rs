@@ -247,7 +247,8 @@ async fn join(
         let introduction = introduction(conn, &pool.pool, b"");
         let errand =
             Errand { worker: &conn.worker, timer: &conn.timer, carries: Carries::Bytes, introduction };
-        let connected = connect(&errand, &pool.pool, chosen, Moment::NEVER).await;
+        let connecting = connect(&errand, &pool.pool, chosen, Moment::NEVER);
+        let connected = conn.unless_cut(connecting).await;
         passed.note(&connected);
         match connected {
             Ok(upstream) => {
@@ -255,6 +256,7 @@ async fn join(
                 pool.ended(&conn.worker, backend, 0, None);
                 return Ok(Joined { upstream, in_flight, _hold: hold });
             }
+            Err(error) if conn.cut() == Some(error.cause) => return Err(error),
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));
                 tried.push(backend);

@@ -166,7 +166,7 @@ impl Exchange<'_> {
             self.start_attempt();
             let reached = match self.reuse(pool, backend, tried.stale) {
                 Some(upstream) => Ok((Way::Own(upstream), true)),
-                None => Box::pin(self.reach(pool, backend, upload)).await,
+                None => Box::pin(conn.unless_cut(self.reach(pool, backend, upload))).await,
             };
             let mut link = None;
             let answer = match reached {
