@@ -123,7 +123,7 @@ impl Exchange<'_> {
         };
         self.deadline = self.deadline.min(clock::now() + route.timeout);
         let plan = match &route.action {
-            Action::Pool(_) | Action::Split(_) if request.hops == Some(0) => Plan::Last,
+            Action::Pool(_) | Action::Split(_) if request.is_last() => Plan::Last,
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {
                 self.arm = split.pick(self.conn.worker.draw());
