@@ -13,7 +13,7 @@ use weir_model::{
 };
 
 use super::{
-    chunked::ChunkDecoder,
+    chunked::{BadChunk, ChunkDecoder},
     exchange::Exchange,
     forward::{Answer, Link},
     lines::{HeadEnd, find_end},
@@ -274,8 +274,9 @@ impl Link {
 
 /// What has come of the body together with the head is judged before the client sees anything of either.
 fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
-    if body == BodyLength::Chunked && !bytes.is_empty() && ChunkDecoder::default().check(bytes).is_err() {
-        return Err(Cause::BackendBadChunk.into());
+    if body == BodyLength::Chunked && !bytes.is_empty() {
+        let checked = ChunkDecoder::default().check(bytes);
+        checked.map_err(|BadChunk(how)| ProxyError::with(Cause::BackendBadChunk, how))?;
     }
     Ok(())
 }

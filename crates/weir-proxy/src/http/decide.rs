@@ -9,7 +9,7 @@ use weir_model::{
 };
 
 use super::{
-    chunked::ChunkDecoder,
+    chunked::{BadChunk, ChunkDecoder},
     exchange::{Asked, Exchange, first_line},
     grpc,
     lines::Span,
@@ -226,7 +226,7 @@ fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), Prox
     match ChunkDecoder::default().check(body) {
         Ok(content) if content > limit => Err(Cause::ClientBodyTooLarge.into()),
         Ok(_) => Ok(()),
-        Err(_) => Err(Cause::ClientBadChunk.into()),
+        Err(BadChunk(how)) => Err(ProxyError::with(Cause::ClientBadChunk, how)),
     }
 }
 
