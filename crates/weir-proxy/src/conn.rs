@@ -326,9 +326,14 @@ impl Conn {
         work: impl Future<Output = Result<T, ProxyError>>,
     ) -> Result<T, ProxyError> {
         let mut work = pin!(work);
-        poll_fn(|cx| match (work.as_mut().poll(cx), self.cut()) {
-            (Poll::Pending, Some(cause)) => Poll::Ready(Err(cause.into())),
-            (polled, _) => polled,
+        poll_fn(|cx| {
+            let polled = work.as_mut().poll(cx);
+            if polled.is_pending()
+                && let Some(cause) = self.cut()
+            {
+                return Poll::Ready(Err(cause.into()));
+            }
+            polled
         })
         .await
     }

@@ -9,7 +9,7 @@ use super::{
     grpc::Call,
     kept::Kept,
     request::{BodyLength, is_alien},
-    serve::{After, NoHead, read_head},
+    serve::{After, NoHead, Served, read_head},
     tunnel::Tunnel,
 };
 use crate::{
@@ -113,17 +113,19 @@ impl Ended {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
-pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> After {
+pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, served: &mut Served) -> After {
     let (mut view, mut listener) = conn.scene();
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
-    let mut head = read_head(conn, &listener, input, &mut request, first).await;
-    if matches!(head, Err(NoHead::Closed)) {
+    let mut head = read_head(conn, &listener, input, &mut request, served).await;
+    if let Err(nothing @ (NoHead::Closed | NoHead::LineEnds)) = head {
         room.requests.give(request);
-        return After::Close;
+        return if let NoHead::Closed = nothing { After::Close } else { After::Keep };
     }
-    if first && let Err(NoHead::Bad(error)) = &mut head {
+    if !std::mem::replace(served, Served::ASKED).any
+        && let Err(NoHead::Bad(error)) = &mut head
+    {
         if error.cause == Cause::ClientBadVersion && input.filled().starts_with(PREFACE) {
             room.requests.give(request);
             return After::Multiplex;
@@ -151,7 +153,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
             exchange.request_line = first_line(input.filled());
             Err(error)
         }
-        Err(NoHead::Closed) => Err(Cause::ClientAborted.into()),
+        Err(NoHead::Closed | NoHead::LineEnds) => Err(Cause::ClientAborted.into()),
     };
     room.requests.give(request);
     drop(view);

@@ -1,7 +1,9 @@
 //! However an exchange ends, it leaves one line, and that says why.
 
+use std::{thread, time::Duration};
+
 use serde_json::Value;
-use weir_testkit::{Answer, FakeBackend, RawClient, wait_until};
+use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
 
 use crate::support::Logged;
 
@@ -70,4 +72,77 @@ fn a_switch_that_is_none_leaves_one_line_that_says_why() {
         assert_eq!(failed.len(), 1, "{failed:?}");
         assert!(failed[0].contains(said), "{failed:?}");
     }
+}
+
+#[test]
+fn a_head_that_is_cut_at_the_end_is_answered_and_logged() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let weir = Logged::http(&[backend.address()], "json", "");
+    let mut kept = RawClient::connect(weir.address());
+    assert_eq!(kept.get("/").status(), 200);
+    let mut fresh = RawClient::connect(weir.address());
+    let mut silent = RawClient::connect(weir.address());
+    for client in [&mut kept, &mut fresh] {
+        client.send("GET / HT");
+    }
+    wait_until("all are there", || weir.app.open_connections() == 3);
+    let objects = weir.objects();
+    assert_eq!(kept.final_response("GET").status(), 503);
+    assert_eq!(fresh.final_response("GET").status(), 503);
+    assert!(silent.closed());
+    assert_eq!(outcomes(&objects), ["200 -", "503 process_stopped", "503 process_stopped"]);
+}
+
+#[test]
+fn line_ends_are_no_request() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let weir = Logged::start(
+        "http",
+        &[backend.address()],
+        "json",
+        "",
+        "    timeouts: { header: 200ms, idle: 1h }\n",
+    );
+    let mut clients = ["\r\n", "\r\n\r\n", "\r"].map(|stray| {
+        let mut client = RawClient::connect(weir.address());
+        client.send(format!("{GET}{stray}"));
+        assert_eq!(client.final_response("GET").text(), "ok");
+        client
+    });
+    let mut fresh = RawClient::connect(weir.address());
+    fresh.send("\r\n");
+    // More than a head may take.
+    thread::sleep(Duration::from_millis(600));
+    assert_eq!(clients[0].get("/").text(), "ok", "it goes on");
+    assert_eq!(fresh.get("/").text(), "ok", "so does one that has not been served");
+    clients[0].send("\r\n");
+    for client in &mut clients {
+        assert_eq!(client.finish().read_to_end().0, b"", "nothing is answered");
+    }
+    // As many as may precede a request are none each time, and one more is too many.
+    let mut counted = RawClient::connect(weir.address());
+    for _ in 0..3 {
+        counted.send_split(&b"\r\n".repeat(8), &[2, 4, 6, 8, 10, 12, 14]);
+        assert_eq!(counted.get("/").text(), "ok");
+    }
+    counted.send_split(&b"\r\n".repeat(9), &[2, 4, 6, 8, 10, 12, 14, 16]);
+    assert_eq!(counted.final_response("GET").status(), 400);
+    let outcomes = outcomes(&weir.objects());
+    assert_eq!(outcomes, [["200 -"; 8].as_slice(), &["400 client_bad_request_line"]].concat());
+}
+
+#[test]
+fn line_ends_do_not_keep_a_connection_for_longer_than_none() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let weir = Logged::start(
+        "http",
+        &[backend.address()],
+        "json",
+        "",
+        "    timeouts: { header: 1h, idle: 200ms }\n",
+    );
+    let mut client = RawClient::connect(weir.address());
+    assert_eq!(client.send(format!("{GET}\r\n")).final_response("GET").text(), "ok");
+    assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));
+    assert_eq!(outcomes(&weir.objects()), ["200 -"]);
 }
