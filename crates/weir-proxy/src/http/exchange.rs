@@ -151,6 +151,7 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, served: &mut Serve
         }
         Err(NoHead::Bad(error)) => {
             exchange.request_line = first_line(input.filled());
+            exchange.came = input.len() as u64;
             Err(error)
         }
         Err(NoHead::Closed | NoHead::LineEnds) => Err(Cause::ClientAborted.into()),
@@ -188,6 +189,7 @@ pub(crate) async fn exchange_stream(
         Ok(()) => exchange.take_head(&view, (&text, b""), &mut request, begun),
         Err(error) => {
             exchange.request_line = first_line(&text);
+            exchange.came = text.len() as u64;
             Err(error)
         }
     };

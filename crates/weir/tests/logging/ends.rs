@@ -146,3 +146,16 @@ fn line_ends_do_not_keep_a_connection_for_longer_than_none() {
     assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));
     assert_eq!(outcomes(&weir.objects()), ["200 -"]);
 }
+
+#[test]
+fn bytes_of_what_is_refused_are_counted() {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let weir = Logged::http(&[backend.address()], "json", "");
+    let listener = weir.app.snapshot().listeners[0].status.clone();
+    let request = "GET / HTTP/9.9\r\nHost: a.test\r\n\r\n";
+    let mut client = RawClient::connect(weir.address());
+    assert_eq!(client.send(request).final_response("GET").status(), 505);
+    let objects = weir.objects();
+    assert_eq!(objects[0]["bytes_in"], request.len());
+    assert_eq!(listener.shards.sum(|counters| counters.bytes_in.value()), request.len() as u64);
+}
