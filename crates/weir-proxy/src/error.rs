@@ -166,7 +166,7 @@ causes! {
     /// 101 without being asked.
     BackendUnaskedUpgrade = "backend_unasked_upgrade", Backend, 502, "the backend switched protocols without being asked to";
     /// Its address was bound no more for shutdown.drain.
-    BindClosed = "bind_closed", Ours, 0, "a reload has closed the address it came in at, and shutdown.drain is over";
+    BindClosed = "bind_closed", Ours, 503, "a reload has closed the address it came in at, and shutdown.drain is over";
     /// drain of a pool.
     DrainOver = "drain_over", Ours, 503, "its backend was taken out of service, and the drain of the pool was over before it ended";
     /// The end of the process, behind shutdown.drain or a second signal.

@@ -94,6 +94,18 @@ fn a_head_that_is_cut_at_the_end_is_answered_and_logged() {
 }
 
 #[test]
+fn a_request_of_a_bind_that_went_is_answered() {
+    let hangs = FakeBackend::answering(Answer::hang());
+    let weir = Logged::http(&[hangs.address()], "json", "shutdown: { drain: 100ms }\n");
+    let mut client = RawClient::connect(weir.address());
+    client.send(GET);
+    wait_until("it is under way", || !hangs.requests().is_empty());
+    weir.app.reload_text(&weir.text.replace("127.0.0.1:0", "127.0.0.2:0")).unwrap();
+    assert_eq!(client.final_response("GET").status(), 503);
+    assert_eq!(outcomes(&weir.objects()), ["503 bind_closed"]);
+}
+
+#[test]
 fn line_ends_are_no_request() {
     let backend = FakeBackend::answering(Answer::ok("ok"));
     let weir = Logged::start(
