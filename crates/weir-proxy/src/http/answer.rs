@@ -237,13 +237,9 @@ impl Exchange<'_> {
         write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
         out.extend_from_slice(b"\r\n");
         let conn = self.conn;
-        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_interim(&out)).await;
+        let sent = self.tell(self.client.send_interim(&out)).await;
         conn.worker.room.give_text(out);
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(ProxyError::from_client(&error)),
-            Err(_) => Err(Cause::ClientTimeoutSend.into()),
-        }
+        sent
     }
 }
 

@@ -67,15 +67,11 @@ impl Exchange<'_> {
             drop(lane.channel.take_sent());
         }
         let conn = self.conn;
-        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_switch(&lead)).await;
+        let sent = self.tell(self.client.send_switch(&lead)).await;
         self.note_sent(lead.len() as u64, 0);
         conn.worker.room.give_text(lead);
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
-            }
-            Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
+        if let Err(error) = sent {
+            return Ended { after: After::Close, error: Some(error) };
         }
         let in_flight = InFlight::new(pool.pool.backends[backend].status.clone(), pool.total());
         self.tunnel = Some(Box::new(Tunnel { link, in_flight, hold: self.hold.take(), request: None }));

@@ -94,6 +94,19 @@ fn a_head_that_is_cut_at_the_end_is_answered_and_logged() {
 }
 
 #[test]
+fn an_answer_of_our_own_that_is_cut_at_the_end_is_logged() {
+    let text = format!(
+        "workers: 1\nlisteners:\n  web:\n    bind: 127.0.0.1:0\n    protocol: http\n    routes:\n      \
+         - respond: {{ body: {} }}\n",
+        "x".repeat(16 << 20)
+    );
+    let weir = Logged::from_text(&text, "format: json");
+    let mut client = RawClient::connect_narrow(weir.address(), 4096);
+    assert_eq!(client.send(GET).read_exact(12), b"HTTP/1.1 200");
+    assert_eq!(outcomes(&weir.objects()), ["200 process_stopped"]);
+}
+
+#[test]
 fn a_request_of_a_bind_that_went_is_answered() {
     let hangs = FakeBackend::answering(Answer::hang());
     let weir = Logged::http(&[hangs.address()], "json", "shutdown: { drain: 100ms }\n");
