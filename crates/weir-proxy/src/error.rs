@@ -249,6 +249,23 @@ impl ProxyError {
     }
 }
 
+impl ProxyError {
+    /// True if there is nobody any more to try anything for: the client has left, or is cut.
+    pub(crate) const fn ends_all(&self) -> bool {
+        matches!(self.cause, Cause::ClientAborted | Cause::BindClosed | Cause::ProcessStopped)
+    }
+
+    /// Why nothing came of an exchange for which no backend was found behind the last one that failed: that failure, unless the
+    /// search was not what came to nothing.
+    #[cold]
+    pub(crate) fn behind(self, last: Option<Self>) -> Self {
+        match last {
+            Some(last) if !self.ends_all() => last,
+            _ => self,
+        }
+    }
+}
+
 impl From<Cause> for ProxyError {
     fn from(cause: Cause) -> Self {
         Self::new(cause)

@@ -224,7 +224,7 @@ async fn join(
             Some(backend) => Found { moved: None, backend, counted: false, hold: None },
             None => match find(conn, &pool, hash, &tried).await {
                 Ok(found) => found,
-                Err(error) => return Err(last.unwrap_or(error)),
+                Err(error) => return Err(error.behind(last)),
             },
         };
         let Found { moved, backend, counted, hold } = found;
@@ -256,7 +256,7 @@ async fn join(
                 pool.ended(&conn.worker, backend, 0, None);
                 return Ok(Joined { upstream, in_flight, _hold: hold });
             }
-            Err(error) if conn.cut() == Some(error.cause) => return Err(error),
+            Err(error) if error.ends_all() => return Err(error),
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));
                 tried.push(backend);

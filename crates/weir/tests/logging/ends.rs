@@ -1,9 +1,9 @@
 //! However an exchange ends, it leaves one line, and that says why.
 
-use std::{thread, time::Duration};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use serde_json::Value;
-use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
+use weir_testkit::{Answer, BlackHole, End, FakeBackend, RawClient, Refusing, wait_until};
 
 use crate::support::Logged;
 
@@ -107,6 +107,34 @@ fn an_answer_of_our_own_that_is_cut_at_the_end_is_logged() {
 }
 
 #[test]
+fn who_leaves_the_queue_after_a_failure_has_left_it() {
+    let (refusing, hanging) = (Refusing::new(), FakeBackend::answering(Answer::hang()));
+    let text = format!(
+        "workers: 1\nlisteners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }} }}\npools:\n  app:\n    \
+         balance: first\n    limits: {{ queue_timeout: 1h }}\n    backends: ['{}', {{ address: '{}', max_connections: 1 }}]\n",
+        refusing.address(),
+        hanging.address()
+    );
+    let weir = Logged::from_text(&text, "format: json");
+    let pool = weir.app.snapshot().pools[0].clone();
+    let ask = || {
+        let mut client = RawClient::connect(weir.address());
+        client.send(GET);
+        client
+    };
+    let _first = ask();
+    wait_until("the other one is taken", || hanging.requests().len() == 1);
+    let [leaves, mut stays] = [ask(), ask()];
+    let waiting = |count| pool.status.pending.load(Ordering::SeqCst) == count;
+    wait_until("they wait", || waiting(2));
+    leaves.reset();
+    wait_until("one of them has left", || waiting(1));
+    let objects = weir.objects();
+    assert_eq!(stays.final_response("GET").status(), 503);
+    assert_eq!(outcomes(&objects), ["499 client_aborted", "503 process_stopped", "503 process_stopped"]);
+}
+
+#[test]
 fn a_request_of_a_bind_that_went_is_answered() {
     let hangs = FakeBackend::answering(Answer::hang());
     let weir = Logged::http(&[hangs.address()], "json", "shutdown: { drain: 100ms }\n");
@@ -170,6 +198,20 @@ fn line_ends_do_not_keep_a_connection_for_longer_than_none() {
     assert_eq!(client.send(format!("{GET}\r\n")).final_response("GET").text(), "ok");
     assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));
     assert_eq!(outcomes(&weir.objects()), ["200 -"]);
+}
+
+#[test]
+fn who_leaves_while_a_backend_is_connected_has_left() {
+    let hole = BlackHole::new();
+    let weir = Logged::http(&[hole.address()], "json", "    connect_timeout: 1h\n");
+    let backend = weir.app.snapshot().pools[0].backends[0].status.clone();
+    let mut client = RawClient::connect(weir.address());
+    client.send(GET);
+    wait_until("it is connected", || backend.active.load(Ordering::SeqCst) == 1);
+    client.reset();
+    wait_until("it is let go", || backend.active.load(Ordering::SeqCst) == 0);
+    assert_eq!(outcomes(&weir.objects()), ["499 client_aborted"]);
+    assert_eq!(backend.shards.sum(|counters| counters.errors.value()), 0);
 }
 
 #[test]
