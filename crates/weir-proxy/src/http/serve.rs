@@ -195,13 +195,18 @@ pub(crate) async fn read_head(
         }
         conn.timer.set(deadline);
         let read = poll_fn(|cx| match conn.stream.poll_fill(cx, input) {
-            Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Ok(Err(ErrorKind::TimedOut.into()))),
-            Poll::Pending if served.any && conn.is_over() && is_nothing(input) => Poll::Ready(Ok(Ok(0))),
-            other => other.map(Ok),
+            Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
+            Poll::Pending if conn.cut().is_some() => Poll::Ready(Ok(0)),
+            Poll::Pending if served.any && conn.is_over() && is_nothing(input) => Poll::Ready(Ok(0)),
+            other => other,
         });
-        let read = conn.unless_cut(read).await;
-        if !matches!(read, Ok(Ok(1..))) {
-            return Err(if is_nothing(input) { NoHead::Closed } else { NoHead::Bad(broken_off(read)) });
+        let read = read.await;
+        if !matches!(read, Ok(1..)) {
+            return Err(if is_nothing(input) {
+                NoHead::Closed
+            } else {
+                NoHead::Bad(broken_off(read, conn.cut()))
+            });
         }
     }
 }
@@ -229,12 +234,12 @@ fn is_nothing(input: &Buffer) -> bool {
 
 /// Why there is no more of a head that has begun.
 #[cold]
-fn broken_off(read: Result<io::Result<usize>, ProxyError>) -> ProxyError {
-    match read {
-        Ok(Ok(_)) => ProxyError::with(Cause::ClientAborted, "in the request head"),
-        Ok(Err(error)) if error.kind() == ErrorKind::TimedOut => Cause::ClientTimeoutHeader.into(),
-        Ok(Err(error)) => ProxyError::from_client(&error),
-        Err(cut) => cut,
+fn broken_off(read: io::Result<usize>, cut: Option<Cause>) -> ProxyError {
+    match (read, cut) {
+        (Ok(_), Some(cut)) => cut.into(),
+        (Ok(_), None) => ProxyError::with(Cause::ClientAborted, "in the request head"),
+        (Err(error), _) if error.kind() == ErrorKind::TimedOut => Cause::ClientTimeoutHeader.into(),
+        (Err(error), _) => ProxyError::from_client(&error),
     }
 }
 

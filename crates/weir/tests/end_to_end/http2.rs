@@ -7,10 +7,10 @@ mod going;
 mod told;
 mod web;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use client::{Client, request, request_with, socket};
-use weir_testkit::{Answer, FakeBackend, wait_until};
+use weir_testkit::{Answer, BlackHole, FakeBackend, wait_until};
 
 use crate::support::{Setup, Weir};
 
@@ -245,4 +245,16 @@ fn streams_beyond_the_limit_wait_or_are_refused() {
     drop(held.into_iter().map(|mut asked| asked.out.send_reset(h2::Reason::CANCEL)).collect::<Vec<_>>());
     wait_until("the third has taken their place", || backend.accepted() == 3);
     drop(third);
+}
+
+#[test]
+fn a_stream_that_is_reset_while_a_backend_is_connected_lets_go_of_it() {
+    let hole = BlackHole::new();
+    let weir = Setup::http(&[hole.address()]).pool("connect_timeout: 1h").start();
+    let client = Client::connect(weir.address());
+    let mut asked = client.begin(request("GET", "/"), true).unwrap();
+    let backend = weir.app().snapshot().pools[0].backends[0].status.clone();
+    wait_until("it is connected", || backend.active.load(Ordering::SeqCst) == 1);
+    asked.out.send_reset(h2::Reason::CANCEL);
+    wait_until("it is let go", || backend.active.load(Ordering::SeqCst) == 0);
 }
