@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use weir_model::{pool::Bond, route::Route, time::Moment};
+use weir_model::{listener::ListenerLimits, pool::Bond, route::Route, time::Moment};
 
 use super::{
     decide::Plan,
     grpc::Call,
     kept::Kept,
     request::{BodyLength, is_alien},
-    serve::{After, NoHead, Served, read_head},
+    serve::{After, NoHead, Served, read_head, too_large},
     tunnel::Tunnel,
 };
 use crate::{
@@ -180,8 +180,10 @@ pub(crate) async fn exchange_stream(
     let begun = clock::micros();
     let mut request = room.requests.take();
     let mut exchange = Exchange::new(conn, Duplex::Frames(channel), timer, listener);
-    let most = exchange.listener.limits.headers;
-    let parsed = written.and_then(|()| request.parse_stream(&text, most, channel.has_content()));
+    let ListenerLimits { headers, header_bytes, .. } = exchange.listener.limits;
+    let fits = if text.len() > header_bytes { Err(too_large(&text, header_bytes)) } else { Ok(()) };
+    let parsed = written.and(fits);
+    let parsed = parsed.and_then(|()| request.parse_stream(&text, headers, channel.has_content()));
     if exchange.listener.access_log.is_some() {
         exchange.keep(&text, parsed.is_ok(), begun);
     }

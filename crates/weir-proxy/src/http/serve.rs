@@ -252,7 +252,8 @@ pub(super) fn has_another(input: &Buffer) -> bool {
 }
 
 /// A head that is too large is a target that is too long if its first line alone is.
-fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
+#[cold]
+pub(super) fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
     let line = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit)]);
     if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
 }
