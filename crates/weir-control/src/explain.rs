@@ -44,6 +44,8 @@ pub trait Rehearsed {
     fn facts(&self) -> impl RequestFacts;
     /// Why it is refused although this route takes it; none if it is not.
     fn refused_by(&self, route: &Route) -> Option<Refused>;
+    /// True if it may be passed on no more, so that no backend is asked.
+    fn is_last(&self) -> bool;
     /// True if it may be sent a second time after it was sent once.
     fn is_idempotent(&self) -> bool;
     /// True if its content can be sent a second time; none if it does not say that it has any.
@@ -185,6 +187,9 @@ pub fn explain<R: Rehearse>(
                     if let Some(refused) = request.refused_by(route) {
                         return Ok(told.refused(&refused));
                     }
+                    if request.is_last() && route.action.pools().next().is_some() {
+                        return Ok(told.answered_as_last(route));
+                    }
                     let key = |key: &Key| key.of_request(&facts, || question.flow());
                     told.take(snapshot, route, circumstances, key);
                     told.keep_to_backend(snapshot, &facts, circumstances.now);
@@ -222,6 +227,16 @@ impl Explanation {
     fn refused(mut self, refused: &Refused) -> Self {
         self.action = "refused".into();
         self.effects.push(effects::of_refusal(refused));
+        self
+    }
+
+    /// What asks who is on the way to a backend, and comes no further than here.
+    fn answered_as_last(mut self, route: &Route) -> Self {
+        self.route = Some(route.name.to_string());
+        self.action = "respond".into();
+        self.effects.push(
+            "the client is answered 200 here: Max-Forwards is 0, and no backend is asked (RFC 9110 section 7.6.2)".into(),
+        );
         self
     }
 

@@ -194,7 +194,10 @@ impl PoolState {
     /// The time of an exchange has run out while a backend was expected to answer.
     #[cold]
     pub(crate) fn kept_waiting(&self, worker: &Worker, backend: usize, error: &ProxyError) {
-        outlier::wrong(self, worker, backend, &error.to_string());
+        let (status, sentence) = (&self.pool.backends[backend].status, error.to_string());
+        status.shards.of(worker.index).errors.add(1);
+        status.set_last_error(&sentence);
+        outlier::wrong(self, worker, backend, &sentence);
     }
 
     /// An answer has ended: one with this status code (0 for a connection that was made), and by this failure if it broke

@@ -4,8 +4,9 @@ use std::{
     cell::OnceCell,
     future::poll_fn,
     net::{IpAddr, SocketAddr},
+    pin::pin,
     rc::Rc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use weir_model::{
@@ -19,7 +20,8 @@ use weir_model::{
 use crate::{
     buffer::Buffer,
     clock,
-    error::Cause,
+    duplex::Duplex,
+    error::{Cause, ProxyError},
     io::Stream,
     listener::{Counted, Entrance, Group},
     proxy_header::{Header, Passed},
@@ -318,6 +320,42 @@ impl Conn {
         }
         (self.worker.phase.get() >= Phase::Stopped).then_some(Cause::ProcessStopped)
     }
+
+    /// Why nobody waits any more for what this client of it wants, if that is so: the client has left, or is cut.
+    pub(crate) fn poll_over(&self, client: Duplex<'_>, cx: &mut Context<'_>) -> Option<ProxyError> {
+        let gone = client.poll_gone(cx).map(|error| ProxyError::from_client(&error));
+        gone.or_else(|| self.cut().map(ProxyError::new))
+    }
+
+    /// What comes of this work, which waits with a timer, unless it is cut before.
+    pub(crate) async fn unless_cut<T>(
+        &self,
+        work: impl Future<Output = Result<T, ProxyError>>,
+    ) -> Result<T, ProxyError> {
+        unless(work, |_| self.cut().map(ProxyError::new)).await
+    }
+
+    /// The same, unless this client of it has left before, either.
+    pub(crate) async fn unless_over<T>(
+        &self,
+        client: Duplex<'_>,
+        work: impl Future<Output = Result<T, ProxyError>>,
+    ) -> Result<T, ProxyError> {
+        unless(work, |cx| self.poll_over(client, cx)).await
+    }
+}
+
+/// What comes of this work, unless it is over while it is waited for.
+async fn unless<T>(
+    work: impl Future<Output = Result<T, ProxyError>>,
+    mut over: impl FnMut(&mut Context<'_>) -> Option<ProxyError>,
+) -> Result<T, ProxyError> {
+    let mut work = pin!(work);
+    poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Pending => over(cx).map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        ready => ready,
+    })
+    .await
 }
 
 impl Drop for Conn {

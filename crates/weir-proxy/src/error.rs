@@ -166,7 +166,7 @@ causes! {
     /// 101 without being asked.
     BackendUnaskedUpgrade = "backend_unasked_upgrade", Backend, 502, "the backend switched protocols without being asked to";
     /// Its address was bound no more for shutdown.drain.
-    BindClosed = "bind_closed", Ours, 0, "a reload has closed the address it came in at, and shutdown.drain is over";
+    BindClosed = "bind_closed", Ours, 503, "a reload has closed the address it came in at, and shutdown.drain is over";
     /// drain of a pool.
     DrainOver = "drain_over", Ours, 503, "its backend was taken out of service, and the drain of the pool was over before it ended";
     /// The end of the process, behind shutdown.drain or a second signal.
@@ -246,6 +246,23 @@ impl ProxyError {
     /// A failure of reading from or writing to the client.
     pub fn from_client(error: &io::Error) -> Self {
         Self { cause: Cause::ClientAborted, detail: Cow::Owned(error.to_string()) }
+    }
+}
+
+impl ProxyError {
+    /// True if there is nobody any more to try anything for: the client has left, or is cut.
+    pub(crate) const fn ends_all(&self) -> bool {
+        matches!(self.cause, Cause::ClientAborted | Cause::BindClosed | Cause::ProcessStopped)
+    }
+
+    /// Why nothing came of an exchange for which no backend was found behind the last one that failed: that failure, unless the
+    /// search was not what came to nothing.
+    #[cold]
+    pub(crate) fn behind(self, last: Option<Self>) -> Self {
+        match last {
+            Some(last) if !self.ends_all() => last,
+            _ => self,
+        }
     }
 }
 

@@ -48,7 +48,7 @@ mod rehearse;
 pub(crate) use exchange::exchange_stream;
 pub(crate) use names::{forbidden_in_trailer, is_of_connection};
 pub use rehearse::Rehearsal;
-pub(crate) use serve::{After, begin, serve};
+pub(crate) use serve::{After, Served, begin, serve};
 
 // What probes need of it: the same judgement of an answer as traffic gets.
 pub(crate) use {

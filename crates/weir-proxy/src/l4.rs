@@ -224,7 +224,7 @@ async fn join(
             Some(backend) => Found { moved: None, backend, counted: false, hold: None },
             None => match find(conn, &pool, hash, &tried).await {
                 Ok(found) => found,
-                Err(error) => return Err(last.unwrap_or(error)),
+                Err(error) => return Err(error.behind(last)),
             },
         };
         let Found { moved, backend, counted, hold } = found;
@@ -247,7 +247,8 @@ async fn join(
         let introduction = introduction(conn, &pool.pool, b"");
         let errand =
             Errand { worker: &conn.worker, timer: &conn.timer, carries: Carries::Bytes, introduction };
-        let connected = connect(&errand, &pool.pool, chosen, Moment::NEVER).await;
+        let connecting = connect(&errand, &pool.pool, chosen, Moment::NEVER);
+        let connected = conn.unless_cut(connecting).await;
         passed.note(&connected);
         match connected {
             Ok(upstream) => {
@@ -255,6 +256,7 @@ async fn join(
                 pool.ended(&conn.worker, backend, 0, None);
                 return Ok(Joined { upstream, in_flight, _hold: hold });
             }
+            Err(error) if error.ends_all() => return Err(error),
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));
                 tried.push(backend);

@@ -22,7 +22,7 @@ use crate::{
     clock,
     conn::Conn,
     error::{Cause, ProxyError},
-    http::{self, After},
+    http::{self, After, Served},
     http2, l4,
     listener::{Group, Sender, reached},
     proxy_header::{self, Progress as Told},
@@ -61,7 +61,7 @@ pub(crate) async fn serve(conn: Conn, group: Rc<Group>) {
     // A task of its own is as large as the protocol needs it, which is not much between requests.
     match protocol {
         Protocol::Http | Protocol::Https => {
-            let (mut served, mut received) = (0, received);
+            let (mut served, mut received) = (Served::default(), received);
             let after = match received.is_empty() {
                 true => After::Keep,
                 false => Box::pin(http::begin(&conn, &mut served, &mut received)).await,

@@ -46,6 +46,10 @@ impl Rehearsed for Judged {
         self.0.refused_by(route).map(|cause| refused(&cause.into()))
     }
 
+    fn is_last(&self) -> bool {
+        self.0.is_last()
+    }
+
     fn is_idempotent(&self) -> bool {
         self.0.is_idempotent()
     }

@@ -62,6 +62,10 @@ impl Rehearsed for Asked {
         self
     }
 
+    fn is_last(&self) -> bool {
+        false
+    }
+
     fn is_idempotent(&self) -> bool {
         self.0.method == "GET"
     }

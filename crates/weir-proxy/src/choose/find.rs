@@ -94,10 +94,7 @@ impl PoolState {
             }
         }
         let wait = Wait { timer: search.timer, until: search.until, picky: !search.tried.is_empty() };
-        let over = |cx: &mut Context<'_>| {
-            let gone = search.client.poll_gone(cx).map(|error| ProxyError::from_client(&error));
-            gone.or_else(|| search.conn.cut().map(ProxyError::new))
-        };
+        let over = |cx: &mut Context<'_>| search.conn.poll_over(search.client, cx);
         let found = self.gate.wait(&self.pool, &wait, look, over).await;
         found.map_err(|error| {
             let late = error.cause == Cause::PoolQueueTimeout;

@@ -13,7 +13,7 @@ use weir_model::{
 };
 
 use super::{
-    chunked::ChunkDecoder,
+    chunked::{BadChunk, ChunkDecoder},
     exchange::Exchange,
     forward::{Answer, Link},
     lines::{HeadEnd, find_end},
@@ -237,13 +237,9 @@ impl Exchange<'_> {
         write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
         out.extend_from_slice(b"\r\n");
         let conn = self.conn;
-        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_interim(&out)).await;
+        let sent = self.tell(self.client.send_interim(&out)).await;
         conn.worker.room.give_text(out);
-        match sent {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(ProxyError::from_client(&error)),
-            Err(_) => Err(Cause::ClientTimeoutSend.into()),
-        }
+        sent
     }
 }
 
@@ -274,8 +270,9 @@ impl Link {
 
 /// What has come of the body together with the head is judged before the client sees anything of either.
 fn judge_body(body: BodyLength, bytes: &[u8]) -> Result<(), ProxyError> {
-    if body == BodyLength::Chunked && !bytes.is_empty() && ChunkDecoder::default().check(bytes).is_err() {
-        return Err(Cause::BackendBadChunk.into());
+    if body == BodyLength::Chunked && !bytes.is_empty() {
+        let checked = ChunkDecoder::default().check(bytes);
+        checked.map_err(|BadChunk(how)| ProxyError::with(Cause::BackendBadChunk, how))?;
     }
     Ok(())
 }

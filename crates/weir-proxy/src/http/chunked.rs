@@ -3,7 +3,11 @@
 //! Extensions are checked and dropped, trailer fields are kept apart; what is passed on is written anew, so that no two
 //! parties can disagree about where a chunk ends.
 
-use super::{lines::Lines, names::forbidden_in_trailer, parse::fields};
+use super::{
+    lines::Lines,
+    names::forbidden_in_trailer,
+    parse::{BadHead, fields},
+};
 
 /// Bytes of one trailer section.
 const MOST_TRAILERS: usize = 8 * 1024;
@@ -12,9 +16,11 @@ const MOST_TRAILER_FIELDS: usize = 64;
 /// Bytes of extensions that need no content to pay for them.
 const FREE_EXTENSIONS: u64 = 4 * 1024;
 
-/// The coding is violated; nothing after this point can be trusted.
+/// The coding is violated; nothing after this point can be trusted. Says how, where it is not a chunk itself that is malformed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BadChunk;
+pub(crate) struct BadChunk(pub(crate) &'static str);
+
+const MALFORMED: BadChunk = BadChunk("");
 
 /// The state of one chunked body.
 #[derive(Debug, Clone, Default)]
@@ -117,21 +123,21 @@ impl ChunkDecoder {
             (State::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 // Fifteen digits are an exabyte; more is somebody hoping for an overflow.
                 if self.digits == 15 {
-                    return Err(BadChunk);
+                    return Err(MALFORMED);
                 }
-                let digit = (byte as char).to_digit(16).ok_or(BadChunk)?;
+                let digit = (byte as char).to_digit(16).ok_or(MALFORMED)?;
                 self.size = self.size << 4 | u64::from(digit);
                 self.digits += 1;
                 State::Size
             }
-            (State::Size, _) if self.digits == 0 => return Err(BadChunk),
+            (State::Size, _) if self.digits == 0 => return Err(MALFORMED),
             (State::Size, b'\r') | (State::Extension, b'\r') => State::SizeLineFeed,
             (State::Size | State::SpaceBeforeExtension, b' ' | b'\t') => State::SpaceBeforeExtension,
             (State::Size | State::SpaceBeforeExtension, b';') => State::Extension,
             (State::Extension, b'\t' | b' '..=b'~' | 0x80..) => {
                 self.extensions += 1;
                 if self.extensions > FREE_EXTENSIONS + self.content {
-                    return Err(BadChunk);
+                    return Err(BadChunk("its extensions are longer than its content"));
                 }
                 State::Extension
             }
@@ -142,7 +148,7 @@ impl ChunkDecoder {
                 self.digits = 0;
                 State::Size
             }
-            _ => return Err(BadChunk),
+            _ => return Err(MALFORMED),
         };
         Ok(())
     }
@@ -153,7 +159,7 @@ impl ChunkDecoder {
             self.trailers.push(*byte);
             if *byte == b'\n' {
                 if !self.trailers.ends_with(b"\r\n") {
-                    return Err(BadChunk);
+                    return Err(BadChunk("a line of its trailers ends without CR LF"));
                 }
                 if self.trailers == b"\r\n" || self.trailers.ends_with(b"\r\n\r\n") {
                     self.state = State::Done;
@@ -161,7 +167,7 @@ impl ChunkDecoder {
                     return Ok(index + 1);
                 }
             } else if self.trailers.len() > MOST_TRAILERS {
-                return Err(BadChunk);
+                return Err(BadChunk("its trailers are larger than 8 KiB"));
             }
         }
         Ok(bytes.len())
@@ -171,7 +177,11 @@ impl ChunkDecoder {
     fn judge_trailers(&mut self) -> Result<(), BadChunk> {
         let section = std::mem::take(&mut self.trailers);
         let mut lines = Lines::default();
-        fields(&section, 0, MOST_TRAILER_FIELDS, &mut lines).map_err(|_| BadChunk)?.ok_or(BadChunk)?;
+        let read = fields(&section, 0, MOST_TRAILER_FIELDS, &mut lines).map_err(|bad| match bad {
+            BadHead::TooMany => BadChunk("more than 64 trailer fields"),
+            _ => BadChunk("a trailer field is malformed"),
+        });
+        read?.ok_or(MALFORMED)?;
         for line in lines.iter().filter(|line| !forbidden_in_trailer(line.name.of(&section))) {
             self.trailers.extend_from_slice(line.whole.of(&section));
         }
@@ -237,9 +247,9 @@ mod tests {
             long.as_str(),
         ] {
             for step in [1, body.len()] {
-                assert_eq!(decode(body, step), Err(BadChunk), "{body:?}");
+                assert!(decode(body, step).is_err(), "{body:?}");
             }
-            assert_eq!(ChunkDecoder::default().check(body.as_bytes()), Err(BadChunk), "{body:?}");
+            assert!(ChunkDecoder::default().check(body.as_bytes()).is_err(), "{body:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use weir_model::{
 };
 
 use super::{
-    chunked::ChunkDecoder,
+    chunked::{BadChunk, ChunkDecoder},
     exchange::{Asked, Exchange, first_line},
     grpc,
     lines::Span,
@@ -158,7 +158,7 @@ impl Exchange<'_> {
         };
         self.deadline = self.deadline.min(clock::now() + route.timeout);
         match &route.action {
-            Action::Pool(_) | Action::Split(_) if request.hops == Some(0) => Plan::Last,
+            Action::Pool(_) | Action::Split(_) if request.is_last() => Plan::Last,
             Action::Pool(pool) => Plan::Forward(view.pools[*pool].clone()),
             Action::Split(split) => {
                 self.arm = split.pick(self.conn.worker.draw());
@@ -248,7 +248,7 @@ fn judge_body(request: &RequestHead, body: &[u8], limit: u64) -> Result<(), Prox
     match ChunkDecoder::default().check(body) {
         Ok(content) if content > limit => Err(Cause::ClientBodyTooLarge.into()),
         Ok(_) => Ok(()),
-        Err(_) => Err(Cause::ClientBadChunk.into()),
+        Err(BadChunk(how)) => Err(ProxyError::with(Cause::ClientBadChunk, how)),
     }
 }
 

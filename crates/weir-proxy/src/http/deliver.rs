@@ -358,7 +358,8 @@ fn later(deadline: Moment, upload: &Upload, patience: Millis) -> Moment {
 /// Why the backend's body could not be passed on.
 fn backend_stop(stop: Stop) -> ProxyError {
     match stop {
-        Stop::BadChunk | Stop::BadText => Cause::BackendBadChunk.into(),
+        Stop::BadChunk(how) => ProxyError::with(Cause::BackendBadChunk, how),
+        Stop::BadText => Cause::BackendBadChunk.into(),
         Stop::Truncated | Stop::TooLarge => Cause::BackendTruncated.into(),
         Stop::Source(error) => {
             ProxyError { cause: Cause::BackendTruncated, detail: error.to_string().into() }

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use weir_model::{pool::Bond, route::Route, time::Moment};
+use weir_model::{listener::ListenerLimits, pool::Bond, route::Route, time::Moment};
 
 use super::{
     decide::Plan,
     grpc::Call,
     kept::Kept,
     request::{BodyLength, RequestHead, is_alien},
-    serve::{After, NoHead, read_head},
+    serve::{After, NoHead, Served, read_head, too_large},
     tunnel::Tunnel,
 };
 use crate::{
@@ -131,17 +131,19 @@ impl Ended {
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
 
 /// Serves one exchange: reads the head, decides, forwards or answers, records.
-pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> After {
+pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, served: &mut Served) -> After {
     let (mut view, mut listener) = conn.scene();
     let room = &conn.worker.room;
     let begun = clock::micros();
     let mut request = room.requests.take();
-    let mut head = read_head(conn, &listener, input, &mut request, first).await;
-    if matches!(head, Err(NoHead::Closed)) {
+    let mut head = read_head(conn, &listener, input, &mut request, served).await;
+    if let Err(nothing @ (NoHead::Closed | NoHead::LineEnds)) = head {
         room.requests.give(request);
-        return After::Close;
+        return if let NoHead::Closed = nothing { After::Close } else { After::Keep };
     }
-    if first && let Err(NoHead::Bad(error)) = &mut head {
+    if !std::mem::replace(served, Served::ASKED).any
+        && let Err(NoHead::Bad(error)) = &mut head
+    {
         if error.cause == Cause::ClientBadVersion && input.filled().starts_with(PREFACE) {
             room.requests.give(request);
             return After::Multiplex;
@@ -167,9 +169,10 @@ pub(crate) async fn exchange(conn: &Conn, input: &mut Buffer, first: bool) -> Af
         }
         Err(NoHead::Bad(error)) => {
             exchange.request_line = first_line(input.filled());
+            exchange.came = input.len() as u64;
             Err(error)
         }
-        Err(NoHead::Closed) => Err(Cause::ClientAborted.into()),
+        Err(NoHead::Closed | NoHead::LineEnds) => Err(Cause::ClientAborted.into()),
     };
     room.requests.give(request);
     drop(view);
@@ -195,8 +198,10 @@ pub(crate) async fn exchange_stream(
     let begun = clock::micros();
     let mut request = room.requests.take();
     let mut exchange = Exchange::new(conn, Duplex::Frames(channel), timer, listener);
-    let most = exchange.listener.limits.headers;
-    let parsed = written.and_then(|()| request.parse_stream(&text, most, channel.has_content()));
+    let ListenerLimits { headers, header_bytes, .. } = exchange.listener.limits;
+    let fits = if text.len() > header_bytes { Err(too_large(&text, header_bytes)) } else { Ok(()) };
+    let parsed = written.and(fits);
+    let parsed = parsed.and_then(|()| request.parse_stream(&text, headers, channel.has_content()));
     if exchange.listener.access_log.is_some() {
         exchange.keep(&text, parsed.is_ok(), begun);
     }
@@ -204,6 +209,7 @@ pub(crate) async fn exchange_stream(
         Ok(()) => exchange.take_head(&view, (&text, b""), &mut request, begun),
         Err(error) => {
             exchange.request_line = first_line(&text);
+            exchange.came = text.len() as u64;
             Err(error)
         }
     };

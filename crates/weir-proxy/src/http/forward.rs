@@ -142,7 +142,7 @@ impl Exchange<'_> {
                     match Box::pin(self.find(&mut pool, &tried)).await {
                         Ok(found) => found,
                         Err(error) => {
-                            return Box::pin(self.give_up(input, last.unwrap_or(error), true)).await;
+                            return Box::pin(self.give_up(input, error.behind(last), true)).await;
                         }
                     }
                 }
@@ -163,7 +163,7 @@ impl Exchange<'_> {
             self.start_attempt();
             let reached = match self.reuse(pool, backend, tried.stale) {
                 Some(upstream) => Ok((Way::Own(upstream), true)),
-                None => Box::pin(self.reach(pool, backend, upload)).await,
+                None => Box::pin(conn.unless_over(self.client, self.reach(pool, backend, upload))).await,
             };
             let mut link = None;
             let answer = match reached {

@@ -31,8 +31,8 @@ pub(crate) enum Stop {
     Source(io::Error),
     /// The source ended before the message did.
     Truncated,
-    /// The chunked coding is violated.
-    BadChunk,
+    /// The chunked coding is violated, in this way if there is more to be said of it.
+    BadChunk(&'static str),
     /// What should be text of gRPC-Web is none.
     BadText,
     /// More content than allowed.
@@ -42,8 +42,8 @@ pub(crate) enum Stop {
 }
 
 impl From<BadChunk> for Stop {
-    fn from(BadChunk: BadChunk) -> Self {
-        Self::BadChunk
+    fn from(BadChunk(how): BadChunk) -> Self {
+        Self::BadChunk(how)
     }
 }
 

@@ -73,6 +73,11 @@ impl Rehearsal {
         self.request.is_refused_by(route).then_some(Cause::ClientMethodRefused)
     }
 
+    /// True if it may be passed on no more, so that no backend is asked.
+    pub fn is_last(&self) -> bool {
+        self.request.is_last()
+    }
+
     /// True if it may be sent a second time after it was sent once.
     pub fn is_idempotent(&self) -> bool {
         self.request.idempotent

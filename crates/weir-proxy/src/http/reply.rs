@@ -1,6 +1,6 @@
 //! Answers that weir gives itself: refusals, redirects, fixed responses.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, io, sync::Arc};
 
 use weir_model::{
     route::{Action, Redirect, Respond, Route},
@@ -13,7 +13,11 @@ use super::{
     serve::After,
     write::{field, write_date, write_fields, write_length},
 };
-use crate::{buffer::Buffer, error::ProxyError, telemetry::Record};
+use crate::{
+    buffer::Buffer,
+    error::{Cause, ProxyError},
+    telemetry::Record,
+};
 
 /// The reason phrase of a status.
 pub(crate) const fn reason(status: u16) -> &'static str {
@@ -265,16 +269,17 @@ impl Exchange<'_> {
         self.status = status;
         let conn = self.conn;
         conn.counters(&self.listener).bytes_out.add(out.len() as u64);
-        let sent =
-            self.timer.limit(self.listener.timeouts.send_idle, self.client.send_answer(out, head)).await;
+        let sent = self.tell(self.client.send_answer(out, head)).await;
         conn.worker.room.give_text(text);
-        match sent {
-            Ok(Ok(())) if after == After::Close && !self.client.is_stream() && conn.stream.has_unread() => {
-                Ok(After::Linger)
-            }
-            Ok(Ok(())) => Ok(after),
-            Ok(Err(error)) => Err(ProxyError::from_client(&error)),
-            Err(_) => Err(crate::error::Cause::ClientTimeoutSend.into()),
-        }
+        sent?;
+        let unread = after == After::Close && !self.client.is_stream() && conn.stream.has_unread();
+        Ok(if unread { After::Linger } else { after })
+    }
+
+    /// Has something said to the client, who has `timeouts.send_idle` to take it.
+    pub(super) async fn tell(&self, saying: impl Future<Output = io::Result<()>>) -> Result<(), ProxyError> {
+        let saying = async { saying.await.map_err(|error| ProxyError::from_client(&error)) };
+        let told = self.timer.limit(self.listener.timeouts.send_idle, self.conn.unless_cut(saying)).await;
+        told.unwrap_or_else(|_| Err(Cause::ClientTimeoutSend.into()))
     }
 }

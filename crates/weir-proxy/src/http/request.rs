@@ -139,6 +139,12 @@ impl RequestHead {
         nominated.clear();
     }
 
+    /// True if it may be passed on no more: whoever would ask a backend answers it.
+    #[inline]
+    pub(crate) fn is_last(&self) -> bool {
+        self.hops == Some(0)
+    }
+
     /// True if the route takes it without having been written for it.
     #[inline]
     pub(crate) fn is_refused_by(&self, route: &Route) -> bool {

@@ -1,6 +1,10 @@
 //! One client connection that speaks HTTP/1: exchange after exchange, with nothing held in between.
 
-use std::{future::poll_fn, io::ErrorKind, task::Poll};
+use std::{
+    future::poll_fn,
+    io::{self, ErrorKind},
+    task::Poll,
+};
 
 use weir_model::{listener::Listener, time::Millis};
 
@@ -38,12 +42,26 @@ pub(crate) enum After {
     Multiplex,
 }
 
+/// What a connection has been used for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Served {
+    /// Somebody has asked something.
+    pub(super) any: bool,
+    /// Bytes of line ends that have come since, and are none of a request.
+    stray: usize,
+}
+
+impl Served {
+    /// It has just been asked something.
+    pub(super) const ASKED: Self = Self { any: true, stray: 0 };
+}
+
 /// How long a connection stays ready for its next request before it lets go of the room for an exchange.
 const WARM: Millis = Millis(100);
 
 /// Serves one connection to its end. Between requests it holds no buffer, and soon no exchange either: what is left
 /// then is this future.
-pub(crate) async fn serve(conn: Conn, mut served: u64) {
+pub(crate) async fn serve(conn: Conn, mut served: Served) {
     if conn.tls().is_multiplexed() {
         let early = conn.worker.spare.buffer();
         return Box::pin(http2::serve(conn, early)).await;
@@ -66,7 +84,7 @@ pub(crate) async fn serve(conn: Conn, mut served: u64) {
 }
 
 /// Serves what has been read of a connection before it was known to be HTTP; says if and how it goes on.
-pub(crate) async fn begin(conn: &Conn, served: &mut u64, early: &mut Buffer) -> After {
+pub(crate) async fn begin(conn: &Conn, served: &mut Served, early: &mut Buffer) -> After {
     let after = exchanges(conn, served, early).await;
     if after != After::Close || !conn.stream.finish() {
         end(conn, after).await;
@@ -94,27 +112,26 @@ enum Wait {
 }
 
 /// Waits until the client sends something.
-fn wait_for_request(conn: &Conn, served: u64, length: Millis) -> impl Future<Output = Wait> {
+fn wait_for_request(conn: &Conn, served: Served, length: Millis) -> impl Future<Output = Wait> {
     conn.timer.set_after(length);
     poll_fn(move |cx| match conn.stream.poll_readable(cx) {
         Poll::Ready(Ok(())) => Poll::Ready(Wait::Readable),
         Poll::Ready(Err(_)) => Poll::Ready(Wait::Over),
         Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Wait::TooLong),
         // Who connected and has not been served yet is about to ask.
-        Poll::Pending if served > 0 && conn.is_over() => Poll::Ready(Wait::Over),
+        Poll::Pending if served.any && conn.is_over() => Poll::Ready(Wait::Over),
         Poll::Pending => Poll::Pending,
     })
 }
 
 /// Serves exchanges until nothing more has come for a while. The first of them may have come already.
-async fn exchanges(conn: &Conn, served: &mut u64, input: &mut Buffer) -> After {
+async fn exchanges(conn: &Conn, served: &mut Served, input: &mut Buffer) -> After {
     loop {
-        let after = exchange(conn, input, *served == 0).await;
-        *served += 1;
+        let after = exchange(conn, input, served).await;
         if after != After::Keep {
             return after;
         }
-        if conn.is_over() && (conn.cut().is_some() || !conn.has_more(input)) {
+        if conn.is_over() && served.any && (conn.cut().is_some() || !conn.has_more(input)) {
             return After::Close;
         }
         // What has come already is answered, the last of it with the word that nothing more will be.
@@ -131,31 +148,28 @@ async fn exchanges(conn: &Conn, served: &mut u64, input: &mut Buffer) -> After {
 
 /// Why there is no head.
 pub(crate) enum NoHead {
-    /// The client closed before it sent a byte of one.
+    /// The client closed before it sent a byte of one, or has begun a line end for too long.
     Closed,
+    /// Line ends are all that has come; what will is still to be waited for.
+    LineEnds,
     /// It sent something that is not one, or too slowly.
     Bad(ProxyError),
 }
 
-/// Reads a request head into `input` and parses it; returns its length. `first` says that nothing was served before.
+/// Reads a request head into `input` and parses it; returns its length.
 pub(crate) async fn read_head(
     conn: &Conn,
     listener: &Listener,
     input: &mut Buffer,
     request: &mut RequestHead,
-    first: bool,
+    served: &mut Served,
 ) -> Result<usize, NoHead> {
     let limit = listener.limits.header_bytes;
     let deadline = clock::now() + listener.timeouts.header;
-    let (mut scanned, mut leading, mut line_seen, mut tried) = (0, 0, false, false);
+    let (mut scanned, mut line_seen, mut tried) = (0, false, false);
     loop {
-        while input.filled().starts_with(b"\r\n") && scanned <= 2 {
-            input.consume(2);
-            scanned = 0;
-            leading += 2;
-        }
-        if leading > MOST_LEADING_BYTES {
-            return Err(NoHead::Bad(Cause::ClientBadRequestLine.into()));
+        if input.filled().starts_with(b"\r\n") {
+            pass_line_ends(input, served)?;
         }
         // A head usually comes whole and is parsed at once. One that does not is parsed again only when its end has been
         // seen: however it trickles in, it is parsed twice at most.
@@ -182,19 +196,50 @@ pub(crate) async fn read_head(
         conn.timer.set(deadline);
         let read = poll_fn(|cx| match conn.stream.poll_fill(cx, input) {
             Poll::Pending if conn.timer.poll_elapsed(cx) => Poll::Ready(Err(ErrorKind::TimedOut.into())),
-            Poll::Pending if !first && conn.is_over() && is_idle(input, leading) => Poll::Ready(Ok(0)),
+            Poll::Pending if conn.cut().is_some() => Poll::Ready(Ok(0)),
+            Poll::Pending if served.any && conn.is_over() && is_nothing(input) => Poll::Ready(Ok(0)),
             other => other,
         });
-        match read.await {
-            Ok(0) if conn.is_over() && is_idle(input, leading) => return Err(NoHead::Closed),
-            Ok(0) | Err(_) if input.is_empty() && leading == 0 => return Err(NoHead::Closed),
-            Ok(0) => return Err(NoHead::Bad(ProxyError::with(Cause::ClientAborted, "in the request head"))),
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::TimedOut => {
-                return Err(NoHead::Bad(Cause::ClientTimeoutHeader.into()));
-            }
-            Err(error) => return Err(NoHead::Bad(ProxyError::from_client(&error))),
+        let read = read.await;
+        if !matches!(read, Ok(1..)) {
+            return Err(if is_nothing(input) {
+                NoHead::Closed
+            } else {
+                NoHead::Bad(broken_off(read, conn.cut()))
+            });
         }
+    }
+}
+
+/// Line ends before a request line are none of the request (RFC 9112 section 2.2). Where nothing stands behind them, nothing has
+/// been asked yet.
+#[cold]
+fn pass_line_ends(input: &mut Buffer, served: &mut Served) -> Result<(), NoHead> {
+    while input.filled().starts_with(b"\r\n") {
+        input.consume(2);
+        served.stray += 2;
+    }
+    match served.stray {
+        ..=MOST_LEADING_BYTES if input.is_empty() => Err(NoHead::LineEnds),
+        ..=MOST_LEADING_BYTES => Ok(()),
+        _ => Err(NoHead::Bad(Cause::ClientBadRequestLine.into())),
+    }
+}
+
+/// True if no more than the beginning of a line end has come.
+#[cold]
+fn is_nothing(input: &Buffer) -> bool {
+    matches!(input.filled(), b"" | b"\r")
+}
+
+/// Why there is no more of a head that has begun.
+#[cold]
+fn broken_off(read: io::Result<usize>, cut: Option<Cause>) -> ProxyError {
+    match (read, cut) {
+        (Ok(_), Some(cut)) => cut.into(),
+        (Ok(_), None) => ProxyError::with(Cause::ClientAborted, "in the request head"),
+        (Err(error), _) if error.kind() == ErrorKind::TimedOut => Cause::ClientTimeoutHeader.into(),
+        (Err(error), _) => ProxyError::from_client(&error),
     }
 }
 
@@ -206,17 +251,9 @@ pub(super) fn has_another(input: &Buffer) -> bool {
     memchr::memmem::find(&bytes[begun..], b"\r\n\r\n").is_some()
 }
 
-/// True if line ends are all that has come: stray ones behind the last request are none of the next (RFC 9112 section 2.2).
-#[cold]
-fn is_idle(input: &Buffer, leading: usize) -> bool {
-    match input.filled() {
-        b"" => leading > 0,
-        begun => begun == b"\r",
-    }
-}
-
 /// A head that is too large is a target that is too long if its first line alone is.
-fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
+#[cold]
+pub(super) fn too_large(bytes: &[u8], limit: usize) -> ProxyError {
     let line = memchr::memchr(b'\n', &bytes[..bytes.len().min(limit)]);
     if line.is_some() { Cause::ClientHeaderTooLarge.into() } else { Cause::ClientUriTooLong.into() }
 }
@@ -231,7 +268,7 @@ mod tests {
 
     #[test]
     fn an_idle_connection_is_small() {
-        let size = size_of_output(|conn: Conn| serve(conn, 0));
+        let size = size_of_output(|conn: Conn| serve(conn, Served::default()));
         println!("idle connection: {size} bytes");
         assert!(size <= 512, "{size} bytes");
     }

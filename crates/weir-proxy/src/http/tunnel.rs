@@ -53,7 +53,8 @@ impl Exchange<'_> {
             _ => self.asked.connect,
         };
         let Some(backend) = self.backend.filter(|_| agreed) else {
-            return self.refuse(Cause::BackendUnaskedUpgrade.into(), After::Linger).await;
+            let error = ProxyError::with(Cause::BackendUnaskedUpgrade, self.disagreement(&response, head));
+            return self.refuse(error, After::Linger).await;
         };
         let framing = Framing { chunked: false, close: false, say_keep_alive: false };
         self.note_answer(&response, link.answer.part(0..length));
@@ -66,15 +67,11 @@ impl Exchange<'_> {
             drop(lane.channel.take_sent());
         }
         let conn = self.conn;
-        let sent = self.timer.limit(self.listener.timeouts.send_idle, self.client.send_switch(&lead)).await;
+        let sent = self.tell(self.client.send_switch(&lead)).await;
         self.note_sent(lead.len() as u64, 0);
         conn.worker.room.give_text(lead);
-        match sent {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                return Ended { after: After::Close, error: Some(ProxyError::from_client(&error)) };
-            }
-            Err(_) => return Ended { after: After::Close, error: Some(Cause::ClientTimeoutSend.into()) },
+        if let Err(error) = sent {
+            return Ended { after: After::Close, error: Some(error) };
         }
         let in_flight = InFlight::new(pool.pool.backends[backend].status.clone(), pool.total());
         self.tunnel = Some(Box::new(Tunnel { link, in_flight, hold: self.hold.take(), request: None }));
@@ -87,6 +84,18 @@ impl Exchange<'_> {
             kept.only_last_attempt();
         }
         Ended::well(After::Close)
+    }
+
+    /// What is wrong with a switch to another protocol, where one was asked for.
+    #[cold]
+    fn disagreement(&self, response: &ResponseHead, head: &[u8]) -> &'static str {
+        let asked = self.asked.upgrade.as_deref();
+        match (asked, response.upgrade) {
+            (None, _) => "",
+            (Some(_), None) => "it does not say to which protocol",
+            (Some(_), Some(_)) if !response.is_switch_to(head, asked) => "it was asked for another protocol",
+            (Some(_), Some(_)) => "its Sec-WebSocket-Accept does not answer the key",
+        }
     }
 
     /// True if the backend has proved that it knows what it was asked for, where nobody behind us would ask it to.

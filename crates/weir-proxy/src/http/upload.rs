@@ -139,7 +139,7 @@ impl Exchange<'_> {
 /// Why the client's body could not be passed on.
 fn client_stop(stop: Stop) -> ProxyError {
     match stop {
-        Stop::BadChunk => Cause::ClientBadChunk.into(),
+        Stop::BadChunk(how) => ProxyError::with(Cause::ClientBadChunk, how),
         Stop::BadText => Cause::ClientBadText.into(),
         Stop::TooLarge => Cause::ClientBodyTooLarge.into(),
         Stop::Truncated => ProxyError::with(Cause::ClientAborted, "in the request body"),

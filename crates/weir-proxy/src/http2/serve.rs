@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, server};
 use weir_model::{
-    listener::Listener,
+    listener::{Listener, ListenerLimits},
     time::{Millis, Moment},
 };
 
@@ -111,7 +111,7 @@ fn settings(listener: &Listener) -> server::Builder {
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_concurrent_streams(listener.limits.streams)
-        .max_header_list_size(u32::try_from(listener.limits.header_bytes).unwrap_or(u32::MAX))
+        .max_header_list_size(most_head(&listener.limits))
         .max_send_buffer_size(SEND_BUFFER)
         .data_frame_budget(SMALL_FRAMES)
         // A client that leaves takes back all it has asked for: that many at once are none too many, and the budget of resets
@@ -119,6 +119,14 @@ fn settings(listener: &Listener) -> server::Builder {
         .max_pending_accept_reset_streams(2 * listener.limits.streams as usize)
         .enable_connect_protocol();
     settings
+}
+
+/// What the `h2` crate takes of a head. It answers by itself what has more, and nobody hears of that: so it gets twice of what may
+/// be, and what is too large of that is refused like any other request. It counts 32 bytes more for each field (RFC 9113
+/// section 6.5.2), of which a request has four that HTTP/1.1 has in its first line.
+fn most_head(limits: &ListenerLimits) -> u32 {
+    let most = limits.header_bytes.saturating_mul(2).saturating_add(32 * limits.headers.saturating_add(4));
+    u32::try_from(most).unwrap_or(u32::MAX)
 }
 
 /// When a connection that begins now has become old: a little before its time, so that those that came together do not go

@@ -19,7 +19,7 @@ use crate::{
     clock,
     conn::Conn,
     error::is_exhaustion,
-    http,
+    http::{self, Served},
     io::Stream,
     l4, opening,
     telemetry::Level,
@@ -194,7 +194,9 @@ fn serve(worker: &Rc<Worker>, key: &BindKey, group: &mut Rc<Group>, stream: Stre
         return drop(tokio::task::spawn_local(opening::serve(conn, group.clone())));
     }
     match conn.protocol() {
-        Protocol::Http | Protocol::Https => drop(tokio::task::spawn_local(http::serve(conn, 0))),
+        Protocol::Http | Protocol::Https => {
+            drop(tokio::task::spawn_local(http::serve(conn, Served::default())));
+        }
         Protocol::Tcp | Protocol::Tls => {
             drop(tokio::task::spawn_local(l4::serve(conn, worker.spare.buffer())));
         }

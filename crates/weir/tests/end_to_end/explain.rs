@@ -83,13 +83,21 @@ fn request(seed: &mut Seed) -> (String, Particulars) {
         "X-Forwarded-For: 203.0.113.9",
         "X-Bad Name: 1",
         "Content-Length: 1, 1",
+        "Max-Forwards: 0",
+        "Max-Forwards: 7",
     ] {
-        let rarely = field.starts_with("X-Bad") || field.starts_with("Content");
-        if seed.below(if rarely { 30 } else { 5 }) == 0 {
+        let one_in = match field.split(['-', ':']).next() {
+            // Few requests have a method for it.
+            Some("Max") => 2,
+            _ if field.starts_with("X-Bad") || field.starts_with("Content") => 30,
+            _ => 5,
+        };
+        if seed.below(one_in) == 0 {
             headers.push(field.to_owned());
         }
     }
-    let method = any(seed, &["GET", "GET", "POST", "PUT", "HEAD", "DELETE", "TRACE", "CONNECT"]);
+    let method =
+        any(seed, &["GET", "GET", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "OPTIONS", "TRACE", "CONNECT"]);
     let port = if method == "CONNECT" { any(seed, &[":443", ":443", ""]) } else { "" };
     let particulars = Particulars { method: Some(method.to_owned()), headers, ..Particulars::default() };
     (format!("http://{host}{port}{path}{query}"), particulars)
@@ -109,6 +117,8 @@ fn expected(told: &Explanation) -> String {
         words.filter(|word| word.len() == 3).map(str::to_owned).next().unwrap_or_default()
     };
     match (told.action.as_str(), &told.route) {
+        // The route that leads to backends, with a request that may be passed on no more.
+        ("respond", Some(route)) if route == "rewritten" => told_status(),
         ("respond", Some(route)) => route.clone(),
         ("pool", Some(_)) => told.pick.clone().unwrap_or_default(),
         _ => told_status(),
@@ -139,7 +149,7 @@ fn what_is_explained_is_what_happens() {
     // All routes and all ways of being refused have had their turn.
     for outcome in [
         "tunnel", "exact", "under", "post", "regex", "header", "query", "cookie", "source", "not", "either",
-        "itself", "404", "400", "403", "405",
+        "itself", "200", "404", "400", "403", "405",
     ] {
         assert!(outcomes.contains_key(outcome), "{outcome} is missing in {outcomes:?}");
     }

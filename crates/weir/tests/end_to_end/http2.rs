@@ -7,12 +7,13 @@ mod going;
 mod told;
 mod web;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use client::{Client, request, request_with, socket};
-use weir_testkit::{Answer, FakeBackend, wait_until};
+use weir::app::App;
+use weir_testkit::{Answer, BlackHole, FakeBackend, wait_until};
 
-use crate::support::{Setup, Weir};
+use crate::support::{Setup, Weir, journal};
 
 #[test]
 fn requests_of_one_connection_are_balanced_one_by_one() {
@@ -245,4 +246,45 @@ fn streams_beyond_the_limit_wait_or_are_refused() {
     drop(held.into_iter().map(|mut asked| asked.out.send_reset(h2::Reason::CANCEL)).collect::<Vec<_>>());
     wait_until("the third has taken their place", || backend.accepted() == 3);
     drop(third);
+}
+
+#[test]
+fn a_stream_that_is_reset_while_a_backend_is_connected_lets_go_of_it() {
+    let hole = BlackHole::new();
+    let weir = Setup::http(&[hole.address()]).pool("connect_timeout: 1h").start();
+    let client = Client::connect(weir.address());
+    let mut asked = client.begin(request("GET", "/"), true).unwrap();
+    let backend = weir.app().snapshot().pools[0].backends[0].status.clone();
+    wait_until("it is connected", || backend.active.load(Ordering::SeqCst) == 1);
+    asked.out.send_reset(h2::Reason::CANCEL);
+    wait_until("it is let go", || backend.active.load(Ordering::SeqCst) == 0);
+}
+
+#[test]
+fn a_head_is_as_large_as_it_would_be_in_http1() {
+    let backend = FakeBackend::answering(Answer::ok("fine"));
+    let (sink, said) = journal();
+    let folder = weir_testkit::Folder::new("large-heads");
+    let log = folder.join("access.log");
+    let text = format!(
+        "workers: 1\naccess_log: {{ path: '{}', format: '$target $status $cause' }}\n\
+         listeners: {{ web: {{ bind: '127.0.0.1:0', protocol: http, limits: {{ header_bytes: 1KiB }}, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['{}'] }} }}\n",
+        log.display(),
+        backend.address()
+    );
+    let weir = App::from_text_with_log(&text, sink).unwrap();
+    let client = Client::connect(weir.address("web"));
+    let status = |path: &str, fields: &[(&str, &str)]| {
+        client.ask(request_with("GET", path, fields), None).unwrap().status
+    };
+    // As HTTP/2 counts, each of them is more than 32 bytes.
+    assert_eq!(status("/many", &[("x-a", "b"); 60]), 200);
+    assert_eq!(status("/large", &[("x-a", &"b".repeat(1000))]), 431);
+    assert_eq!(status(&format!("/{}", "b".repeat(1100)), &[]), 414);
+    weir.shutdown(&|| true);
+    let lines = std::fs::read_to_string(log).unwrap();
+    let causes: Vec<_> = lines.lines().map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(causes, ["200 -", "431 client_header_too_large", "414 client_uri_too_long"]);
+    assert!(said().contains("cause=client_header_too_large"), "{}", said());
 }

@@ -254,6 +254,8 @@ fn a_time_out_of_the_route_counts_against_who_is_waited_for() {
     assert_eq!(well_of(&weir, 4), 2);
     ejected(&weir, 1);
     assert!(reason(&weir, 1).contains("timeout of its route"), "{}", reason(&weir, 1));
+    let status = weir.app().snapshot().pools[0].backends[1].status.clone();
+    assert_eq!(status.shards.sum(|counters| counters.errors.value()), 2, "as `errors` as well");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use weir::app::App;
-use weir_testkit::{Answer, End, FakeBackend, RawClient, wait_until};
+use weir_testkit::{Answer, BlackHole, End, FakeBackend, RawClient, wait_until};
 
 use crate::support::journal;
 
@@ -178,5 +178,47 @@ pools: {{ app: {{ {pool}limits: {{ queue_timeout: 20s }}, backends: [{{ address:
         let expected = [vec!["raw - process_stopped"], vec!["web 503 process_stopped"; asked + 1]].concat();
         assert_eq!(lines, expected);
         assert_eq!(wanted(), asked, "the backend is not bothered any more");
+    }
+}
+
+#[test]
+fn who_waits_for_a_connection_to_a_backend_at_the_end_is_told_and_logged() {
+    let (hole, mute) =
+        (BlackHole::new(), FakeBackend::custom(|mut connection| drop(connection.read_to_end())));
+    // The one does not accept, and the other says nothing of HTTP/2.
+    for (keys, address) in [("", hole.address()), ("protocol: h2, ", mute.address())] {
+        let folder = weir_testkit::Folder::new("connecting-at-the-end");
+        let log = folder.join("access.log");
+        let raw = if keys.is_empty() { "raw: { bind: 127.0.0.1:0, protocol: tcp, pool: app }" } else { "" };
+        let text = format!(
+            "workers: 1
+shutdown: {{ announce: 0s, drain: 0s }}
+access_log: {{ path: '{}', format: '$listener $status $cause' }}
+listeners:
+  web: {{ bind: 127.0.0.1:0, protocol: http, pool: app }}
+  {raw}
+pools: {{ app: {{ {keys}connect_timeout: 1h, backends: ['{address}'] }} }}
+",
+            log.display(),
+        );
+        let app = App::from_text(&text).unwrap();
+        let mut waiting = RawClient::connect(app.address("web"));
+        waiting.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let mut stream = keys.is_empty().then(|| RawClient::connect(app.address("raw")));
+        let asked = 1 + u32::from(stream.is_some());
+        let pool = app.snapshot().pools[0].clone();
+        let status = &pool.backends[0].status;
+        wait_until("they wait", || status.active.load(Ordering::SeqCst) == asked);
+        app.shutdown(&|| false);
+        assert_eq!(waiting.final_response("GET").status(), 503);
+        if let Some(stream) = &mut stream {
+            assert_eq!(stream.read_to_end().1, End::Reset);
+        }
+        let said = std::fs::read_to_string(log).unwrap();
+        let mut lines: Vec<_> = said.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["raw - process_stopped", "web 503 process_stopped"][2 - asked as usize..]);
+        let errors = status.shards.iter().map(|counters| counters.errors.value()).sum::<u64>();
+        assert_eq!((errors, status.last_error()), (0, None), "the backend has not failed");
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
 
 mod causes;
+mod ends;
 mod formats;
 mod load;
 mod signals;

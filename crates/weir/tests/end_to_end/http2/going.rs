@@ -1,9 +1,9 @@
 //! Connections that are told to go: because they are old, or the process or their address is.
 
-use std::{thread, time::Duration};
+use std::{sync::atomic::Ordering, thread, time::Duration};
 
 use weir::app::App;
-use weir_testkit::{Answer, FakeBackend, wait_until};
+use weir_testkit::{Answer, BlackHole, FakeBackend, wait_until};
 
 use super::client::{Client, request};
 use crate::support::Setup;
@@ -79,4 +79,30 @@ fn a_process_that_stops_finishes_what_is_under_way() {
         wait_until("the connection has ended", || client.is_over());
         assert_eq!(cut.join().unwrap(), 0);
     });
+}
+
+#[test]
+fn who_waits_for_a_connection_to_a_backend_when_the_process_stops_is_told_and_logged() {
+    let (hole, mute) =
+        (BlackHole::new(), FakeBackend::custom(|mut connection| drop(connection.read_to_end())));
+    for (keys, address) in [("", hole.address()), ("protocol: h2, ", mute.address())] {
+        let folder = weir_testkit::Folder::new("streams-at-the-end");
+        let log = folder.join("access.log");
+        let text = format!(
+            "workers: 1\nshutdown: {{ announce: 0s, drain: 0s }}\naccess_log: {{ path: '{}', format: '$status $cause' }}\n\
+             listeners:\n  web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }}\n\
+             pools:\n  app: {{ {keys}connect_timeout: 1h, backends: ['{address}'] }}\n",
+            log.display(),
+        );
+        let app = App::from_text(&text).unwrap();
+        let client = Client::connect(app.address("web"));
+        let waiting = [(); 2].map(|()| client.begin(request("GET", "/"), true).unwrap());
+        let pool = app.snapshot().pools[0].clone();
+        wait_until("they wait", || pool.backends[0].status.active.load(Ordering::SeqCst) == 2);
+        app.shutdown(&|| false);
+        for asked in waiting {
+            assert_eq!(client.wait(asked).unwrap().status, 503);
+        }
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "503 process_stopped\n".repeat(2));
+    }
 }
