@@ -173,10 +173,12 @@ pub struct RouteCounters {
 pub struct PoolStatus {
     /// Moves whenever the set of eligible backends may have changed.
     pub epoch: AtomicU64,
-    /// Requests in flight.
+    /// Requests in flight; counted only for `limits.requests`.
     pub requests: Padded<AtomicU32>,
-    /// Connections in use.
+    /// Connections in use; counted only for `limits.connections`.
     pub connections: Padded<AtomicU32>,
+    /// TCP connections that it carries, from when they look for a backend to their end: `limits.requests` does not concern them.
+    pub carried: Padded<AtomicU32>,
     /// Requests and connections that wait for a backend.
     pub pending: Padded<AtomicU32>,
     /// The same by worker; each of them is written by its own.

@@ -1,5 +1,6 @@
 //! Which backend takes a request or connection: one worker's state for one pool.
 
+mod earlier;
 mod find;
 mod outlier;
 
@@ -25,7 +26,7 @@ use crate::{
     worker::{Post, Worker},
 };
 
-use find::Uncounted;
+use earlier::Earlier;
 pub(crate) use find::{Found, Search};
 
 /// One worker's state for one pool.
@@ -44,9 +45,9 @@ pub(crate) struct PoolState {
     successor: RefCell<Option<Rc<Self>>>,
     /// Backends may have to be waited for: they are looked for by [`PoolState::find`] only.
     pub(crate) queued: bool,
-    /// Who may have something in flight that `limits.connections` does not count, since it began before a reload set that limit;
-    /// nobody once there is nothing left.
-    uncounted: RefCell<Uncounted>,
+    /// Who may have something in flight that `limits` do not count, since it began before a reload set them; nobody once there is
+    /// nothing left.
+    earlier: RefCell<Earlier>,
     post: Rc<Post>,
 }
 
@@ -76,7 +77,7 @@ impl PoolState {
             no_ejection_before: Cell::default(),
             successor: RefCell::default(),
             queued: pool.has_queue(),
-            uncounted: RefCell::default(),
+            earlier: RefCell::default(),
             pool,
             post: post.clone(),
         })

@@ -20,7 +20,7 @@ use crate::{
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
     tls::Carries,
-    upstream::{Errand, Hold, Upstream, connect, introduction},
+    upstream::{Errand, Hold, Permit, Upstream, connect, introduction},
     view::{Held, View},
 };
 
@@ -86,6 +86,7 @@ struct Joined {
     in_flight: InFlight<Arc<BackendStatus>>,
     /// Let go last, when the backend counts this no more.
     _hold: Option<Hold>,
+    _carried: Permit,
 }
 
 /// Serves one connection to its end. What has already been read of it is what the backend gets first.
@@ -215,6 +216,7 @@ async fn join(
     }
     let key = pool.pool.balance.key.as_ref();
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
+    let carried = Permit::carried(&pool.pool.status);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
@@ -253,7 +255,7 @@ async fn join(
             Ok(upstream) => {
                 pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
                 pool.ended(&conn.worker, backend, 0, None);
-                return Ok(Joined { upstream, in_flight, _hold: hold });
+                return Ok(Joined { upstream, in_flight, _hold: hold, _carried: carried });
             }
             Err(error) => {
                 pool.failed(&conn.worker, backend, &error, clock::micros().saturating_sub(asked));

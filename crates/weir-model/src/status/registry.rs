@@ -107,6 +107,7 @@ impl Registry {
             Arc::new(PoolStatus {
                 epoch: 1.into(),
                 requests: Padded::default(),
+                carried: Padded::default(),
                 connections: Padded::default(),
                 pending: Padded::default(),
                 waiting: Sharded::new(self.workers),

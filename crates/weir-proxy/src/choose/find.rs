@@ -2,17 +2,11 @@
 //! `limits.connections`, or because no check has decided yet, or because nothing has come of the first question for its
 //! backends.
 
-use std::{
-    collections::HashMap,
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-    task::Context,
-};
+use std::{rc::Rc, sync::atomic::Ordering, task::Context};
 
 use weir_model::{
     balance::Tier,
     pool::{Backend, Bond},
-    status::{BackendStatus, HEARD},
     time::Moment,
 };
 
@@ -42,13 +36,6 @@ pub(crate) struct Search<'s> {
     pub(crate) again: Option<usize>,
     /// How long it may be looked for at most.
     pub(crate) until: Moment,
-}
-
-/// Where something may be in flight since before a pool had `limits.connections`.
-#[derive(Debug, Default)]
-pub(super) struct Uncounted {
-    since: Moment,
-    at: Vec<Arc<BackendStatus>>,
 }
 
 /// A backend, and what is held of it.
@@ -133,7 +120,7 @@ impl PoolState {
         }
         let (status, limit) = (&self.pool.status, self.pool.limits.connections);
         let limited = limit != u32::MAX;
-        let limit = if limited { limit.saturating_sub(self.uncounted()) } else { limit };
+        let limit = if limited { limit.saturating_sub(self.uncounted().connections) } else { limit };
         if limited && status.connections.load(Ordering::Relaxed) >= limit {
             // Nobody is chosen in vain, and who will never get one is told so.
             return if self.has_anybody(search) { Tried::Wait } else { self.nobody_now(search) };
@@ -149,38 +136,6 @@ impl PoolState {
             return Tried::Wait;
         }
         found(backend, counted, Some(self.gate.hold(status, limited)))
-    }
-
-    /// Takes notice of what may be in flight in the pool as it was, which may have had no `limits.connections`.
-    pub(super) fn count_what_is_there(&self, before: &Self) {
-        if self.pool.limits.connections == u32::MAX {
-            return;
-        }
-        let earlier = before.uncounted.borrow();
-        let left = earlier.at.iter().filter(|status| status.active.load(Ordering::Relaxed) > 0);
-        let own = before.pool.backends.iter().chain(&self.pool.backends).map(|backend| &backend.status);
-        let each: HashMap<_, _> =
-            left.chain(own).map(|status| (Arc::as_ptr(status), status.clone())).collect();
-        *self.uncounted.borrow_mut() = Uncounted { since: clock::now(), at: each.into_values().collect() };
-    }
-
-    /// How many are in flight that the count of `limits.connections` does not know of.
-    #[inline]
-    fn uncounted(&self) -> u32 {
-        if self.uncounted.borrow().at.is_empty() { 0 } else { self.count_uncounted() }
-    }
-
-    /// Each of those that are counted is in flight at some backend: what is beyond them is not counted. That comes to its end, since
-    /// workers count as soon as they have heard of the limit.
-    #[cold]
-    fn count_uncounted(&self) -> u32 {
-        let mut earlier = self.uncounted.borrow_mut();
-        let active: u32 = earlier.at.iter().map(|status| status.active.load(Ordering::Relaxed)).sum();
-        let uncounted = active.saturating_sub(self.pool.status.connections.load(Ordering::Relaxed));
-        if uncounted == 0 && clock::now().since(earlier.since) >= HEARD {
-            *earlier = Uncounted::default();
-        }
-        uncounted
     }
 
     /// A backend with room; if it has a limit, its slot is taken.

@@ -98,7 +98,7 @@ impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
     pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
         pool.pool.status.retry_budget.count_request(clock::now());
-        let permit = match pool.gate.admit(&pool.pool) {
+        let permit = match pool.admit() {
             Ok(permit) => permit,
             Err(error) => return Box::pin(self.give_up(input, error, true)).await,
         };

@@ -157,3 +157,64 @@ fn a_limit_that_a_reload_sets_counts_what_is_in_flight() {
     assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
     is_empty(&weir);
 }
+
+/// True if it is told that the pool has as many requests as it may.
+fn is_refused(weir: &Weir) -> bool {
+    let answer = ask(weir, "/").final_response("GET").to_string();
+    answer.contains("weir-error: pool_requests_limit")
+}
+
+#[test]
+fn a_limit_of_requests_that_a_reload_sets_counts_what_is_in_flight() {
+    let (one, two) = (held("one"), held("two"));
+    let weir = Weir::from_text(&file(2, "http", LONG, &[(&one, "max_connections: 2")]));
+    let reload = |limits: &str, backend: &super::Held| {
+        weir.app().reload_text(&file(2, "http", limits, &[(backend, "max_connections: 2")])).unwrap();
+    };
+    let before = pool(&weir);
+    let mut clients = vec![ask(&weir, "/"), ask(&weir, "/")];
+    one.has(2);
+    clients.push(queued(&weir, "/", 1));
+    // What waits counts, and so does what is at a backend that went some time before.
+    reload(LONG, &two);
+    two.has(1);
+    clients.extend([ask(&weir, "/"), queued(&weir, "/", 1)]);
+    reload("limits: { requests: 5, queue_timeout: 20s }", &two);
+    assert!(is_refused(&weir));
+    one.inside.let_go(2);
+    assert_eq!(clients[0].final_response("GET").text(), "one");
+    assert_eq!(clients[1].final_response("GET").text(), "one");
+    clients.drain(..2);
+    wait_until("they are over", || before.backends[0].status.active.load(Ordering::SeqCst) == 0);
+    // Those that are counted, and those that are not, are as many as there may be.
+    clients.extend([queued(&weir, "/", 2), queued(&weir, "/", 3)]);
+    assert!(is_refused(&weir));
+    // Fewer than there are.
+    reload("limits: { requests: 2, queue_timeout: 20s }", &two);
+    assert!(is_refused(&weir));
+    two.inside.let_go(5);
+    assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
+    wait_until("nothing is counted", || before.status.requests.load(Ordering::SeqCst) == 0);
+    is_empty(&weir);
+    two.inside.let_go(1);
+    assert_eq!(ask(&weir, "/").final_response("GET").status(), 200);
+}
+
+#[test]
+fn tcp_connections_are_no_requests_of_a_pool_that_they_share() {
+    let backend = FakeBackend::answering(Answer::ok("one"));
+    let text = |limits: &str| {
+        format!(
+            "workers: 1\nlisteners:\n  raw: {{ bind: '127.0.0.1:0', protocol: tcp, pool: app }}\n  \
+             web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }}\n\
+             pools: {{ app: {{ backends: ['{}'], {limits} }} }}\n",
+            backend.address()
+        )
+    };
+    let weir = Weir::from_text(&text(LONG));
+    let mut raw = RawClient::connect(weir.app().address("raw"));
+    assert_eq!(raw.get("/").text(), "one");
+    weir.app().reload_text(&text("limits: { requests: 1 }")).unwrap();
+    assert_eq!(RawClient::connect(weir.app().address("web")).get("/").text(), "one");
+    assert_eq!(raw.get("/").text(), "one", "it is still there");
+}
