@@ -120,8 +120,17 @@ pub struct ListenerStatus {
 impl ListenerStatus {
     /// Client connections that are open.
     pub fn open(&self) -> u64 {
+        // Closed first: one that closes in between is then not counted twice.
         let closed = self.shards.sum(|shard| shard.closed.value());
-        self.shards.sum(|shard| shard.accepted.value()).saturating_sub(closed)
+        let came = |shard: &ListenerCounters| shard.accepted.value() + shard.inherited.value();
+        self.shards.sum(came).saturating_sub(closed)
+    }
+
+    /// Those of them that speak HTTP/2.
+    pub fn http2_open(&self) -> u64 {
+        let ended = self.shards.sum(|shard| shard.http2_ended.value());
+        let came = |shard: &ListenerCounters| shard.http2_begun.value() + shard.http2_inherited.value();
+        self.shards.sum(came).saturating_sub(ended)
     }
 }
 
@@ -130,7 +139,9 @@ impl ListenerStatus {
 pub struct ListenerCounters {
     /// Connections accepted.
     pub accepted: Counter,
-    /// Connections closed; the difference is what is open.
+    /// Those that were open when the address that they had come to became its own.
+    pub inherited: Counter,
+    /// Connections closed, or handed on to another listener in that way; the difference is what is open.
     pub closed: Counter,
     /// Bytes received from clients.
     pub bytes_in: Counter,
@@ -144,8 +155,17 @@ pub struct ListenerCounters {
     pub codes: CodeCounter,
     /// Connections that turned out to speak HTTP/2.
     pub http2_begun: Counter,
+    /// The same of those that it inherited.
+    pub http2_inherited: Counter,
     /// Those of them that are over.
     pub http2_ended: Counter,
+}
+
+impl ListenerCounters {
+    /// Client connections that are open at this worker.
+    pub fn open(&self) -> u64 {
+        (self.accepted.value() + self.inherited.value()).saturating_sub(self.closed.value())
+    }
 }
 
 /// Counters of one route towards one of its pools; a route that answers by itself has one of these as well.

@@ -156,7 +156,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
     if let Some(attempt) = noted.attempts.last_mut().filter(|attempt| attempt.ended == 0) {
         attempt.ended = now;
     }
-    let (counters, peer) = (conn.own_counters(), conn.address_text());
+    let peer = conn.address_text();
     let record = Record {
         began: clock::wall_at(started),
         listener: &passed.listener,
@@ -179,10 +179,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
         bytes_in: noted.bytes_in,
         bytes_out: noted.bytes_out,
         body_bytes_out: noted.bytes_out,
-        open: (
-            counters.accepted.value().saturating_sub(counters.closed.value()),
-            conn.worker.open.get() as u64,
-        ),
+        open: (conn.own_counters().open(), conn.worker.open.get() as u64),
     };
     lines.add(&log, |out| write_line(&log.format, &record, out));
 }
