@@ -228,7 +228,10 @@ async fn join(
         };
         let Found { moved, backend, counted, hold } = found;
         if let Some(moved) = moved {
+            let places = pool.places_in(&moved);
+            tried = tried.into_iter().filter_map(|backend: usize| places[backend]).collect();
             if let Some(noted) = &mut passed.noted {
+                noted.attempts.iter_mut().for_each(|attempt| attempt.moved(&pool.pool, &places));
                 noted.pool = Some(moved.pool.clone());
             }
             pool = moved;

@@ -2,7 +2,7 @@
 //! `limits.connections`, or because no check has decided yet, or because nothing has come of the first question for its
 //! backends.
 
-use std::{rc::Rc, sync::atomic::Ordering, task::Context};
+use std::{borrow::Cow, rc::Rc, sync::atomic::Ordering, task::Context};
 
 use weir_model::{
     balance::Tier,
@@ -10,7 +10,7 @@ use weir_model::{
     time::Moment,
 };
 
-use super::PoolState;
+use super::{PoolState, places};
 use crate::{
     clock,
     conn::Conn,
@@ -18,9 +18,11 @@ use crate::{
     error::{Cause, ProxyError},
     timer::Timer,
     upstream::{Hold, Tried, Wait, add_below},
+    worker::Worker,
 };
 
 /// What a backend is looked for.
+#[derive(Clone, Copy)]
 pub(crate) struct Search<'s> {
     pub(crate) conn: &'s Conn,
     pub(crate) timer: &'s Timer,
@@ -55,18 +57,17 @@ impl PoolState {
     /// If there is none and none is to be expected, if the queue is full, or when the time is over.
     #[cold]
     pub(crate) async fn find(self: &Rc<Self>, search: Search<'_>) -> Result<Found, ProxyError> {
-        // Whoever has not been anywhere yet goes by the configuration of the day.
-        let current = || if search.tried.is_empty() { self.latest() } else { self.clone() };
         let look = || loop {
-            let state = current();
-            match state.enter(&search) {
+            let (state, tried) =
+                self.at_latest(&search, |state, search| (state.clone(), state.enter(search)));
+            match tried {
                 Tried::Found(found) if !Rc::ptr_eq(&state, self) => {
                     return Tried::Found(Found { moved: Some(state), ..found });
                 }
                 Tried::Over(error) => {
                     // Perhaps a reload has just taken its backends: what took their place is published by then.
                     search.conn.worker.keep_up();
-                    if Rc::ptr_eq(&state, &current()) {
+                    if Rc::ptr_eq(&state, &self.latest()) {
                         return Tried::Over(error);
                     }
                 }
@@ -89,9 +90,41 @@ impl PoolState {
         found.map_err(|error| {
             let late = error.cause == Cause::PoolQueueTimeout;
             // What was waited for was not a slot but a backend that could have one.
-            let state = current();
-            if late && !state.has_anybody(&search) { state.nobody() } else { error }
+            let nobody = || {
+                self.at_latest(&search, |state, search| (!state.has_anybody(search)).then(|| state.nobody()))
+            };
+            if late { nobody().unwrap_or(error) } else { error }
         })
+    }
+
+    /// Looks with the state as it is by now: everybody goes by the configuration of the day, and who was somewhere before does not go
+    /// there again if that has stayed.
+    fn at_latest<R>(
+        self: &Rc<Self>,
+        search: &Search<'_>,
+        look: impl FnOnce(&Rc<Self>, &Search<'_>) -> R,
+    ) -> R {
+        let latest = self.latest();
+        if Rc::ptr_eq(&latest, self) {
+            return look(self, search);
+        }
+        let tried = self.moved(&latest, search.tried);
+        let again = search.again.and_then(|again| self.places_in(&latest)[again]);
+        look(&latest, &Search { tried: &tried, again, ..*search })
+    }
+
+    /// Where those stand by now that were tried, as far as they have stayed.
+    fn moved<'t>(&self, latest: &Self, tried: &'t [usize]) -> Cow<'t, [usize]> {
+        if tried.is_empty() || std::ptr::eq(self, latest) {
+            return tried.into();
+        }
+        let places = self.places_in(latest);
+        tried.iter().filter_map(|backend| places[*backend]).collect()
+    }
+
+    /// Where each backend stands in the pool as it is by then.
+    pub(crate) fn places_in(&self, latest: &Self) -> Vec<Option<usize>> {
+        places(&self.pool, &latest.pool)
     }
 
     /// The state that has taken this one's place, if a reload has changed the pool; else this one. A pool that is gone, perhaps
@@ -196,12 +229,16 @@ impl PoolState {
     }
 
     /// True if another backend than these could take a request just now.
-    pub(crate) fn has_another(&self, tried: &[usize], backend: usize) -> bool {
-        let chooser = &mut *self.chooser.borrow_mut();
-        self.refresh(chooser);
+    pub(crate) fn has_another(self: &Rc<Self>, worker: &Worker, tried: &[usize], backend: usize) -> bool {
+        worker.keep_up();
+        let latest = self.latest();
+        let tried: Vec<_> = tried.iter().copied().chain([backend]).collect();
+        let tried = self.moved(&latest, &tried);
+        let chooser = &mut *latest.chooser.borrow_mut();
+        latest.refresh(chooser);
         chooser.set.members().iter().any(|member| {
             let other = member.backend;
-            other != backend && !tried.contains(&other) && !self.pool.backends[other].is_full()
+            !tried.contains(&other) && !latest.pool.backends[other].is_full()
         })
     }
 }

@@ -142,7 +142,7 @@ impl Exchange<'_> {
                 Some(chosen) => chosen,
                 None => {
                     begun = Some(clock::micros());
-                    match Box::pin(self.find(&mut pool, &tried)).await {
+                    match Box::pin(self.find(&mut pool, &mut tried)).await {
                         Ok(found) => found,
                         Err(error) => {
                             return Box::pin(self.give_up(input, last.unwrap_or(error), true)).await;
@@ -292,7 +292,11 @@ impl Exchange<'_> {
 
     /// A backend that has to be waited for, with what is held of it; true if the backend counts it already.
     #[cold]
-    async fn find(&mut self, pool: &mut Rc<PoolState>, tried: &Tried) -> Result<(usize, bool), ProxyError> {
+    async fn find(
+        &mut self,
+        pool: &mut Rc<PoolState>,
+        tried: &mut Tried,
+    ) -> Result<(usize, bool), ProxyError> {
         // What the last attempt held.
         self.hold = None;
         let conn = self.conn;
@@ -313,6 +317,11 @@ impl Exchange<'_> {
             if late { self.out_of_time().into() } else { error }
         })?;
         if let Some(moved) = moved {
+            let places = pool.places_in(&moved);
+            tried.moved(&places);
+            if let Some(kept) = &mut self.kept {
+                kept.attempts.iter_mut().for_each(|attempt| attempt.moved(&pool.pool, &places));
+            }
             self.pool = Some(moved.clone());
             *pool = moved;
         }
