@@ -220,6 +220,10 @@ fn remove_pool(drains: &Drains, pool: &Pool, now: Moment) {
             backend.status.apply(Fact::Checked(Health::Up, "its pool is gone, and nothing checks it"), now);
         }
     }
+    if pool.discover.is_some() {
+        // Neither is the first answer.
+        pool.status.discovery.end();
+    }
     pool.status.touch();
 }
 

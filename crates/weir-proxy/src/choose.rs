@@ -147,7 +147,10 @@ impl PoolState {
     #[cold]
     pub(crate) fn nobody(&self) -> ProxyError {
         if self.pool.backends.is_empty() && self.pool.discover.is_some() {
-            return ProxyError::with(Cause::NoHealthyBackend, "none was discovered yet");
+            let over = self.pool.status.discovery.is_over();
+            let why =
+                if over { "its pool is gone, and none was discovered" } else { "none was discovered yet" };
+            return ProxyError::with(Cause::NoHealthyBackend, why);
         }
         let why = self.chooser.borrow().set.standing().nobody();
         ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }

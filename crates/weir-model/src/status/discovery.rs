@@ -10,6 +10,8 @@ use std::sync::{
 pub struct DiscoveryStatus {
     /// Something came of the first question, whatever it was.
     decided: AtomicBool,
+    /// The pool is gone: nothing comes of it any more.
+    over: AtomicBool,
     /// Backends that were found last.
     found: AtomicU64,
     /// When an answer could be used last, in seconds since 1970; 0 if none could yet.
@@ -50,6 +52,17 @@ impl DiscoveryStatus {
     /// Lets those go on who wait for what comes of the first question. What they shall find has to be published.
     pub fn decide(&self) {
         self.decided.store(true, Ordering::Release);
+    }
+
+    /// The pool is gone, and nobody asks any more: lets those go on who wait for what comes of the first question.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.decide();
+    }
+
+    /// True once the pool is gone.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// True once something came of the first question.
