@@ -12,6 +12,8 @@ pub struct DiscoveryStatus {
     decided: AtomicBool,
     /// The pool is gone: nothing comes of it any more.
     over: AtomicBool,
+    /// How often it was forgotten.
+    forgotten: AtomicU64,
     /// Backends that were found last.
     found: AtomicU64,
     /// When an answer could be used last, in seconds since 1970; 0 if none could yet.
@@ -47,6 +49,12 @@ impl DiscoveryStatus {
         self.failures.store(0, Ordering::Relaxed);
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.decided.store(false, Ordering::Release);
+        self.forgotten.fetch_add(1, Ordering::Release);
+    }
+
+    /// Moves whenever all is forgotten: whoever asked before has to ask from the beginning.
+    pub fn times_forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
     }
 
     /// Lets those go on who wait for what comes of the first question. What they shall find has to be published.
