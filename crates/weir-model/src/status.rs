@@ -207,6 +207,8 @@ pub struct PoolStatus {
     pub turn: AtomicU32,
     /// Requests and connections in flight to backends; counted only for `bounded_load`.
     pub in_flight: Padded<AtomicU32>,
+    /// Those that are not counted there, since they began before a reload set `bounded_load`; as workers saw it last.
+    pub beside: AtomicU32,
     /// Shared by all workers: retries may add so much to the load and no more.
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.

@@ -45,7 +45,7 @@ pub(crate) struct PoolState {
     successor: RefCell<Option<Rc<Self>>>,
     /// Backends may have to be waited for: they are looked for by [`PoolState::find`] only.
     pub(crate) queued: bool,
-    /// Who may have something in flight that `limits` do not count, since it began before a reload set them; nobody once there is
+    /// Who may have something in flight that is not counted, since it began before a reload set limits or `bounded_load`; nobody once there is
     /// nothing left.
     earlier: RefCell<Earlier>,
     post: Rc<Post>,
@@ -235,10 +235,11 @@ impl PoolState {
         self.gate.call_first();
     }
 
-    /// Closes connections that have waited too long, or that the backend has closed.
+    /// Closes connections that have waited too long, or that the backend has closed, and takes notice of what has ended.
     pub(crate) fn sweep(&self) {
         self.idle.sweep(&self.pool);
         self.shared.sweep(&self.pool);
+        self.keep_count();
     }
 }
 

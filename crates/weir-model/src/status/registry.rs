@@ -113,6 +113,7 @@ impl Registry {
                 waiting: Sharded::new(self.workers),
                 turn: AtomicU32::new(0),
                 in_flight: Padded::default(),
+                beside: AtomicU32::new(0),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
                 discovery: DiscoveryStatus::default(),

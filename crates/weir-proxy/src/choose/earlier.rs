@@ -1,5 +1,5 @@
-//! What is in flight in a pool that its counts do not know of, since it began before a reload set a limit: without a limit
-//! nothing is counted.
+//! What is in flight in a pool that its counts do not know of, since it began before a reload set what asks for them: nothing
+//! is counted in vain.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
 };
 
 use weir_model::{
-    pool::PoolLimits,
+    pool::Pool,
     status::{BackendStatus, HEARD},
     time::Moment,
 };
@@ -45,10 +45,18 @@ impl PoolState {
         let was = was.filter(|status| status.active.load(Ordering::Relaxed) > 0);
         // Workers that have not heard of the limit go on without counting for a moment.
         let may = [&before.pool, &self.pool].into_iter().flat_map(|pool| &pool.backends);
-        let may = may.map(|backend| &backend.status).filter(|_| is_limited(&self.pool.limits));
+        let may = may.map(|backend| &backend.status).filter(|_| is_counted(&self.pool));
         let each: HashMap<_, _> =
             was.chain(may).map(|status| (Arc::as_ptr(status), status.clone())).collect();
         *self.earlier.borrow_mut() = Earlier { since: clock::now(), at: each.into_values().collect() };
+        self.keep_count();
+    }
+
+    /// Takes notice of what has ended of it, for balancing by `bounded_load`, which looks at the sum only.
+    pub(super) fn keep_count(&self) {
+        if self.pool.balance.bounded_load.is_some() {
+            self.uncounted();
+        }
     }
 
     /// How many are in flight that the limits do not count.
@@ -75,7 +83,12 @@ impl PoolState {
             connections: beyond(active, limits.connections, status.connections.load(Ordering::Relaxed)),
             requests: beyond(requests, limits.requests, status.requests.load(Ordering::Relaxed)),
         };
-        let over = uncounted.connections + uncounted.requests == 0;
+        let beside = match self.pool.balance.bounded_load {
+            None => 0,
+            Some(_) => active.saturating_sub(status.in_flight.load(Ordering::Relaxed)),
+        };
+        status.beside.store(beside, Ordering::Relaxed);
+        let over = uncounted.connections + uncounted.requests + beside == 0;
         if over && clock::now().since(earlier.since) >= HEARD {
             *earlier = Earlier::default();
         }
@@ -84,6 +97,7 @@ impl PoolState {
 }
 
 /// True if anything is counted.
-fn is_limited(limits: &PoolLimits) -> bool {
-    limits.connections != u32::MAX || limits.requests != u32::MAX
+fn is_counted(pool: &Pool) -> bool {
+    let limits = &pool.limits;
+    limits.connections != u32::MAX || limits.requests != u32::MAX || pool.balance.bounded_load.is_some()
 }

@@ -158,6 +158,46 @@ fn a_limit_that_a_reload_sets_counts_what_is_in_flight() {
     is_empty(&weir);
 }
 
+#[test]
+fn a_bound_that_a_reload_sets_counts_what_is_in_flight() {
+    let (one, two) = (held("one"), held("two"));
+    let file = |bound: &str| {
+        let balance = format!("balance: {{ policy: maglev, key: path{bound} }}");
+        file(1, "http", &balance, &[(&one, "name: one"), (&two, "name: two")])
+    };
+    let weir = Weir::from_text(&file(""));
+    let arrived = |at: &super::Held| at.inside.arrived.load(Ordering::SeqCst);
+    // Where each path belongs, while nothing bounds that.
+    let (mut of_one, mut of_two) = (Vec::new(), Vec::new());
+    while of_one.len() < 4 || of_two.len() < 3 {
+        let path = format!("/{}", of_one.len() + of_two.len());
+        let before = (arrived(&one), arrived(&two));
+        let mut client = ask(&weir, &path);
+        wait_until("it arrives", || (arrived(&one), arrived(&two)) != before);
+        let (at, paths) = if arrived(&one) > before.0 { (&one, &mut of_one) } else { (&two, &mut of_two) };
+        at.inside.let_go(1);
+        assert_eq!(client.final_response("GET").status(), 200);
+        paths.push(path);
+    }
+    is_empty(&weir);
+    let begun = (arrived(&one), arrived(&two));
+    let held = of_one[..3].iter().chain(&of_two[..3]).map(|path| ask(&weir, path));
+    let mut clients: Vec<_> = held.collect();
+    wait_until("three are at each", || (arrived(&one), arrived(&two)) == (begun.0 + 3, begun.1 + 3));
+    weir.app().reload_text(&file(", bounded_load: 125%")).unwrap();
+    // Both have less than their bound, which is 1.25 times half of all.
+    for (more, path) in of_one[..4].iter().enumerate() {
+        clients.push(ask(&weir, path));
+        wait_until("it arrives", || arrived(&one) + arrived(&two) == begun.0 + begun.1 + 7 + more);
+    }
+    assert_eq!(arrived(&two), begun.1 + 3, "they went where they belong");
+    one.inside.let_go(7);
+    two.inside.let_go(3);
+    assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
+    is_empty(&weir);
+    wait_until("it is forgotten", || pool(&weir).status.beside.load(Ordering::SeqCst) == 0);
+}
+
 /// True if it is told that the pool has as many requests as it may.
 fn is_refused(weir: &Weir) -> bool {
     let answer = ask(weir, "/").final_response("GET").to_string();
