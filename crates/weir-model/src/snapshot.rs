@@ -150,6 +150,7 @@ impl SnapshotCell {
         let generation = next.generation;
         next.pools.iter().flat_map(|pool| &pool.backends).for_each(Backend::settle_orders);
         seat_new(&self.current.load(), &next);
+        settle_shares(&self.current.load(), &next);
         let next = Arc::new(next);
         let before = self.current.swap(next.clone());
         self.generation.store(generation, Ordering::Release);
@@ -186,6 +187,18 @@ fn seat_new(before: &Snapshot, next: &Snapshot) {
             None => {}
         }
         pool.seat();
+    }
+}
+
+/// Where a pool did without a slow start until now, those that take traffic already have begun long ago: else they would begin
+/// together with those that come now.
+fn settle_shares(before: &Snapshot, next: &Snapshot) {
+    for pool in next.pools.iter().filter(|pool| pool.slow_start > Millis(0)) {
+        let old = before.pool(&pool.name).filter(|(_, old)| old.slow_start == Millis(0));
+        let Some((_, old)) = old else { continue };
+        let there: HashSet<_> = old.backends.iter().map(|backend| Arc::as_ptr(&backend.status)).collect();
+        let stayed = pool.backends.iter().filter(|backend| there.contains(&Arc::as_ptr(&backend.status)));
+        stayed.for_each(|backend| backend.settle_share());
     }
 }
 
