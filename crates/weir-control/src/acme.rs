@@ -93,7 +93,9 @@ impl Tasks {
             if kept.contains_key(&acme.label) {
                 continue;
             }
-            let before = self.0.remove(&acme.label).filter(|task| task.acme == *acme);
+            // Where one reload took it away, and the next one gave it back before anybody looked, its status is another one.
+            let same = |task: &Task| task.acme == *acme && Arc::ptr_eq(&task.acme.status, &acme.status);
+            let before = self.0.remove(&acme.label).filter(same);
             let task = before.unwrap_or_else(|| {
                 let (acme, proofs) = (acme.clone(), snapshot.proofs.clone());
                 let keeper = keeper::Keeper::new(acme.clone(), proofs.clone(), shared.clone());

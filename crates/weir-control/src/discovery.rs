@@ -106,6 +106,8 @@ struct Tasks(HashMap<Arc<str>, Task>);
 struct Task {
     source: Arc<Source>,
     status: Arc<PoolStatus>,
+    /// What was known when it began has not been forgotten since.
+    forgotten: u64,
     handle: AbortHandle,
 }
 
@@ -122,12 +124,18 @@ impl Tasks {
         for pool in &snapshot.pools {
             let Some(source) = &pool.discover else { continue };
             let before = self.0.remove(&pool.name);
-            let same = |task: &Task| *task.source == **source && Arc::ptr_eq(&task.status, &pool.status);
+            // A reload may have taken `discover` away, and the next one may have brought it back before anybody looked.
+            let forgotten = pool.status.discovery.times_forgotten();
+            let same = |task: &Task| {
+                *task.source == **source
+                    && Arc::ptr_eq(&task.status, &pool.status)
+                    && task.forgotten == forgotten
+            };
             let task = before.filter(same).unwrap_or_else(|| {
                 let status = pool.status.clone();
                 let feed = Feed::new(pool.name.clone(), source.clone(), status.clone(), shared.clone());
                 let handle = tokio::spawn(follow(feed)).abort_handle();
-                Task { source: source.clone(), status, handle }
+                Task { source: source.clone(), status, forgotten, handle }
             });
             kept.insert(pool.name.clone(), task);
         }

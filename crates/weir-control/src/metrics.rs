@@ -80,7 +80,7 @@ fn about(page: &mut Page, snapshot: &Snapshot, beside: &Beside<'_>) {
 fn listeners(page: &mut Page, listeners: &[Arc<Listener>], causes: &[&str]) {
     page.family("weir_connections_active", Gauge, "Connections from clients that are open.");
     for listener in listeners {
-        page.sample("", &[("listener", &listener.name)], open(listener));
+        page.sample("", &[("listener", &listener.name)], listener.status.open());
     }
     page.family("weir_connections", Counter, "Connections accepted from clients.");
     for listener in listeners {
@@ -89,10 +89,7 @@ fn listeners(page: &mut Page, listeners: &[Arc<Listener>], causes: &[&str]) {
     }
     page.family("weir_http2_connections_active", Gauge, "Those of them that speak HTTP/2.");
     for listener in listeners {
-        let shards = &listener.status.shards;
-        let ended = shards.sum(|shard| shard.http2_ended.value());
-        let open = shards.sum(|shard| shard.http2_begun.value()).saturating_sub(ended);
-        page.sample("", &[("listener", &listener.name)], open);
+        page.sample("", &[("listener", &listener.name)], listener.status.http2_open());
     }
     page.family("weir_http2_connections", Counter, "Connections from clients that spoke HTTP/2.");
     for listener in listeners {
@@ -123,14 +120,6 @@ fn listeners(page: &mut Page, listeners: &[Arc<Listener>], causes: &[&str]) {
         let view: HistogramView = listener.status.shards.iter().map(|shard| &shard.overhead).collect();
         page.histogram(&[("listener", &listener.name)], &view, page::SHORT);
     }
-}
-
-/// Connections from clients that are open.
-pub(crate) fn open(listener: &Listener) -> u64 {
-    let shards = &listener.status.shards;
-    // Closed first: a connection that closes in between is then not counted twice.
-    let closed = shards.sum(|shard| shard.closed.value());
-    shards.sum(|shard| shard.accepted.value()).saturating_sub(closed)
 }
 
 /// Every route with each of its pools once; the pool is empty for what the route answers by itself.

@@ -150,6 +150,7 @@ impl SnapshotCell {
         let generation = next.generation;
         next.pools.iter().flat_map(|pool| &pool.backends).for_each(Backend::settle_orders);
         seat_new(&self.current.load(), &next);
+        settle_shares(&self.current.load(), &next);
         let next = Arc::new(next);
         let before = self.current.swap(next.clone());
         self.generation.store(generation, Ordering::Release);
@@ -189,6 +190,18 @@ fn seat_new(before: &Snapshot, next: &Snapshot) {
     }
 }
 
+/// Where a pool did without a slow start until now, those that take traffic already have begun long ago: else they would begin
+/// together with those that come now.
+fn settle_shares(before: &Snapshot, next: &Snapshot) {
+    for pool in next.pools.iter().filter(|pool| pool.slow_start > Millis(0)) {
+        let old = before.pool(&pool.name).filter(|(_, old)| old.slow_start == Millis(0));
+        let Some((_, old)) = old else { continue };
+        let there: HashSet<_> = old.backends.iter().map(|backend| Arc::as_ptr(&backend.status)).collect();
+        let stayed = pool.backends.iter().filter(|backend| there.contains(&Arc::as_ptr(&backend.status)));
+        stayed.for_each(|backend| backend.settle_share());
+    }
+}
+
 /// Lets go of backends that the file says are to take nothing.
 fn follow_states(drains: &Drains, snapshot: &Snapshot, now: Moment) {
     for pool in &snapshot.pools {
@@ -219,6 +232,10 @@ fn remove_pool(drains: &Drains, pool: &Pool, now: Moment) {
             // The first check, which would have decided, is not going to come.
             backend.status.apply(Fact::Checked(Health::Up, "its pool is gone, and nothing checks it"), now);
         }
+    }
+    if pool.discover.is_some() {
+        // Neither is the first answer.
+        pool.status.discovery.end();
     }
     pool.status.touch();
 }

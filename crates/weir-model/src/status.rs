@@ -120,8 +120,17 @@ pub struct ListenerStatus {
 impl ListenerStatus {
     /// Client connections that are open.
     pub fn open(&self) -> u64 {
+        // Closed first: one that closes in between is then not counted twice.
         let closed = self.shards.sum(|shard| shard.closed.value());
-        self.shards.sum(|shard| shard.accepted.value()).saturating_sub(closed)
+        let came = |shard: &ListenerCounters| shard.accepted.value() + shard.inherited.value();
+        self.shards.sum(came).saturating_sub(closed)
+    }
+
+    /// Those of them that speak HTTP/2.
+    pub fn http2_open(&self) -> u64 {
+        let ended = self.shards.sum(|shard| shard.http2_ended.value());
+        let came = |shard: &ListenerCounters| shard.http2_begun.value() + shard.http2_inherited.value();
+        self.shards.sum(came).saturating_sub(ended)
     }
 }
 
@@ -130,7 +139,9 @@ impl ListenerStatus {
 pub struct ListenerCounters {
     /// Connections accepted.
     pub accepted: Counter,
-    /// Connections closed; the difference is what is open.
+    /// Those that were open when the address that they had come to became its own.
+    pub inherited: Counter,
+    /// Connections closed, or handed on to another listener in that way; the difference is what is open.
     pub closed: Counter,
     /// Bytes received from clients.
     pub bytes_in: Counter,
@@ -144,8 +155,17 @@ pub struct ListenerCounters {
     pub codes: CodeCounter,
     /// Connections that turned out to speak HTTP/2.
     pub http2_begun: Counter,
+    /// The same of those that it inherited.
+    pub http2_inherited: Counter,
     /// Those of them that are over.
     pub http2_ended: Counter,
+}
+
+impl ListenerCounters {
+    /// Client connections that are open at this worker.
+    pub fn open(&self) -> u64 {
+        (self.accepted.value() + self.inherited.value()).saturating_sub(self.closed.value())
+    }
 }
 
 /// Counters of one route towards one of its pools; a route that answers by itself has one of these as well.
@@ -173,10 +193,12 @@ pub struct RouteCounters {
 pub struct PoolStatus {
     /// Moves whenever the set of eligible backends may have changed.
     pub epoch: AtomicU64,
-    /// Requests in flight.
+    /// Requests in flight; counted only for `limits.requests`.
     pub requests: Padded<AtomicU32>,
-    /// Connections in use.
+    /// Connections in use; counted only for `limits.connections`.
     pub connections: Padded<AtomicU32>,
+    /// TCP connections that it carries, from when they look for a backend to their end: `limits.requests` does not concern them.
+    pub carried: Padded<AtomicU32>,
     /// Requests and connections that wait for a backend.
     pub pending: Padded<AtomicU32>,
     /// The same by worker; each of them is written by its own.
@@ -185,6 +207,8 @@ pub struct PoolStatus {
     pub turn: AtomicU32,
     /// Requests and connections in flight to backends; counted only for `bounded_load`.
     pub in_flight: Padded<AtomicU32>,
+    /// Those that are not counted there, since they began before a reload set `bounded_load`; as workers saw it last.
+    pub beside: AtomicU32,
     /// Shared by all workers: retries may add so much to the load and no more.
     pub retry_budget: RetryBudget,
     /// Retries made, one per worker.

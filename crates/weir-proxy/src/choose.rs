@@ -1,5 +1,6 @@
 //! Which backend takes a request or connection: one worker's state for one pool.
 
+mod earlier;
 mod find;
 mod outlier;
 
@@ -25,7 +26,7 @@ use crate::{
     worker::{Post, Worker},
 };
 
-use find::Uncounted;
+use earlier::Earlier;
 pub(crate) use find::{Found, Search};
 
 /// One worker's state for one pool.
@@ -44,9 +45,9 @@ pub(crate) struct PoolState {
     successor: RefCell<Option<Rc<Self>>>,
     /// Backends may have to be waited for: they are looked for by [`PoolState::find`] only.
     pub(crate) queued: bool,
-    /// Who may have something in flight that `limits.connections` does not count, since it began before a reload set that limit;
-    /// nobody once there is nothing left.
-    uncounted: RefCell<Uncounted>,
+    /// Who may have something in flight that is not counted, since it began before a reload set limits or `bounded_load`; nobody once there is
+    /// nothing left.
+    earlier: RefCell<Earlier>,
     post: Rc<Post>,
 }
 
@@ -76,7 +77,7 @@ impl PoolState {
             no_ejection_before: Cell::default(),
             successor: RefCell::default(),
             queued: pool.has_queue(),
-            uncounted: RefCell::default(),
+            earlier: RefCell::default(),
             pool,
             post: post.clone(),
         })
@@ -146,7 +147,10 @@ impl PoolState {
     #[cold]
     pub(crate) fn nobody(&self) -> ProxyError {
         if self.pool.backends.is_empty() && self.pool.discover.is_some() {
-            return ProxyError::with(Cause::NoHealthyBackend, "none was discovered yet");
+            let over = self.pool.status.discovery.is_over();
+            let why =
+                if over { "its pool is gone, and none was discovered" } else { "none was discovered yet" };
+            return ProxyError::with(Cause::NoHealthyBackend, why);
         }
         let why = self.chooser.borrow().set.standing().nobody();
         ProxyError { cause: Cause::NoHealthyBackend, detail: why.into() }
@@ -234,10 +238,11 @@ impl PoolState {
         self.gate.call_first();
     }
 
-    /// Closes connections that have waited too long, or that the backend has closed.
+    /// Closes connections that have waited too long, or that the backend has closed, and takes notice of what has ended.
     pub(crate) fn sweep(&self) {
         self.idle.sweep(&self.pool);
         self.shared.sweep(&self.pool);
+        self.keep_count();
     }
 }
 

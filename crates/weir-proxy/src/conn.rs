@@ -65,10 +65,10 @@ pub(crate) struct Conn {
     pub(crate) proxied: Option<Box<Proxied>>,
     /// All that share its address, where something came before its protocol.
     group: Option<Rc<Group>>,
-    /// Where it was counted when it came, and will be when it ends.
-    status: Counted,
-    /// It has been counted.
-    counted: bool,
+    /// Where it is counted.
+    counted: Rc<Counted>,
+    /// It has been.
+    is_counted: bool,
     /// See [`Conn::is_secure`].
     secure: bool,
     /// The line that tells backends the client's address, made when that is first asked for.
@@ -88,9 +88,9 @@ impl Conn {
     /// A connection that came in at this address. It is counted at its listener as soon as it is known which that is.
     pub(crate) fn new(worker: Rc<Worker>, group: &Group, stream: Stream, peer: SocketAddr) -> Self {
         let entrance = group.first();
-        let (status, counted) = (entrance.status(), !group.is_shared());
-        if counted {
-            status.shards.of(worker.index).accepted.add(1);
+        let (counted, is_counted) = (entrance.counted(), !group.is_shared());
+        if is_counted {
+            counted.came();
         }
         worker.came();
         let (timer, forwarded_for, mark) = (worker.wheel.timer(), OnceCell::new(), OnceCell::new());
@@ -103,8 +103,8 @@ impl Conn {
             group: None,
             hello: None,
             proxied: None,
-            status,
             counted,
+            is_counted,
             secure: false,
             forwarded_for,
             mark,
@@ -113,10 +113,10 @@ impl Conn {
 
     /// It belongs to this entrance of the address that it came in at.
     pub(crate) fn settle(&mut self, entrance: Rc<Entrance>, group: Rc<Group>) {
-        if !self.counted {
-            self.status = entrance.status();
-            self.own_counters().accepted.add(1);
-            self.counted = true;
+        if !self.is_counted {
+            self.counted = entrance.counted();
+            self.counted.came();
+            self.is_counted = true;
         }
         self.entrance = entrance;
         self.group = Some(group);
@@ -256,9 +256,14 @@ impl Conn {
         listener.status.shards.of(self.worker.index)
     }
 
-    /// The counters that it was counted by when it came.
+    /// The counters of the listener that it came in by.
     pub(crate) fn own_counters(&self) -> &ListenerCounters {
-        self.status.shards.of(self.worker.index)
+        self.counted.counters()
+    }
+
+    /// Where it is counted.
+    pub(crate) fn counted(&self) -> &Counted {
+        &self.counted
     }
 
     /// How long the listener lets a connection be idle.
@@ -360,8 +365,8 @@ async fn unless<T>(
 
 impl Drop for Conn {
     fn drop(&mut self) {
-        if self.counted {
-            self.own_counters().closed.add(1);
+        if self.is_counted {
+            self.counted.went();
         }
         self.worker.went();
     }

@@ -20,7 +20,7 @@ use crate::{
     relay::{Carried, relay},
     telemetry::{Attempt, Failure, Outcome, Record, write_line},
     tls::Carries,
-    upstream::{Errand, Hold, Upstream, connect, introduction},
+    upstream::{Errand, Hold, Permit, Upstream, connect, introduction},
     view::{Held, View},
 };
 
@@ -86,6 +86,7 @@ struct Joined {
     in_flight: InFlight<Arc<BackendStatus>>,
     /// Let go last, when the backend counts this no more.
     _hold: Option<Hold>,
+    _carried: Permit,
 }
 
 /// Serves one connection to its end. What has already been read of it is what the backend gets first.
@@ -155,7 +156,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
     if let Some(attempt) = noted.attempts.last_mut().filter(|attempt| attempt.ended == 0) {
         attempt.ended = now;
     }
-    let (counters, peer) = (conn.own_counters(), conn.address_text());
+    let peer = conn.address_text();
     let record = Record {
         began: clock::wall_at(started),
         listener: &passed.listener,
@@ -178,10 +179,7 @@ fn log(conn: &Conn, passed: &mut Passed, started: u64, error: Option<&ProxyError
         bytes_in: noted.bytes_in,
         bytes_out: noted.bytes_out,
         body_bytes_out: noted.bytes_out,
-        open: (
-            counters.accepted.value().saturating_sub(counters.closed.value()),
-            conn.worker.open.get() as u64,
-        ),
+        open: (conn.own_counters().open(), conn.worker.open.get() as u64),
     };
     lines.add(&log, |out| write_line(&log.format, &record, out));
 }
@@ -215,6 +213,7 @@ async fn join(
     }
     let key = pool.pool.balance.key.as_ref();
     let hash = key.map_or(0, |key| key.of_connection(conn.peer.ip(), || conn.flow()).hash);
+    let carried = Permit::carried(&pool.pool.status);
     let mut tried = Vec::new();
     let mut last: Option<ProxyError> = None;
     while tried.len() < MOST_ATTEMPTS {
@@ -229,7 +228,10 @@ async fn join(
         };
         let Found { moved, backend, counted, hold } = found;
         if let Some(moved) = moved {
+            let places = pool.places_in(&moved);
+            tried = tried.into_iter().filter_map(|backend: usize| places[backend]).collect();
             if let Some(noted) = &mut passed.noted {
+                noted.attempts.iter_mut().for_each(|attempt| attempt.moved(&pool.pool, &places));
                 noted.pool = Some(moved.pool.clone());
             }
             pool = moved;
@@ -254,7 +256,7 @@ async fn join(
             Ok(upstream) => {
                 pool.answered(&conn.worker, backend, 0, clock::micros().saturating_sub(asked));
                 pool.ended(&conn.worker, backend, 0, None);
-                return Ok(Joined { upstream, in_flight, _hold: hold });
+                return Ok(Joined { upstream, in_flight, _hold: hold, _carried: carried });
             }
             Err(error) if error.ends_all() => return Err(error),
             Err(error) => {

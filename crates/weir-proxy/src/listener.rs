@@ -10,6 +10,7 @@
 //! waits in its queue.
 
 mod accept;
+mod counted;
 mod door;
 mod entrance;
 mod group;
@@ -31,7 +32,8 @@ use weir_model::{
 
 pub use accept::Order;
 pub(crate) use accept::{Limit, obey};
-pub(crate) use entrance::{Counted, Entrance};
+pub(crate) use counted::Counted;
+pub(crate) use entrance::Entrance;
 pub(crate) use group::{Group, Sender, reached};
 pub(crate) use reserve::Reserve;
 use unix::SocketFile;

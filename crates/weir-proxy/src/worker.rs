@@ -193,7 +193,7 @@ impl Worker {
         if let Some(group) = groups.get(key) {
             return Some(group.clone());
         }
-        let group = Group::new(key.clone(), view.owners(key)?);
+        let group = Group::new(key.clone(), view.owners(key)?, self.index);
         groups.insert(key.clone(), group.clone());
         Some(group)
     }

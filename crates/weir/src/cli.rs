@@ -12,6 +12,7 @@ mod schema;
 mod simulate;
 mod status;
 mod upgrade;
+mod usage;
 
 use std::{
     path::{Path, PathBuf},
@@ -71,13 +72,13 @@ enum Command {
     Upgrade(upgrade::UpgradeArgs),
     /// Give a backend nothing new; what it has may finish
     #[command(after_help = backend::DRAIN)]
-    Drain(backend::DrainArgs),
+    Drain(backend::LeaveArgs),
     /// Give a backend work again
     #[command(after_help = backend::ENABLE)]
     Enable(backend::BackendArgs),
     /// Give a backend nothing new, not even to clients that are bound to it
     #[command(after_help = backend::DISABLE)]
-    Disable(backend::BackendArgs),
+    Disable(backend::LeaveArgs),
     #[command(hide = true, disable_help_flag = true)]
     Top(Later),
     #[command(hide = true, disable_help_flag = true)]
@@ -129,7 +130,7 @@ pub fn main() -> ExitCode {
         Err(asked) if !asked.use_stderr() => {
             return output::help(&asked).map_or_else(failed, |()| ExitCode::SUCCESS);
         }
-        Err(wrong) => wrong.exit(),
+        Err(wrong) => return usage::wrong(&wrong),
     };
     file_limit::raise();
     let done: Result<ExitCode> = match cli.command {
@@ -142,9 +143,9 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Upgrade(args) => upgrade::run(&args),
-        Command::Drain(args) => backend::drain(&args),
-        Command::Enable(args) => backend::set(&args, State::Active),
-        Command::Disable(args) => backend::set(&args, State::Disabled),
+        Command::Drain(args) => backend::leave(&args, State::Draining),
+        Command::Enable(args) => backend::enable(&args),
+        Command::Disable(args) => backend::leave(&args, State::Disabled),
         Command::Top(_) => Err(not_yet("top", "use `weir status`").into()),
         Command::Import(_) => Err(not_yet("import", "write the file by hand: docs/configuration.md").into()),
         Command::DsrSetup(_) => Err(not_yet("dsr-setup", "do without `forwarding: dsr`").into()),

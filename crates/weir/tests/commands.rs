@@ -93,6 +93,21 @@ fn the_running_process_is_found_by_its_file() {
     let (code, _, wrong) = folder.weir(&["drain", "app", "two"]);
     assert_eq!(code, 1);
     assert_eq!(wrong, "error: the pool `app` has no backend `two`\n  help: there are: `one`\n");
+    let (_, _, wrong) = folder.weir(&["drain", "ap", "one"]);
+    assert_eq!(wrong, "error: there is no pool `ap`\n  help: did you mean `app`?\n");
+    let (_, _, wrong) = folder.weir(&["drain", "app", &backend.address().to_string()]);
+    assert!(wrong.ends_with("\n  help: the one at that address is called `one`\n"), "{wrong}");
+}
+
+#[test]
+fn who_disables_a_backend_may_wait_for_it() {
+    let (folder, backend) = (Folder::new("disable"), FakeBackend::echo());
+    folder.write(&text(&folder, &backend));
+    let _weir = folder.start();
+    let (code, said, wrong) = folder.weir(&["disable", "app", "one", "--wait"]);
+    assert_eq!((code, &*said), (0, "one of app may be stopped; nothing was cut\n"), "{wrong}");
+    assert!(folder.weir(&["status"]).1.contains("disabled"));
+    assert!(folder.weir(&["disable", "app", "one"]).1.starts_with("one of app is disabled; 0 in flight, "));
 }
 
 #[test]
@@ -124,6 +139,8 @@ fn a_reload_says_what_came_of_it() {
 fn what_cannot_be_reached_says_so_in_two_lines() {
     let (folder, backend) = (Folder::new("nobody"), FakeBackend::echo());
     folder.write(&text(&folder, &backend));
+    let silent = FakeBackend::answering(Answer::close());
+    let others = [&backend, &silent].map(|other| format!("http://{}", other.address()));
     for arguments in [
         &["status"][..],
         &["reload"],
@@ -131,6 +148,9 @@ fn what_cannot_be_reached_says_so_in_two_lines() {
         &["explain", "--live", "http://shop.test/"],
         &["status", "--admin", "http://127.0.0.1:1"],
         &["status", "--admin", "nonsense"],
+        &["status", "--admin", &others[0]],
+        &["drain", "app", "one", "--admin", &others[0]],
+        &["reload", "--admin", &others[1]],
         &["explain", "nonsense"],
         &["explain", "http://shop.test:1/"],
     ] {
@@ -159,6 +179,41 @@ fn what_is_not_done_yet_is_no_typing_error() {
     }
     let (code, _, wrong) = folder.weir(&["tap"]);
     assert!(code == 2 && wrong.contains("unrecognized subcommand"), "{wrong}");
+}
+
+#[test]
+fn a_command_line_that_is_wrong_says_so_in_two_lines() {
+    let folder = Folder::new("usage");
+    for (arguments, expected) in [
+        (&["stauts"][..], "unrecognized subcommand 'stauts'\n  help: did you mean `status`?"),
+        (&["demo", "--fo", "2s"], "unexpected argument '--fo' found\n  help: did you mean `--for`?"),
+        (
+            &["check", "weir.yaml"],
+            "unexpected argument 'weir.yaml' found\n  help: name a configuration with `-c weir.yaml`",
+        ),
+        (
+            &["drain", "app"],
+            "the following required arguments were not provided: <BACKEND>\n  \
+             help: write `weir drain <POOL> <BACKEND>`; `weir drain --help` says more",
+        ),
+        (
+            &["enable", "app", "one", "--wait"],
+            "unexpected argument '--wait' found\n  \
+             help: write `weir enable <POOL> <BACKEND>`; `weir enable --help` says more",
+        ),
+        (
+            &["demo", "--for", "0s"],
+            "invalid value '0s' for '--for <DURATION>'\n  help: write a duration above zero: `20s`",
+        ),
+        (
+            &["demo", "--for"],
+            "a value is required for '--for <DURATION>' but none was supplied\n  \
+             help: `weir demo --help` shows what to write",
+        ),
+    ] {
+        let (code, said, wrong) = folder.weir(arguments);
+        assert_eq!((code, &*said, &*wrong), (2, "", &*format!("error: {expected}\n")), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -6,15 +6,17 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::Arc, threa
 
 use weir_model::{
     acme::{Acme, Challenge, Renewal},
-    status::AcmeStatus,
+    status::{AcmeStatus, Registry},
 };
 
 use super::{
+    Shared, Tasks,
     lock::{LEASE, Lock, Taken},
     placeholder::self_signed,
     proof::Record,
     store::{State, Store},
 };
+use crate::config;
 
 /// A folder that goes with its test.
 struct Folder(PathBuf);
@@ -155,4 +157,31 @@ fn the_certificate_that_is_there_is_known_by_its_times_and_number() {
     store.write_certificate(&pem[..pem.find("-----BEGIN PRIVATE").unwrap()]).unwrap();
     assert!(store.certificate(now).is_none());
     assert!(self_signed("x", &["example.com"], None).is_ok());
+}
+
+#[tokio::test]
+async fn a_certificate_that_comes_back_at_once_is_told_of_where_operators_look() {
+    let folder = Folder::new("back");
+    let text = |tls: &str| {
+        format!(
+            "listeners: {{ web: {{ bind: '127.0.0.1:0', protocol: {tls}, routes: [{{ respond: {{}} }}] }} }}\n"
+        )
+    };
+    let acme = format!(
+        "https, tls: {{ acme: {{ directory: 'https://127.0.0.1:1/', domains: [example.com], storage: '{}' }} }}",
+        folder.0.display()
+    );
+    let mut registry = Registry::new(1);
+    let mut compiled = |text: &str| {
+        let compiled = config::compile(config::from_text("weir.yaml", text), 1, &mut registry).unwrap();
+        registry.keep_only(&compiled.snapshot);
+        compiled.snapshot
+    };
+    let (before, _without, after) = (compiled(&text(&acme)), compiled(&text("http")), compiled(&text(&acme)));
+    let shared = Shared { log: Arc::new(|_| {}), wall: || 0, date: |_| String::new() };
+    let mut tasks = Tasks::default();
+    tasks.follow(&before, &shared);
+    tasks.follow(&after, &shared);
+    let acme = after.listeners[0].acme.as_ref().unwrap();
+    assert!(Arc::ptr_eq(&tasks.0[&acme.label].acme.status, &acme.status));
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use weir_model::{health::Fact, pool::Pool, status::State};
 
 use super::{Admin, answer::Answer, status, wire::Request};
+use crate::trouble::instead;
 
 /// The largest weight, as in the file.
 const MOST_WEIGHT: u32 = 1_000_000;
@@ -92,14 +93,18 @@ fn shown(value: &Value) -> String {
 pub(super) fn answer(admin: &Admin, request: &Request, pool: &str, name: &str) -> Result<Answer, Answer> {
     let snapshot = admin.cell.load();
     let Some((_, found)) = snapshot.pool(pool) else {
-        let names = snapshot.pools.iter().map(|pool| &*pool.name);
+        let remedy = instead(pool, snapshot.pools.iter().map(|pool| &*pool.name));
         let pool = pool.escape_debug();
-        return Err(Answer::error(404, format!("there is no pool `{pool}`"), listed(names)));
+        return Err(Answer::error(404, format!("there is no pool `{pool}`"), remedy));
     };
     let Some(index) = found.backends.iter().position(|backend| *backend.name == *name) else {
-        let names = found.backends.iter().map(|backend| &*backend.name);
         let cause = format!("the pool `{pool}` has no backend `{}`", name.escape_debug());
-        return Err(Answer::error(404, cause, listed(names)));
+        let there = found.backends.iter().find(|backend| backend.endpoint.to_string() == name);
+        let remedy = match there {
+            Some(there) => format!("the one at that address is called `{}`", there.name),
+            None => instead(name, found.backends.iter().map(|backend| &*backend.name)),
+        };
+        return Err(Answer::error(404, cause, remedy));
     };
     if request.method == "PUT" {
         put(admin, found, index, &request.body)?;
@@ -135,14 +140,4 @@ fn put(admin: &Admin, pool: &Pool, index: usize, body: &[u8]) -> Result<(), Answ
     }
     (admin.log)(&format!("{said}: set by an operator"));
     Ok(())
-}
-
-/// What there is instead, as a remedy.
-fn listed<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    const SHOWN: usize = 8;
-    let mut names: Vec<_> = names.take(SHOWN + 1).map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
-        names[SHOWN] = "…".into();
-    }
-    format!("there are: {}", names.join(", "))
 }

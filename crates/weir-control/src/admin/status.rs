@@ -15,7 +15,6 @@ use weir_model::{
 };
 
 use super::{Admin, Stamp, When};
-use crate::metrics;
 
 #[derive(Serialize)]
 pub(super) struct Status {
@@ -226,7 +225,7 @@ fn listener_view(listener: &Listener, admin: &Admin) -> ListenerView {
         name: listener.name.to_string(),
         protocol: listener.protocol.word(),
         binds: admin.bounds.of(listener).iter().map(ToString::to_string).collect(),
-        connections: metrics::open(listener),
+        connections: listener.status.open(),
         connections_total: shards.sum(|shard| shard.accepted.value()),
         rejected: shards.sum(|shard| shard.rejected.total()),
         bytes_in: shards.sum(|shard| shard.bytes_in.value()),

@@ -12,7 +12,7 @@ use weir_model::{
     snapshot::Snapshot,
 };
 
-use crate::trouble::Trouble;
+use crate::trouble::{Trouble, instead};
 
 /// What the URL begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,11 +241,12 @@ impl Question {
         if let Some(name) = &self.listener {
             let found = all.iter().find(|listener| &*listener.name == name.as_str()).copied();
             return found.ok_or_else(|| {
-                let cause = match snapshot.listeners.iter().any(|listener| &*listener.name == name.as_str()) {
-                    true => format!("the listener `{name}` does not speak {}", self.scheme.word()),
-                    false => format!("there is no listener `{name}`"),
-                };
-                Trouble::new(cause, listed(&all))
+                let names = snapshot.listeners.iter().map(|listener| &*listener.name);
+                if names.clone().any(|listener| listener == name.as_str()) {
+                    let cause = format!("the listener `{name}` does not speak {}", self.scheme.word());
+                    return Trouble::new(cause, listed(&all, snapshot));
+                }
+                Trouble::new(format!("there is no listener `{name}`"), instead(name, names))
             });
         }
         // The system gives a connection to who is bound to its very address, before those who are bound to every one.
@@ -263,11 +264,11 @@ impl Question {
                 let port = self.port().map(|port| format!(" port {port}")).unwrap_or_default();
                 let cause =
                     format!("no {} listener is bound to{port} of `{}`", self.scheme.word(), self.authority);
-                Err(Trouble::new(cause, listed(&all)))
+                Err(Trouble::new(cause, listed(&all, snapshot)))
             }
             _ => {
                 let cause = format!("several listeners could be meant by `{}`", self.authority);
-                Err(Trouble::new(cause, listed(&bound)))
+                Err(Trouble::new(cause, listed(&bound, snapshot)))
             }
         }
     }
@@ -337,13 +338,17 @@ fn source(text: &str) -> Result<SocketAddr, Trouble> {
 }
 
 /// What may be asked for, as a remedy.
-fn listed(listeners: &[&Arc<Listener>]) -> String {
+fn listed(listeners: &[&Arc<Listener>], snapshot: &Snapshot) -> String {
     let one = |listener: &&Arc<Listener>| {
         let binds: Vec<_> = listener.binds.iter().map(|bind| bind.address.to_string()).collect();
         format!("`{}` ({})", listener.name, binds.join(", "))
     };
     match listeners {
-        [] => "the configuration has no listener for this scheme".into(),
+        [] => {
+            let all = snapshot.listeners.iter();
+            let all: Vec<_> = all.map(|one| format!("`{}` ({})", one.name, one.protocol.word())).collect();
+            format!("ask for one that there is, by its own scheme: {}", all.join(", "))
+        }
         _ => {
             let all: Vec<_> = listeners.iter().map(one).collect();
             format!("name one with --listener: {}", all.join(", "))

@@ -274,7 +274,10 @@ fn the_listener_is_found_by_the_url_or_asked_for() {
             .unwrap_err()
             .starts_with("the listener `sql` does not speak http")
     );
-    assert!(of("http://anything/", Some("wbe")).unwrap_err().starts_with("there is no listener `wbe`"));
+    let trouble = of("http://anything/", Some("wbe")).unwrap_err();
+    assert!(trouble.starts_with("there is no listener `wbe`") && trouble.contains("did you mean `web`?"));
+    let trouble = of("https://127.0.0.1/", None).unwrap_err();
+    assert!(trouble.contains("by its own scheme: ") && trouble.contains("`sql` (tcp)"), "{trouble}");
 }
 
 #[test]

@@ -347,6 +347,17 @@ async fn one_that_a_reload_adds_begins_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_comes_together_with_the_slow_start_begins_slowly() {
+    let pools = |more: &str| format!("app: {{ backends: ['10.0.0.1:1', '10.0.0.1:2'{more} }}");
+    let mut world = World::new(&pools("]"), Script::default());
+    seconds(20).await;
+    world.reload(&pools(", '10.0.0.1:3'], slow_start: 10s"));
+    assert_eq!(shares(&world), [1000, 1000, 100], "the others have begun long ago");
+    seconds(5).await;
+    assert!(matches!(shares(&world)[..], [1000, 1000, 500..600]), "{:?}", shares(&world));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_ejection_ends_with_the_key_that_asked_for_it() {
     let mut world = World::new(EJECTING, Script::default());
     seconds(1).await;

@@ -52,7 +52,7 @@ impl Loads for Pool {
     }
 
     fn total(&self) -> u32 {
-        self.status.in_flight.load(Ordering::Relaxed)
+        self.status.in_flight.load(Ordering::Relaxed) + self.status.beside.load(Ordering::Relaxed)
     }
 
     fn occupancy(&self) -> Option<&Occupancy> {

@@ -37,11 +37,19 @@ impl Pool {
         if length == Millis(0) {
             return false;
         }
-        let moved = self.backends.iter().map(|backend| {
-            let carries = backend.is_eligible() && backend.weight_now() > 0;
-            backend.status.ramp(carries, length, now)
-        });
+        let moved = self.backends.iter().map(|backend| backend.status.ramp(backend.carries(), length, now));
         moved.fold(false, |any, moved| any | moved)
+    }
+}
+
+impl Backend {
+    fn carries(&self) -> bool {
+        self.is_eligible() && self.weight_now() > 0
+    }
+
+    /// The pool has done without a slow start until now: it has its whole share if it takes traffic.
+    pub(crate) fn settle_share(&self) {
+        self.status.settle_share(self.carries());
     }
 }
 

@@ -196,6 +196,13 @@ impl BackendStatus {
         self.share.load(Ordering::Relaxed)
     }
 
+    /// Its whole weight counts if it carries traffic, whatever was known of its share before; else it begins anew.
+    pub(crate) fn settle_share(&self, carries: bool) {
+        let (joined, share) = if carries { (1, FULL_SHARE) } else { (0, slow_start::START) };
+        self.joined.store(joined, Ordering::Relaxed);
+        self.share.store(share, Ordering::Relaxed);
+    }
+
     /// Moves its share on, as of now; true if it moved so far that sets of eligible backends should be built anew. One
     /// that does not take traffic begins anew when it does.
     pub(crate) fn ramp(&self, carries: bool, length: Millis, now: Moment) -> bool {

@@ -10,6 +10,10 @@ use std::sync::{
 pub struct DiscoveryStatus {
     /// Something came of the first question, whatever it was.
     decided: AtomicBool,
+    /// The pool is gone: nothing comes of it any more.
+    over: AtomicBool,
+    /// How often it was forgotten.
+    forgotten: AtomicU64,
     /// Backends that were found last.
     found: AtomicU64,
     /// When an answer could be used last, in seconds since 1970; 0 if none could yet.
@@ -45,11 +49,28 @@ impl DiscoveryStatus {
         self.failures.store(0, Ordering::Relaxed);
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.decided.store(false, Ordering::Release);
+        self.forgotten.fetch_add(1, Ordering::Release);
+    }
+
+    /// Moves whenever all is forgotten: whoever asked before has to ask from the beginning.
+    pub fn times_forgotten(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
     }
 
     /// Lets those go on who wait for what comes of the first question. What they shall find has to be published.
     pub fn decide(&self) {
         self.decided.store(true, Ordering::Release);
+    }
+
+    /// The pool is gone, and nobody asks any more: lets those go on who wait for what comes of the first question.
+    pub fn end(&self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.decide();
+    }
+
+    /// True once the pool is gone.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
     }
 
     /// True once something came of the first question.

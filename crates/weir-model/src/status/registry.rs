@@ -107,11 +107,13 @@ impl Registry {
             Arc::new(PoolStatus {
                 epoch: 1.into(),
                 requests: Padded::default(),
+                carried: Padded::default(),
                 connections: Padded::default(),
                 pending: Padded::default(),
                 waiting: Sharded::new(self.workers),
                 turn: AtomicU32::new(0),
                 in_flight: Padded::default(),
+                beside: AtomicU32::new(0),
                 retry_budget: RetryBudget::default(),
                 retries: Sharded::new(self.workers),
                 discovery: DiscoveryStatus::default(),

@@ -2,21 +2,15 @@
 //! `limits.connections`, or because no check has decided yet, or because nothing has come of the first question for its
 //! backends.
 
-use std::{
-    collections::HashMap,
-    rc::Rc,
-    sync::{Arc, atomic::Ordering},
-    task::Context,
-};
+use std::{borrow::Cow, rc::Rc, sync::atomic::Ordering, task::Context};
 
 use weir_model::{
     balance::Tier,
     pool::{Backend, Bond},
-    status::{BackendStatus, HEARD},
     time::Moment,
 };
 
-use super::PoolState;
+use super::{PoolState, places};
 use crate::{
     clock,
     conn::Conn,
@@ -24,9 +18,11 @@ use crate::{
     error::{Cause, ProxyError},
     timer::Timer,
     upstream::{Hold, Tried, Wait, add_below},
+    worker::Worker,
 };
 
 /// What a backend is looked for.
+#[derive(Clone, Copy)]
 pub(crate) struct Search<'s> {
     pub(crate) conn: &'s Conn,
     pub(crate) timer: &'s Timer,
@@ -42,13 +38,6 @@ pub(crate) struct Search<'s> {
     pub(crate) again: Option<usize>,
     /// How long it may be looked for at most.
     pub(crate) until: Moment,
-}
-
-/// Where something may be in flight since before a pool had `limits.connections`.
-#[derive(Debug, Default)]
-pub(super) struct Uncounted {
-    since: Moment,
-    at: Vec<Arc<BackendStatus>>,
 }
 
 /// A backend, and what is held of it.
@@ -68,18 +57,17 @@ impl PoolState {
     /// If there is none and none is to be expected, if the queue is full, or when the time is over.
     #[cold]
     pub(crate) async fn find(self: &Rc<Self>, search: Search<'_>) -> Result<Found, ProxyError> {
-        // Whoever has not been anywhere yet goes by the configuration of the day.
-        let current = || if search.tried.is_empty() { self.latest() } else { self.clone() };
         let look = || loop {
-            let state = current();
-            match state.enter(&search) {
+            let (state, tried) =
+                self.at_latest(&search, |state, search| (state.clone(), state.enter(search)));
+            match tried {
                 Tried::Found(found) if !Rc::ptr_eq(&state, self) => {
                     return Tried::Found(Found { moved: Some(state), ..found });
                 }
                 Tried::Over(error) => {
                     // Perhaps a reload has just taken its backends: what took their place is published by then.
                     search.conn.worker.keep_up();
-                    if Rc::ptr_eq(&state, &current()) {
+                    if Rc::ptr_eq(&state, &self.latest()) {
                         return Tried::Over(error);
                     }
                 }
@@ -99,9 +87,41 @@ impl PoolState {
         found.map_err(|error| {
             let late = error.cause == Cause::PoolQueueTimeout;
             // What was waited for was not a slot but a backend that could have one.
-            let state = current();
-            if late && !state.has_anybody(&search) { state.nobody() } else { error }
+            let nobody = || {
+                self.at_latest(&search, |state, search| (!state.has_anybody(search)).then(|| state.nobody()))
+            };
+            if late { nobody().unwrap_or(error) } else { error }
         })
+    }
+
+    /// Looks with the state as it is by now: everybody goes by the configuration of the day, and who was somewhere before does not go
+    /// there again if that has stayed.
+    fn at_latest<R>(
+        self: &Rc<Self>,
+        search: &Search<'_>,
+        look: impl FnOnce(&Rc<Self>, &Search<'_>) -> R,
+    ) -> R {
+        let latest = self.latest();
+        if Rc::ptr_eq(&latest, self) {
+            return look(self, search);
+        }
+        let tried = self.moved(&latest, search.tried);
+        let again = search.again.and_then(|again| self.places_in(&latest)[again]);
+        look(&latest, &Search { tried: &tried, again, ..*search })
+    }
+
+    /// Where those stand by now that were tried, as far as they have stayed.
+    fn moved<'t>(&self, latest: &Self, tried: &'t [usize]) -> Cow<'t, [usize]> {
+        if tried.is_empty() || std::ptr::eq(self, latest) {
+            return tried.into();
+        }
+        let places = self.places_in(latest);
+        tried.iter().filter_map(|backend| places[*backend]).collect()
+    }
+
+    /// Where each backend stands in the pool as it is by then.
+    pub(crate) fn places_in(&self, latest: &Self) -> Vec<Option<usize>> {
+        places(&self.pool, &latest.pool)
     }
 
     /// The state that has taken this one's place, if a reload has changed the pool; else this one. A pool that is gone, perhaps
@@ -130,7 +150,7 @@ impl PoolState {
         }
         let (status, limit) = (&self.pool.status, self.pool.limits.connections);
         let limited = limit != u32::MAX;
-        let limit = if limited { limit.saturating_sub(self.uncounted()) } else { limit };
+        let limit = if limited { limit.saturating_sub(self.uncounted().connections) } else { limit };
         if limited && status.connections.load(Ordering::Relaxed) >= limit {
             // Nobody is chosen in vain, and who will never get one is told so.
             return if self.has_anybody(search) { Tried::Wait } else { self.nobody_now(search) };
@@ -146,38 +166,6 @@ impl PoolState {
             return Tried::Wait;
         }
         found(backend, counted, Some(self.gate.hold(status, limited)))
-    }
-
-    /// Takes notice of what may be in flight in the pool as it was, which may have had no `limits.connections`.
-    pub(super) fn count_what_is_there(&self, before: &Self) {
-        if self.pool.limits.connections == u32::MAX {
-            return;
-        }
-        let earlier = before.uncounted.borrow();
-        let left = earlier.at.iter().filter(|status| status.active.load(Ordering::Relaxed) > 0);
-        let own = before.pool.backends.iter().chain(&self.pool.backends).map(|backend| &backend.status);
-        let each: HashMap<_, _> =
-            left.chain(own).map(|status| (Arc::as_ptr(status), status.clone())).collect();
-        *self.uncounted.borrow_mut() = Uncounted { since: clock::now(), at: each.into_values().collect() };
-    }
-
-    /// How many are in flight that the count of `limits.connections` does not know of.
-    #[inline]
-    fn uncounted(&self) -> u32 {
-        if self.uncounted.borrow().at.is_empty() { 0 } else { self.count_uncounted() }
-    }
-
-    /// Each of those that are counted is in flight at some backend: what is beyond them is not counted. That comes to its end, since
-    /// workers count as soon as they have heard of the limit.
-    #[cold]
-    fn count_uncounted(&self) -> u32 {
-        let mut earlier = self.uncounted.borrow_mut();
-        let active: u32 = earlier.at.iter().map(|status| status.active.load(Ordering::Relaxed)).sum();
-        let uncounted = active.saturating_sub(self.pool.status.connections.load(Ordering::Relaxed));
-        if uncounted == 0 && clock::now().since(earlier.since) >= HEARD {
-            *earlier = Uncounted::default();
-        }
-        uncounted
     }
 
     /// A backend with room; if it has a limit, its slot is taken.
@@ -238,12 +226,16 @@ impl PoolState {
     }
 
     /// True if another backend than these could take a request just now.
-    pub(crate) fn has_another(&self, tried: &[usize], backend: usize) -> bool {
-        let chooser = &mut *self.chooser.borrow_mut();
-        self.refresh(chooser);
+    pub(crate) fn has_another(self: &Rc<Self>, worker: &Worker, tried: &[usize], backend: usize) -> bool {
+        worker.keep_up();
+        let latest = self.latest();
+        let tried: Vec<_> = tried.iter().copied().chain([backend]).collect();
+        let tried = self.moved(&latest, &tried);
+        let chooser = &mut *latest.chooser.borrow_mut();
+        latest.refresh(chooser);
         chooser.set.members().iter().any(|member| {
             let other = member.backend;
-            other != backend && !tried.contains(&other) && !self.pool.backends[other].is_full()
+            !tried.contains(&other) && !latest.pool.backends[other].is_full()
         })
     }
 }

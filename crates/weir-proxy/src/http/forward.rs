@@ -95,7 +95,7 @@ impl Exchange<'_> {
     /// Forwards the request to a backend of the pool, and its answer to the client.
     pub(crate) async fn forward(&mut self, input: &mut Buffer, pool: Rc<PoolState>) -> Ended {
         pool.pool.status.retry_budget.count_request(clock::now());
-        let permit = match pool.gate.admit(&pool.pool) {
+        let permit = match pool.admit() {
             Ok(permit) => permit,
             Err(error) => return Box::pin(self.give_up(input, error, true)).await,
         };
@@ -139,7 +139,7 @@ impl Exchange<'_> {
                 Some(chosen) => chosen,
                 None => {
                     begun = Some(clock::micros());
-                    match Box::pin(self.find(&mut pool, &tried)).await {
+                    match Box::pin(self.find(&mut pool, &mut tried)).await {
                         Ok(found) => found,
                         Err(error) => {
                             return Box::pin(self.give_up(input, error.behind(last), true)).await;
@@ -252,7 +252,11 @@ impl Exchange<'_> {
 
     /// A backend that has to be waited for, with what is held of it; true if the backend counts it already.
     #[cold]
-    async fn find(&mut self, pool: &mut Rc<PoolState>, tried: &Tried) -> Result<(usize, bool), ProxyError> {
+    async fn find(
+        &mut self,
+        pool: &mut Rc<PoolState>,
+        tried: &mut Tried,
+    ) -> Result<(usize, bool), ProxyError> {
         // What the last attempt held.
         self.hold = None;
         let conn = self.conn;
@@ -273,6 +277,11 @@ impl Exchange<'_> {
             if late { self.out_of_time().into() } else { error }
         })?;
         if let Some(moved) = moved {
+            let places = pool.places_in(&moved);
+            tried.moved(&places);
+            if let Some(kept) = &mut self.kept {
+                kept.attempts.iter_mut().for_each(|attempt| attempt.moved(&pool.pool, &places));
+            }
             self.pool = Some(moved.clone());
             *pool = moved;
         }

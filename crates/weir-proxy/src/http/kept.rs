@@ -220,8 +220,7 @@ impl Exchange<'_> {
         };
         let (conn, listener) = (self.conn, &self.listener);
         let peer = conn.address_text();
-        let counters = conn.counters(listener);
-        let open = counters.accepted.value().saturating_sub(counters.closed.value());
+        let open = conn.counters(listener).open();
         let micros = clock::micros();
         with(Record {
             began: clock::wall_at(kept.begun),

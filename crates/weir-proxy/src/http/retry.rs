@@ -68,6 +68,12 @@ impl Tried {
         }
     }
 
+    /// A reload has changed the pool: this is where its backends stand now.
+    #[cold]
+    pub(super) fn moved(&mut self, places: &[Option<usize>]) {
+        self.backends = self.backends.iter().filter_map(|backend| places[*backend]).collect();
+    }
+
     /// True if there is nobody any more where a connection had gone stale: what was to be sent again goes elsewhere, and that costs
     /// as little as if it had been known at once.
     const fn is_free(&self, failed: &Failed) -> bool {
@@ -241,7 +247,7 @@ impl Exchange<'_> {
         tried.again < retry.retries
             && self.asked.repeatable
             && upload.pump.can_restart()
-            && pool.has_another(&tried.backends, backend)
+            && pool.has_another(&self.conn.worker, &tried.backends, backend)
             && pool.pool.status.retry_budget.try_retry(clock::now(), retry.budget)
     }
 }

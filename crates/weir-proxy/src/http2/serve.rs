@@ -59,7 +59,7 @@ enum End {
 pub(crate) async fn serve(conn: Conn, early: Buffer) {
     let conn = Rc::new(conn);
     let started = clock::micros();
-    conn.own_counters().http2_begun.add(1);
+    conn.counted().http2_began();
     let server = Rc::new(Server {
         conn: conn.clone(),
         census: Rc::new(Census::of_client(clock::now())),
@@ -222,7 +222,7 @@ impl Server {
 /// When the last stream is over, too.
 impl Drop for Server {
     fn drop(&mut self) {
-        self.conn.own_counters().http2_ended.add(1);
+        self.conn.counted().http2_ended();
     }
 }
 

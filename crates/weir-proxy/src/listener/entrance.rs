@@ -11,21 +11,18 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    sync::Arc,
 };
 
-use weir_model::{listener::Protocol, status::ListenerStatus};
+use weir_model::listener::Protocol;
 
+use super::Counted;
 use crate::view::{Held, View};
-
-/// The counters of a listener as its connections hold them: counting who holds them takes no atomic operation.
-pub(crate) type Counted = Rc<Arc<ListenerStatus>>;
 
 /// One listener at one bound address. Connections hold it, and through it see the listener as it is now.
 #[derive(Debug)]
 pub(crate) struct Entrance {
     listener: RefCell<Held>,
-    status: RefCell<Counted>,
+    counted: RefCell<Rc<Counted>>,
     /// The last view that knew this address, while connections may still need it.
     last: RefCell<Option<Rc<View>>>,
     stage: Cell<Stage>,
@@ -39,12 +36,12 @@ enum Stage {
 }
 
 impl Entrance {
-    /// An address that belongs to this listener.
-    pub(crate) fn new(listener: Held) -> Rc<Self> {
-        let status = Rc::new(listener.status.clone());
+    /// An address that belongs to this listener, at this worker.
+    pub(crate) fn new(listener: Held, worker: usize) -> Rc<Self> {
+        let counted = Counted::new(&listener.status, worker);
         Rc::new(Self {
             listener: RefCell::new(listener),
-            status: RefCell::new(status),
+            counted: RefCell::new(counted),
             last: RefCell::default(),
             stage: Cell::new(Stage::Open),
         })
@@ -57,8 +54,8 @@ impl Entrance {
     }
 
     /// What counts the connections that come in now.
-    pub(crate) fn status(&self) -> Counted {
-        self.status.borrow().clone()
+    pub(crate) fn counted(&self) -> Rc<Counted> {
+        self.counted.borrow().clone()
     }
 
     pub(crate) fn protocol(&self) -> Protocol {
@@ -75,8 +72,9 @@ impl Entrance {
     pub(crate) fn follow(&self, owner: &Held) -> bool {
         let goes_on = owner.goes_on_as(&self.listener.borrow());
         if goes_on {
-            if !Arc::ptr_eq(&self.status.borrow(), &owner.status) {
-                self.status.replace(Rc::new(owner.status.clone()));
+            let mut counted = self.counted.borrow_mut();
+            if !counted.is_of(&owner.status) {
+                *counted = counted.succeed(&owner.status);
             }
             self.listener.replace(owner.clone());
         }

@@ -16,6 +16,7 @@ use crate::view::{Owners, View};
 #[derive(Debug)]
 pub(crate) struct Group {
     key: BindKey,
+    worker: usize,
     owners: RefCell<Rc<Owners>>,
     /// In the order of the owners.
     entrances: RefCell<Vec<Rc<Entrance>>>,
@@ -28,17 +29,18 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// An address that belongs to these listeners.
-    pub(crate) fn new(key: BindKey, owners: &Rc<Owners>) -> Rc<Self> {
+    /// An address that belongs to these listeners, at this worker.
+    pub(crate) fn new(key: BindKey, owners: &Rc<Owners>, worker: usize) -> Rc<Self> {
         let group = Self {
             key,
+            worker,
             owners: RefCell::new(owners.clone()),
             entrances: RefCell::default(),
             gone: Cell::new(false),
             shared: Cell::new(false),
             opens: Cell::new(false),
         };
-        let entrances = owners.listeners.iter().map(|listener| Entrance::new(listener.clone()));
+        let entrances = owners.listeners.iter().map(|listener| Entrance::new(listener.clone(), worker));
         group.entrances.replace(entrances.collect());
         let group = Rc::new(group);
         group.tell();
@@ -122,8 +124,8 @@ impl Group {
             }
         }
         let entrances = next.into_iter().zip(&owners.listeners);
-        let entrances =
-            entrances.map(|(kept, listener)| kept.unwrap_or_else(|| Entrance::new(listener.clone())));
+        let entrances = entrances
+            .map(|(kept, listener)| kept.unwrap_or_else(|| Entrance::new(listener.clone(), self.worker)));
         self.entrances.replace(entrances.collect());
         self.owners.replace(owners.clone());
         self.tell();

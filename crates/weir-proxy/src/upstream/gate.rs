@@ -60,6 +60,7 @@ pub(crate) struct Permit {
 enum Slot {
     Request,
     Pending,
+    Carried,
 }
 
 impl Slot {
@@ -67,7 +68,21 @@ impl Slot {
         match self {
             Self::Request => &status.requests,
             Self::Pending => &status.pending,
+            Self::Carried => &status.carried,
         }
+    }
+}
+
+impl Permit {
+    /// For one request, of so many at most.
+    pub(crate) fn request(pool: &Pool, limit: u32) -> Result<Self, ProxyError> {
+        take(pool, Slot::Request, limit).ok_or(Cause::PoolRequestsLimit.into())
+    }
+
+    /// Counts one connection that has no requests.
+    pub(crate) fn carried(status: &Arc<PoolStatus>) -> Self {
+        status.carried.fetch_add(1, Ordering::Relaxed);
+        Self { status: status.clone(), slot: Slot::Carried }
     }
 }
 
@@ -128,14 +143,6 @@ pub(crate) struct Wait<'t> {
 impl Gate {
     pub(crate) fn new(post: Rc<Post>) -> Rc<Self> {
         Rc::new(Self { post, queue: RefCell::default(), next: Cell::new(0) })
-    }
-
-    /// Admits one request, or says that `limits.requests` are in flight. Without a limit nothing is counted.
-    pub(crate) fn admit(&self, pool: &Pool) -> Result<Option<Permit>, ProxyError> {
-        match pool.limits.requests {
-            u32::MAX => Ok(None),
-            limit => take(pool, Slot::Request, limit).map(Some).ok_or(Cause::PoolRequestsLimit.into()),
-        }
     }
 
     /// What a request or connection holds that has got a backend.

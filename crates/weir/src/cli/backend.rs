@@ -33,7 +33,11 @@ none` it never is. `weir disable` sends them elsewhere at once.
 With --wait the exit code is 0 once it may be stopped, whether or not something had to be cut (the last line says), and 1 if
 it cannot be drained or somebody enables it meanwhile.";
 pub(super) const ENABLE: &str = "Example:\n  weir enable app 10.0.0.21:8080";
-pub(super) const DISABLE: &str = "Example:\n  weir disable app 10.0.0.21:8080";
+pub(super) const DISABLE: &str = "Examples:
+  weir disable app 10.0.0.21:8080
+  weir disable app shop-2 --wait && ssh shop-2 systemctl stop shop
+
+It is like `weir drain`, but clients that are bound to it go elsewhere at once.";
 
 /// How long the process may be silent before that counts as a failure.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,7 +57,7 @@ pub(super) struct BackendArgs {
 }
 
 #[derive(Debug, Args)]
-pub(super) struct DrainArgs {
+pub(super) struct LeaveArgs {
     #[command(flatten)]
     backend: BackendArgs,
     /// Wait until it has nothing left and may be stopped
@@ -61,15 +65,15 @@ pub(super) struct DrainArgs {
     wait: bool,
 }
 
-/// Drains, and waits if asked to.
-pub(super) fn drain(args: &DrainArgs) -> Result<ExitCode> {
+/// Has it take nothing new, in this way, and waits if asked to.
+pub(super) fn leave(args: &LeaveArgs, state: State) -> Result<ExitCode> {
     let remote = args.backend.remote.remote()?;
-    let view = put(&remote, &args.backend, State::Draining)?;
+    let view = put(&remote, &args.backend, state)?;
     if args.wait {
         return wait(&remote, &args.backend, view);
     }
     let BackendArgs { backend, pool, .. } = &args.backend;
-    output::line(&format!("{backend} of {pool} is draining; {}", progress(&view)))?;
+    output::line(&format!("{backend} of {pool} is {}; {}", state.word(), progress(&view)))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -136,11 +140,11 @@ impl Line {
     }
 }
 
-/// Sets a state.
-pub(super) fn set(args: &BackendArgs, state: State) -> Result<ExitCode> {
-    let view = put(&args.remote.remote()?, args, state)?;
+/// Takes it back.
+pub(super) fn enable(args: &BackendArgs) -> Result<ExitCode> {
+    let view = put(&args.remote.remote()?, args, State::Active)?;
     let BackendArgs { backend, pool, .. } = args;
-    output::line(&format!("{backend} of {pool} is {} and {}", state.word(), word(&view["health"])))?;
+    output::line(&format!("{backend} of {pool} is active and {}", word(&view["health"])))?;
     Ok(ExitCode::SUCCESS)
 }
 

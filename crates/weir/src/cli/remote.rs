@@ -112,6 +112,7 @@ impl std::fmt::Display for Place {
 /// What was answered.
 #[derive(Debug)]
 pub(super) struct Reply {
+    place: String,
     pub(super) status: u16,
     pub(super) body: Vec<u8>,
 }
@@ -119,7 +120,14 @@ pub(super) struct Reply {
 impl Reply {
     /// The body as JSON.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
-        serde_json::from_slice(&self.body).context("the answer of the admin API is not what is expected")
+        Ok(serde_json::from_slice(&self.body).map_err(|_| self.is_of_another())?)
+    }
+
+    /// Who answered is not weir, or not one that this command knows.
+    fn is_of_another(&self) -> Trouble {
+        let Self { place, status, .. } = self;
+        let cause = format!("what answers at {place} is not the admin API of this weir: it says {status}");
+        Trouble::new(cause, "name the address of `admin.bind` with `--admin`")
     }
 
     /// The reply itself if all went well, else what the process says is wrong.
@@ -128,9 +136,7 @@ impl Reply {
             return Ok(self);
         }
         let said = serde_json::from_slice::<Trouble>(&self.body);
-        Err(said
-            .unwrap_or_else(|_| Trouble::new(format!("the admin API answered {}", self.status), ""))
-            .into())
+        Err(said.unwrap_or_else(|_| self.is_of_another()).into())
     }
 }
 
@@ -245,10 +251,15 @@ impl Remote {
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), MOST_ANSWER).collect().await;
             let body = body.map_err(|error| anyhow!(error))?.to_bytes().to_vec();
-            anyhow::Ok(Reply { status, body })
+            anyhow::Ok(Reply { place: self.place.to_string(), status, body })
         };
-        let broken = || format!("the admin API at {} did not answer", self.place);
-        timeout(ANSWER_TIME, exchange).await.with_context(broken)?.with_context(broken)
+        let broken = |why: String| {
+            let cause = format!("there is no answer from {}: {why}", self.place);
+            Trouble::new(cause, "see that this is where weir has its `admin.bind`, and what its log says")
+        };
+        let late = || broken(format!("nothing came within {} s", ANSWER_TIME.as_secs()));
+        let answered = timeout(ANSWER_TIME, exchange).await.map_err(|_| late())?;
+        Ok(answered.map_err(|error| broken(format!("{error:#}")))?)
     }
 }
 

@@ -15,7 +15,10 @@ use std::{
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum, builder::RangedU64ValueParser};
 use serde_json::{Value, json};
-use weir_control::{config, trouble::Trouble as Told};
+use weir_control::{
+    config,
+    trouble::{Trouble as Told, instead},
+};
 use weir_model::{
     balance::{Balance, Policy},
     pool::Pool,
@@ -167,14 +170,11 @@ fn pool(args: &SimulateArgs) -> Result<Arc<Pool>> {
         None => snapshot.pools.first(),
     };
     found.cloned().ok_or_else(|| {
-        let names: Vec<_> = snapshot.pools.iter().map(|pool| format!("`{}`", pool.name)).collect();
-        let told = match (&args.pool, &names[..]) {
-            (_, []) => {
-                Told::new("the configuration has no pool", "add one, or choose another file with `-c`")
-            }
-            (name, _) => Told::new(
-                format!("there is no pool `{}`", name.as_deref().unwrap_or_default().escape_debug()),
-                format!("there are: {}", names.join(", ")),
+        let told = match args.pool.as_deref().filter(|_| !snapshot.pools.is_empty()) {
+            None => Told::new("the configuration has no pool", "add one, or choose another file with `-c`"),
+            Some(name) => Told::new(
+                format!("there is no pool `{}`", name.escape_debug()),
+                instead(name, snapshot.pools.iter().map(|pool| &*pool.name)),
             ),
         };
         told.into()

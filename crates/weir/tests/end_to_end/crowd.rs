@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use weir_testkit::{FakeBackend, RawClient};
+use weir_testkit::{FakeBackend, RawClient, wait_until};
 
-use crate::support::{Setup, Weir};
+use crate::{
+    reload::free_port,
+    support::{Setup, Weir},
+};
 
 /// True if nothing comes back for a while.
 fn waits(client: &mut RawClient) -> bool {
@@ -67,4 +70,31 @@ fn a_reload_that_raises_the_limit_lets_them_in() {
     weir.app().reload_text(&text(2)).unwrap();
     assert_eq!(second.final_response("GET").status(), 200);
     assert_eq!(first.get("/").status(), 200);
+}
+
+#[test]
+fn a_listener_of_another_name_has_the_connections_of_its_address() {
+    let backend = FakeBackend::echo();
+    let port = free_port("127.0.0.29");
+    let text = |name: &str| {
+        format!(
+            "workers: 1\nlisteners:\n  {name}: {{ bind: '{port}', protocol: http, max_connections: 2, pool: app }}\n\
+             pools:\n  app: {{ backends: [\"{}\"] }}\n",
+            backend.address()
+        )
+    };
+    let weir = Weir::from_text(&text("web"));
+    let (mut first, mut second) = (RawClient::connect(port), RawClient::connect(port));
+    assert_eq!((first.get("/").status(), second.get("/").status()), (200, 200));
+    let mut third = ask(port);
+    weir.app().reload_text(&text("shop")).unwrap();
+    weir.app().reload_text(&text("store")).unwrap();
+    assert!(waits(&mut third), "a third connection was served");
+    assert_eq!((first.get("/").status(), second.get("/").status()), (200, 200));
+    let status = weir.app().snapshot().listeners[0].status.clone();
+    assert_eq!((status.open(), status.shards.of(0).accepted.value()), (2, 0));
+    drop(first);
+    assert_eq!(third.final_response("GET").status(), 200, "service resumes");
+    drop((second, third));
+    wait_until("all are gone", || status.open() == 0);
 }

@@ -1,5 +1,6 @@
 //! Backends and pools that are full: who comes then goes elsewhere, or waits, and nobody waits for nothing.
 
+mod moved;
 mod reload;
 
 use std::{

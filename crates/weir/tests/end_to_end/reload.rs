@@ -189,6 +189,39 @@ fn a_bad_file_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn the_token_stays_as_long_as_the_socket_that_it_guards() {
+    let backend = answering("ok");
+    let token = std::env::temp_dir().join(format!("weir-reload-token-{}", std::process::id()));
+    std::fs::write(&token, "0123456789abcdef").unwrap();
+    let text = |admin: &str| admin.to_owned() + &file(&[WEB], &[&pool("app", &[backend.address()])]);
+    let guarded = format!("admin: {{ bind: '127.0.0.1:0', token_file: '{}' }}\n", token.display());
+    let weir = Weir::from_text(&text(&guarded));
+    std::fs::remove_file(&token).unwrap();
+    let ask = || {
+        RawClient::connect(weir.app().admin_address().unwrap())
+            .send("PUT /api/pools/app/backends/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}")
+            .final_response("PUT")
+            .status()
+    };
+    assert_eq!(ask(), 401);
+    // The socket is there until the next start, whatever the file says of it: so is what it takes to give orders.
+    for admin in ["", "admin: { bind: 'unix:/tmp/weir-nowhere.sock' }\n", ""] {
+        let outcome = weir.app().reload_text(&text(admin)).unwrap();
+        let waits = serde_json::json!(["admin.bind", "admin.token_file"]);
+        assert_eq!(
+            outcome.changes["settings"],
+            serde_json::json!({ "changed": [], "next_start": waits }),
+            "{admin}"
+        );
+        assert_eq!(ask(), 401, "{admin}");
+    }
+    // Where the socket is to stay, the token goes at once.
+    let outcome = weir.app().reload_text(&text("admin: { bind: '127.0.0.1:0' }\n")).unwrap();
+    assert_eq!(outcome.changes["settings"]["changed"], serde_json::json!(["admin.token_file"]));
+    assert_eq!(ask(), 404);
+}
+
+#[test]
 fn what_waits_for_the_next_start_is_named() {
     let backend = answering("ok");
     let text = file(&[WEB], &[&pool("app", &[backend.address()])]);

@@ -139,18 +139,27 @@ pub(super) fn process(from: &Snapshot, to: &Snapshot) -> (Vec<&'static str>, Vec
         shutdown_announce => "shutdown.announce",
         shutdown_drain => "shutdown.drain",
         upgrade_drain => "upgrade.drain",
-        admin_token => "admin.token_file",
         zone => "zone",
-    } besides { connections, workers, pin, admin });
+    } besides { connections, workers, pin, admin, admin_token });
     if old.connections != new.connections && (from.connections_given || to.connections_given) {
         at_once.push("limits.connections");
     }
-    let next_start = differences!(old, new, Process {
+    let mut next_start = differences!(old, new, Process {
         workers => "workers",
         pin => "workers.pin",
         admin => "admin.bind",
     } besides { shutdown_announce, shutdown_drain, upgrade_drain, admin_token, zone, connections });
+    if old.admin_token != new.admin_token {
+        let keys = if token_waits(old, new) { &mut next_start } else { &mut at_once };
+        keys.push("admin.token_file");
+    }
     (at_once, next_start)
+}
+
+/// True if the token goes together with the socket that it guards, which cannot go before the next start: without it, everybody
+/// on this machine could give orders there until then.
+fn token_waits(running: &Process, new: &Process) -> bool {
+    running.admin != new.admin && new.admin_token.is_none()
 }
 
 /// Keys about logs.
@@ -166,5 +175,8 @@ pub(super) fn logging(old: &Logging, new: &Logging) -> Vec<&'static str> {
 pub(super) fn keep_until_next_start(running: &Process, new: &mut Process) {
     new.workers = running.workers;
     new.pin = running.pin;
+    if token_waits(running, new) {
+        new.admin_token.clone_from(&running.admin_token);
+    }
     new.admin.clone_from(&running.admin);
 }

@@ -126,8 +126,9 @@ fn attempts(record: &Record<'_>, out: &mut Vec<u8>) {
 
 fn attempt(record: &Record<'_>, attempt: &Attempt, out: &mut Vec<u8>) {
     let backend = record.pool.and_then(|pool| pool.backends.get(attempt.backend));
+    let name = attempt.gone.as_deref().or_else(|| backend.map(|backend| &*backend.name));
     out.extend_from_slice(b"{\"backend\":\"");
-    Escape::Json.put(backend.map_or("", |backend| &backend.name).as_bytes(), out);
+    Escape::Json.put(name.unwrap_or("").as_bytes(), out);
     out.push(b'"');
     let times = [
         (key!("queue_time"), attempt.queue_time().filter(|time| *time > 0)),

@@ -1,5 +1,7 @@
 //! What is known of an exchange or a connection when it is over.
 
+use std::sync::Arc;
+
 use weir_model::pool::{Backend, Pool};
 
 use crate::{
@@ -86,9 +88,11 @@ impl<'a> Heard<'a> {
 }
 
 /// One try at one backend. Times are in microseconds since the start of the process; 0 is never.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) backend: usize,
+    /// What it was called, if a reload has taken it away since.
+    pub(crate) gone: Option<Arc<str>>,
     /// When a backend was looked for.
     pub(crate) began: u64,
     /// When it was found.
@@ -118,6 +122,7 @@ impl Attempt {
     pub(crate) const fn new(backend: usize, now: u64) -> Self {
         Self {
             backend,
+            gone: None,
             began: now,
             admitted: 0,
             connected: 0,
@@ -126,6 +131,19 @@ impl Attempt {
             ended: 0,
             outcome: Outcome::None,
         }
+    }
+
+    /// A reload has changed the pool: this is where its backends stand now.
+    #[cold]
+    pub(crate) fn moved(&mut self, before: &Pool, places: &[Option<usize>]) {
+        if self.gone.is_some() {
+            return;
+        }
+        let now = places.get(self.backend).copied().flatten();
+        if now.is_none() {
+            self.gone = before.backends.get(self.backend).map(|backend| backend.name.clone());
+        }
+        self.backend = now.unwrap_or(usize::MAX);
     }
 
     /// How long it waited for a connection to be free, if it got that far.

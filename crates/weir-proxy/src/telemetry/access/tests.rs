@@ -148,6 +148,19 @@ fn lines_of_an_exchange() {
 }
 
 #[test]
+fn an_attempt_keeps_the_name_of_a_backend_that_a_reload_has_taken_away() {
+    let before = pool();
+    let after = before.alone(1);
+    let mut attempts = attempts();
+    attempts.iter_mut().for_each(|attempt| attempt.moved(&before, &[None, Some(0)]));
+    let fields = Given(BTreeMap::new());
+    let record = Record { backend: Some(0), ..record(&after, usual(&fields), &attempts) };
+    let object: Value = serde_json::from_str(&line(&LogFormat::Json, &record)).unwrap();
+    let names = [&object["attempts"][0]["backend"], &object["attempts"][1]["backend"], &object["backend"]];
+    assert_eq!(names, ["app-1", "app-2", "app-2"]);
+}
+
+#[test]
 fn a_call_of_grpc_is_logged_with_its_status() {
     let pool = pool();
     let fields = Given(BTreeMap::new());
@@ -193,7 +206,7 @@ fn lines_of_what_was_refused_and_of_connections() {
     assert_eq!(object["sentence"], "the request line is not HTTP");
     assert!(object.get("method").is_none() && object.get("backend").is_none(), "{object}");
 
-    let attempts = [Attempt { answered: 0, outcome: Outcome::Answered(0), ..attempts()[1] }];
+    let attempts = [Attempt { answered: 0, outcome: Outcome::Answered(0), ..attempts()[1].clone() }];
     let error = ProxyError::new(Cause::TimeoutIdle);
     let connection = Record { request: None, status: 0, error: Some(&error), ..refused };
     let connection = Record { pool: Some(&pool), backend: Some(1), attempts: &attempts, ..connection };

@@ -56,6 +56,20 @@ fn a_list_that_cannot_be_read_is_a_warning() {
 }
 
 #[test]
+fn a_list_that_comes_back_at_once_is_read_again() {
+    let (one, two) = (FakeBackend::answering(Answer::ok("one")), FakeBackend::answering(Answer::ok("two")));
+    let list = List::new("back");
+    list.write(&format!("- '{}'\n", one.address()));
+    let discovering = format!("{}, limits: {{ queue_timeout: 20s }}", list.discover());
+    let weir = Discovering::new(&discovering);
+    assert_eq!(weir.get().text(), "one");
+    // Faster than anybody looks.
+    weir.0.reload_text(&super::text(&format!("backends: ['{}']", two.address()))).unwrap();
+    weir.0.reload_text(&super::text(&discovering)).unwrap();
+    assert_eq!(weir.get().text(), "one");
+}
+
+#[test]
 fn a_list_is_followed_and_a_broken_one_changes_nothing() {
     let (one, two) = (FakeBackend::answering(Answer::ok("one")), FakeBackend::answering(Answer::ok("two")));
     let list = List::new("followed");

@@ -3,9 +3,16 @@
 use std::{
     collections::BTreeSet,
     net::{Ipv4Addr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use weir_testkit::{DnsData, DnsRecord, DnsReply, DnsServer, RawClient, wait_until};
+use weir::app::{App, Sink};
+use weir_testkit::{
+    Answer, DnsData, DnsRecord, DnsReply, DnsServer, End, FakeBackend, RawClient, wait_until,
+};
 
 use super::{Discovering, Farm, text};
 
@@ -62,6 +69,35 @@ fn requests_and_connections_wait_for_the_first_answer() {
             assert_eq!(client.join().unwrap(), 200, "{protocol}");
         });
         assert_eq!(weir.pending(), 0);
+    }
+}
+
+#[test]
+fn who_waits_for_the_first_answer_is_told_when_the_pool_goes() {
+    let backend = FakeBackend::answering(Answer::ok("shop"));
+    for protocol in ["http", "tcp"] {
+        let server = DnsServer::start();
+        server.tell("app.test", "A", DnsReply::Silence);
+        // Longer than anybody waits for an answer here.
+        let pool = format!("{}, limits: {{ queue_timeout: 1h }}", dns(&server, 80));
+        let before = text(&pool).replace("protocol: http", &format!("protocol: {protocol}"));
+        let said = Arc::<AtomicBool>::default();
+        let seen = said.clone();
+        let sink = Sink::function(move |line| {
+            seen.fetch_or(line.text.contains("its pool is gone, and none was discovered"), Ordering::Relaxed);
+        });
+        let weir = Discovering(App::from_text_with_log(&before, sink).unwrap());
+        let mut client = RawClient::connect(weir.0.address("web"));
+        client.send("GET / HTTP/1.1\r\nHost: a.test\r\n\r\n");
+        let old = weir.0.snapshot().pool("app").unwrap().1.clone();
+        wait_until("it waits for a backend", || old.status.pending.load(Ordering::Relaxed) == 1);
+        let after = before.replace(&pool, &format!("backends: ['{}']", backend.address()));
+        weir.0.reload_text(&after.replace("app", "shop")).unwrap();
+        match protocol {
+            "http" => assert_eq!(client.final_response("GET").status(), 503),
+            _ => assert_eq!(client.read_to_end(), (Vec::new(), End::Reset)),
+        }
+        wait_until("the log says why", || said.load(Ordering::Relaxed));
     }
 }
 

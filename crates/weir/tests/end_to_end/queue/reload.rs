@@ -157,3 +157,104 @@ fn a_limit_that_a_reload_sets_counts_what_is_in_flight() {
     assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
     is_empty(&weir);
 }
+
+#[test]
+fn a_bound_that_a_reload_sets_counts_what_is_in_flight() {
+    let (one, two) = (held("one"), held("two"));
+    let file = |bound: &str| {
+        let balance = format!("balance: {{ policy: maglev, key: path{bound} }}");
+        file(1, "http", &balance, &[(&one, "name: one"), (&two, "name: two")])
+    };
+    let weir = Weir::from_text(&file(""));
+    let arrived = |at: &super::Held| at.inside.arrived.load(Ordering::SeqCst);
+    // Where each path belongs, while nothing bounds that.
+    let (mut of_one, mut of_two) = (Vec::new(), Vec::new());
+    while of_one.len() < 4 || of_two.len() < 3 {
+        let path = format!("/{}", of_one.len() + of_two.len());
+        let before = (arrived(&one), arrived(&two));
+        let mut client = ask(&weir, &path);
+        wait_until("it arrives", || (arrived(&one), arrived(&two)) != before);
+        let (at, paths) = if arrived(&one) > before.0 { (&one, &mut of_one) } else { (&two, &mut of_two) };
+        at.inside.let_go(1);
+        assert_eq!(client.final_response("GET").status(), 200);
+        paths.push(path);
+    }
+    is_empty(&weir);
+    let begun = (arrived(&one), arrived(&two));
+    let held = of_one[..3].iter().chain(&of_two[..3]).map(|path| ask(&weir, path));
+    let mut clients: Vec<_> = held.collect();
+    wait_until("three are at each", || (arrived(&one), arrived(&two)) == (begun.0 + 3, begun.1 + 3));
+    weir.app().reload_text(&file(", bounded_load: 125%")).unwrap();
+    // Both have less than their bound, which is 1.25 times half of all.
+    for (more, path) in of_one[..4].iter().enumerate() {
+        clients.push(ask(&weir, path));
+        wait_until("it arrives", || arrived(&one) + arrived(&two) == begun.0 + begun.1 + 7 + more);
+    }
+    assert_eq!(arrived(&two), begun.1 + 3, "they went where they belong");
+    one.inside.let_go(7);
+    two.inside.let_go(3);
+    assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
+    is_empty(&weir);
+    wait_until("it is forgotten", || pool(&weir).status.beside.load(Ordering::SeqCst) == 0);
+}
+
+/// True if it is told that the pool has as many requests as it may.
+fn is_refused(weir: &Weir) -> bool {
+    let answer = ask(weir, "/").final_response("GET").to_string();
+    answer.contains("weir-error: pool_requests_limit")
+}
+
+#[test]
+fn a_limit_of_requests_that_a_reload_sets_counts_what_is_in_flight() {
+    let (one, two) = (held("one"), held("two"));
+    let weir = Weir::from_text(&file(2, "http", LONG, &[(&one, "max_connections: 2")]));
+    let reload = |limits: &str, backend: &super::Held| {
+        weir.app().reload_text(&file(2, "http", limits, &[(backend, "max_connections: 2")])).unwrap();
+    };
+    let before = pool(&weir);
+    let mut clients = vec![ask(&weir, "/"), ask(&weir, "/")];
+    one.has(2);
+    clients.push(queued(&weir, "/", 1));
+    // What waits counts, and so does what is at a backend that went some time before.
+    reload(LONG, &two);
+    two.has(1);
+    clients.extend([ask(&weir, "/"), queued(&weir, "/", 1)]);
+    reload("limits: { requests: 5, queue_timeout: 20s }", &two);
+    assert!(is_refused(&weir));
+    one.inside.let_go(2);
+    assert_eq!(clients[0].final_response("GET").text(), "one");
+    assert_eq!(clients[1].final_response("GET").text(), "one");
+    clients.drain(..2);
+    wait_until("they are over", || before.backends[0].status.active.load(Ordering::SeqCst) == 0);
+    // Those that are counted, and those that are not, are as many as there may be.
+    clients.extend([queued(&weir, "/", 2), queued(&weir, "/", 3)]);
+    assert!(is_refused(&weir));
+    // Fewer than there are.
+    reload("limits: { requests: 2, queue_timeout: 20s }", &two);
+    assert!(is_refused(&weir));
+    two.inside.let_go(5);
+    assert!(clients.iter_mut().all(|client| client.final_response("GET").status() == 200));
+    wait_until("nothing is counted", || before.status.requests.load(Ordering::SeqCst) == 0);
+    is_empty(&weir);
+    two.inside.let_go(1);
+    assert_eq!(ask(&weir, "/").final_response("GET").status(), 200);
+}
+
+#[test]
+fn tcp_connections_are_no_requests_of_a_pool_that_they_share() {
+    let backend = FakeBackend::answering(Answer::ok("one"));
+    let text = |limits: &str| {
+        format!(
+            "workers: 1\nlisteners:\n  raw: {{ bind: '127.0.0.1:0', protocol: tcp, pool: app }}\n  \
+             web: {{ bind: '127.0.0.1:0', protocol: http, pool: app }}\n\
+             pools: {{ app: {{ backends: ['{}'], {limits} }} }}\n",
+            backend.address()
+        )
+    };
+    let weir = Weir::from_text(&text(LONG));
+    let mut raw = RawClient::connect(weir.app().address("raw"));
+    assert_eq!(raw.get("/").text(), "one");
+    weir.app().reload_text(&text("limits: { requests: 1 }")).unwrap();
+    assert_eq!(RawClient::connect(weir.app().address("web")).get("/").text(), "one");
+    assert_eq!(raw.get("/").text(), "one", "it is still there");
+}
