@@ -236,9 +236,8 @@ impl Exchange<'_> {
         let head = link.answer.part(0..length);
         write_response(&mut out, head, response, &HeaderEdits::default(), framing, None);
         out.extend_from_slice(b"\r\n");
-        let conn = self.conn;
-        let sent = self.tell(self.client.send_interim(&out)).await;
-        conn.worker.room.give_text(out);
+        let sent = self.send_interim(&out).await;
+        self.conn.worker.room.give_text(out);
         sent
     }
 }

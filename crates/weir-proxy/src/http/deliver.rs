@@ -70,7 +70,8 @@ impl Exchange<'_> {
             Err(error) => Err(ProxyError::from_client(&error)),
         };
         self.count_sent(&mut download);
-        self.note_sent(download.written, download.taken);
+        // What was staged when it was cut has been taken, and was not sent.
+        self.note_sent(download.written, download.taken.min(download.passed()));
         let said = download.bridge.as_ref().map_or(&download.trailers[..], |bridge| bridge.said());
         self.note_call_trailers(said);
         self.conn.worker.room.give_text(download.into_head());

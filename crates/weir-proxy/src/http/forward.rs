@@ -126,11 +126,12 @@ impl Exchange<'_> {
     async fn attempts(&mut self, input: &mut Buffer, mut pool: Rc<PoolState>, upload: &mut Upload) -> Ended {
         let conn = self.conn;
         let mut tried = Tried::default();
+        // The body is here already: the backend need not be asked whether it is wanted.
         if self.asked.expects_continue
             && !input.is_empty()
-            && let Err(error) = Box::pin(self.tell_to_go_on()).await
+            && let Err(error) = Box::pin(self.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n")).await
         {
-            return Ended { after: After::Close, error: Some(error) };
+            return Box::pin(self.give_up(input, error, false)).await;
         }
         let mut last = None;
         loop {
@@ -240,14 +241,6 @@ impl Exchange<'_> {
             attempt.answered = clock::micros();
             attempt.outcome = Outcome::Answered(answer.response.status);
         }
-    }
-
-    /// The body is here already: the backend need not be asked whether it is wanted.
-    #[cold]
-    async fn tell_to_go_on(&self) -> Result<(), ProxyError> {
-        let told = self.client.send_interim(b"HTTP/1.1 100 Continue\r\n\r\n");
-        let told = self.timer.limit(self.listener.timeouts.send_idle, told).await;
-        told.map_or(Ok(()), |told| told.map_err(|error| ProxyError::from_client(&error)))
     }
 
     /// A backend that has to be waited for, with what is held of it; true if the backend counts it already.

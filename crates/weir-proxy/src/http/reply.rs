@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     buffer::Buffer,
+    duplex::Duplex,
     error::{Cause, ProxyError},
     telemetry::Record,
 };
@@ -274,6 +275,18 @@ impl Exchange<'_> {
         sent?;
         let unread = after == After::Close && !self.client.is_stream() && conn.stream.has_unread();
         Ok(if unread { After::Linger } else { after })
+    }
+
+    /// Sends an interim response (RFC 9110 section 15.2).
+    #[cold]
+    pub(super) async fn send_interim(&mut self, text: &[u8]) -> Result<(), ProxyError> {
+        self.tell(self.client.send_interim(text)).await?;
+        if let Duplex::Bytes(_) = self.client {
+            let sent = text.len() as u64;
+            self.conn.counters(&self.listener).bytes_out.add(sent);
+            self.note_sent(sent, 0);
+        }
+        Ok(())
     }
 
     /// Has something said to the client, who has `timeouts.send_idle` to take it.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests fail where a test would")]
 
+mod bytes;
 mod causes;
 mod ends;
 mod formats;
