@@ -203,6 +203,15 @@ fn pools(page: &mut Page, snapshot: &Snapshot, causes: &[&str]) {
             page.sample("_total", &[("pool", &pool.name), ("reason", reason)], count);
         }
     }
+    page.family(
+        "weir_retries_refused",
+        Counter,
+        "Attempts that were not made because the budget for retries was used up.",
+    );
+    for pool in &snapshot.pools {
+        let refused = pool.status.retries.sum(|shard| shard.refused.value());
+        page.sample("_total", &[("pool", &pool.name)], refused);
+    }
 }
 
 /// Pools whose backends are discovered.

@@ -232,6 +232,8 @@ pub struct RetryCounters {
     pub causes: CauseCounter,
     /// Kept connections that turned out to be closed and were made anew: no failure of anybody.
     pub stale: Counter,
+    /// Attempts that were not made because the budget was used up.
+    pub refused: Counter,
 }
 
 impl PoolStatus {

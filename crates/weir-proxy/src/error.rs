@@ -250,6 +250,15 @@ impl ProxyError {
 }
 
 impl ProxyError {
+    /// Says more about it.
+    #[cold]
+    pub(crate) fn add(&mut self, particular: &'static str) {
+        self.detail = match &*self.detail {
+            "" => Cow::Borrowed(particular),
+            known => Cow::Owned(format!("{known}; {particular}")),
+        };
+    }
+
     /// True if there is nobody any more to try anything for: the client has left, or is cut.
     pub(crate) const fn ends_all(&self) -> bool {
         matches!(self.cause, Cause::ClientAborted | Cause::BindClosed | Cause::ProcessStopped)

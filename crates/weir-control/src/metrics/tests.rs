@@ -77,6 +77,7 @@ fn every_promised_name_is_there_in_both_formats() {
             ("weir_http2_connections_active", "gauge"),
             ("weir_grpc_responses", "counter"),
             ("weir_retries", "counter"),
+            ("weir_retries_refused", "counter"),
             ("weir_rejected", "counter"),
             ("weir_health_checks", "counter"),
             ("weir_config_generation", "gauge"),

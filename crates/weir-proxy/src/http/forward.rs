@@ -175,7 +175,7 @@ impl Exchange<'_> {
                 }
                 Err(error) => Err((self.unsent(error), false)),
             };
-            let failed = match answer {
+            let mut failed = match answer {
                 Ok(answer) => {
                     self.answered(pool, (backend, asked), link.as_ref(), &answer);
                     if !self.rejects(&answer, upload, pool, backend, &tried) {
@@ -190,7 +190,7 @@ impl Exchange<'_> {
                 Err((failed, reused)) => self.fell_through(failed, reused, &mut tried),
             };
             upload.sent = link.as_ref().and_then(Link::take_sent);
-            if !self.goes_on(pool, (backend, asked), &failed, upload, &mut tried) {
+            if !self.goes_on(pool, (backend, asked), &mut failed, upload, &mut tried) {
                 return Box::pin(self.give_up(input, failed.error, failed.unsent)).await;
             }
             tried.stay(&failed, &pool.pool, backend, in_flight);

@@ -53,6 +53,8 @@ pub(super) struct Tried {
     pub(super) over_new: bool,
     /// How often a backend has said that it has not looked at the request, which is the same.
     pub(super) sent_away: u32,
+    /// One more attempt would have been made, had the pool's budget for retries not been used up.
+    over_budget: bool,
 }
 
 /// So often a request that was sent away goes elsewhere as if nothing had happened.
@@ -146,7 +148,7 @@ impl Exchange<'_> {
         &self,
         pool: &PoolState,
         (backend, asked): (usize, u64),
-        failed: &Failed,
+        failed: &mut Failed,
         upload: &Upload,
         tried: &mut Tried,
     ) -> bool {
@@ -163,6 +165,9 @@ impl Exchange<'_> {
             pool.failed(&self.conn.worker, backend, &failed.error, micros);
         }
         tried.again += u32::from(again && !tried.stale && !tried.is_free(failed));
+        if tried.over_budget {
+            failed.error.add("not tried again: the pool's budget for retries is used up");
+        }
         again
     }
 
@@ -205,7 +210,7 @@ impl Exchange<'_> {
 
     /// Whether a request that failed goes to another backend: after the request was sent only what may be asked twice,
     /// only while nothing of an answer had come, and only as far as the pool's budget goes.
-    fn may_retry(&self, failed: &Failed, upload: &Upload, status: &PoolStatus, tried: &Tried) -> bool {
+    fn may_retry(&self, failed: &Failed, upload: &Upload, status: &PoolStatus, tried: &mut Tried) -> bool {
         let Some(retry) = self.retry() else { return false };
         let repeatable = !failed.heard && upload.pump.can_restart() && self.asked.repeatable;
         if failed.unprocessed && (tried.stale || tried.again < retry.retries) {
@@ -225,7 +230,19 @@ impl Exchange<'_> {
             _ => retry.on.reset,
         };
         // What was never sent can be sent by any method.
-        wanted && (repeatable || failed.unsent) && status.retry_budget.try_retry(clock::now(), retry.budget)
+        let wanted = wanted && (repeatable || failed.unsent);
+        let granted = wanted && self.is_granted(status, retry);
+        tried.over_budget = wanted && !granted;
+        granted
+    }
+
+    /// Whether the pool's budget has a retry left.
+    fn is_granted(&self, status: &PoolStatus, retry: &Retry) -> bool {
+        let granted = status.retry_budget.try_retry(clock::now(), retry.budget);
+        if !granted {
+            status.retries.of(self.conn.worker.index).refused.add(1);
+        }
+        granted
     }
 
     /// Whether an answer is thrown away because its status is one that another backend shall be asked for. It is kept if
@@ -248,6 +265,6 @@ impl Exchange<'_> {
             && self.asked.repeatable
             && upload.pump.can_restart()
             && pool.has_another(&self.conn.worker, &tried.backends, backend)
-            && pool.pool.status.retry_budget.try_retry(clock::now(), retry.budget)
+            && self.is_granted(&pool.pool.status, retry)
     }
 }

@@ -131,6 +131,8 @@ fn retries_do_not_double_the_load_of_backends_that_fail() {
     // A fifth of the requests, and three for each second that this may have taken.
     let sent: usize = silent.iter().map(|backend| backend.requests().len()).sum();
     assert!((201..300).contains(&sent), "{sent} requests were sent for 200");
+    let retries = &weir.app().snapshot().pools[0].status.retries;
+    assert_eq!(retries.sum(|shard| shard.refused.value()), 400 - sent as u64);
 }
 
 #[test]

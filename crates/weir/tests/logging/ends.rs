@@ -49,6 +49,26 @@ fn trailers_that_are_too_much_are_called_that() {
 }
 
 #[test]
+fn that_the_budget_for_retries_is_used_up_is_said() {
+    let backends = [FakeBackend::answering(Answer::close()), FakeBackend::answering(Answer::close())];
+    let weir = Logged::http(&backends.each_ref().map(FakeBackend::address), "json", "");
+    let mut client = RawClient::connect(weir.address());
+    for _ in 0..50 {
+        assert_eq!(client.send(GET).final_response("GET").status(), 502);
+    }
+    let refused = weir.app.snapshot().pools[0].status.retries.sum(|shard| shard.refused.value());
+    let objects = weir.objects();
+    let said = |object: &&Value| {
+        object["sentence"]
+            .as_str()
+            .unwrap()
+            .ends_with("(not tried again: the pool's budget for retries is used up)")
+    };
+    assert!(refused > 0);
+    assert_eq!(objects.iter().filter(said).count() as u64, refused);
+}
+
+#[test]
 fn a_switch_that_is_none_leaves_one_line_that_says_why() {
     let ask = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     for (fields, switch, said) in [
