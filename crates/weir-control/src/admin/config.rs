@@ -53,13 +53,6 @@ pub(super) fn of(snapshot: &Snapshot) -> Value {
             "drain": time(process.shutdown_drain),
         },
         "upgrade": { "drain": time(process.upgrade_drain) },
-        "access_log": snapshot.logging.access.as_ref().map(|log| json!({
-            "path": log.target.to_string(),
-            "format": log.format.to_string(),
-            "sample": log.sample.to_string(),
-        })),
-        "log": { "level": word(snapshot.logging.process.level), "format": word(snapshot.logging.process.format) },
-        "debug_headers": snapshot.logging.debug_headers,
     })
 }
 
