@@ -92,6 +92,10 @@ impl Answer<'_> {
         let mut taken = 0;
         let mut scanned = 0;
         loop {
+            let begun = &self.bytes[..self.bytes.len().min(7)];
+            if !b"HTTP/1.".starts_with(begun) {
+                return Err("its answer is not HTTP: it does not begin with HTTP/1.".into());
+            }
             let length = match find_end(&self.bytes, &mut scanned) {
                 HeadEnd::At(length) => length,
                 HeadEnd::BadLineEnd => return Err("its answer is not HTTP: a line ends without CR".into()),

@@ -111,8 +111,10 @@ fn what_is_wrong_is_said_in_words() {
     assert_eq!(refused("HTTP/1.1 500 Oops\r\n\r\n"), "answered 500, expected 200-299");
     assert_eq!(refused(""), "it closed the connection without an answer");
     assert_eq!(refused("HTTP/1.1 200 O"), "it closed the connection within its answer");
-    assert!(refused("SSH-2.0-OpenSSH_9.2\r\n\r\n").starts_with("its answer is not usable"));
-    assert!(refused("220 mail.test ESMTP\n").starts_with("its answer is not HTTP"));
+    for other in ["SSH-2.0-OpenSSH_9.2\r\n", "junk\r\n\r\n", "220 mail.test ESMTP\n", "HTTP/2"] {
+        assert_eq!(refused(other), "its answer is not HTTP: it does not begin with HTTP/1.", "{other}");
+    }
+    assert!(refused("HTTP/1.1 200 OK\n\n").starts_with("its answer is not HTTP: a line ends"));
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl Exchange<'_> {
         poll_fn(move |cx| {
             self.advance(cx, upload, input, link.way.duplex())?;
             match link.poll_head(cx) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Cause::BackendClosed.into())),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(broken_off(link))),
                 Poll::Ready(Ok(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {}
@@ -240,6 +240,13 @@ impl Exchange<'_> {
         self.conn.worker.room.give_text(out);
         sent
     }
+}
+
+/// The backend has closed before its answer had a whole head.
+#[cold]
+fn broken_off(link: &Link) -> ProxyError {
+    let detail = if link.heard { "a part of a head had come" } else { "" };
+    ProxyError::with(Cause::BackendClosed, detail)
 }
 
 impl Link {

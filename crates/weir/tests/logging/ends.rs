@@ -69,6 +69,20 @@ fn that_the_budget_for_retries_is_used_up_is_said() {
 }
 
 #[test]
+fn half_a_head_is_not_called_no_answer_at_all() {
+    for (begun, said) in
+        [("", "without an answer"), ("HTTP/1.1 200 OK\r\nContent-Le", "(a part of a head had come)")]
+    {
+        let backend = FakeBackend::answering(Answer::bytes(begun).then_close());
+        let weir = Logged::http(&[backend.address()], "json", "");
+        assert_eq!(RawClient::connect(weir.address()).send(GET).final_response("GET").status(), 502);
+        let objects = weir.objects();
+        assert_eq!(objects[0]["cause"], "backend_closed");
+        assert!(objects[0]["sentence"].as_str().unwrap().ends_with(said), "{objects:?}");
+    }
+}
+
+#[test]
 fn a_switch_that_is_none_leaves_one_line_that_says_why() {
     let ask = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
     for (fields, switch, said) in [
