@@ -51,12 +51,27 @@ pub trait Prober: Send + Sync + 'static {
 /// Where lines for the process log go.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// The process log by how bad a line is.
+#[derive(Clone)]
+pub struct Logs {
+    /// What merely changed.
+    pub info: Log,
+    /// What somebody should look at.
+    pub warn: Log,
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logs").finish_non_exhaustive()
+    }
+}
+
 /// The clock: milliseconds since the start of the process.
 pub type Clock = fn() -> Moment;
 
 /// Keeps the health of every backend of the published snapshot up to date. Never returns; to stop it, drop it.
-pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock: Clock) {
-    let shared = Arc::new(Shared { prober, log, clock, lanes: Lanes::default() });
+pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, logs: Logs, clock: Clock) {
+    let shared = Arc::new(Shared { prober, logs, clock, lanes: Lanes::default() });
     let mut watches = Watches::default();
     loop {
         let seen = cell.generation();
@@ -75,7 +90,7 @@ pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock:
 /// What all watches use.
 struct Shared<P> {
     prober: P,
-    log: Log,
+    logs: Logs,
     clock: Clock,
     lanes: Lanes,
 }
@@ -107,12 +122,17 @@ impl Subject {
     fn know<P>(&self, fact: Fact<'_>, shared: &Shared<P>) {
         if let Some(shift) = self.status.apply(fact, (shared.clock)()) {
             self.pool_status.touch();
-            self.say(shared, &format!("health={}: {}", shift.to.word(), self.status.reason()));
+            let text = format!("health={}: {}", shift.to.word(), self.status.reason());
+            match shift.to {
+                // Whoever wants to read of troubles only wants to read of this one.
+                Health::Down => (shared.logs.warn)(&line(&self.pool, &self.name, &text)),
+                _ => self.say(shared, &text),
+            }
         }
     }
 
     fn say<P>(&self, shared: &Shared<P>, text: &str) {
-        (shared.log)(&line(&self.pool, &self.name, text));
+        (shared.logs.info)(&line(&self.pool, &self.name, text));
     }
 }
 
