@@ -35,6 +35,7 @@ use weir_model::{
 use lanes::Lanes;
 use resolve::Addresses;
 use round::Doors;
+pub(crate) use round::is_here;
 pub use tiers::announce;
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
@@ -102,7 +103,7 @@ struct Subject {
     name: Arc<str>,
     way: Way,
     check: Option<HealthCheck>,
-    /// What its name must not stand for.
+    /// What it must not be, and its name must not stand for.
     doors: Doors,
     status: Arc<BackendStatus>,
     pool_status: Arc<PoolStatus>,
@@ -192,8 +193,8 @@ impl Watches {
 }
 
 impl Subject {
-    const fn needs_watching(&self) -> bool {
-        self.check.is_some() || matches!(self.way.endpoint, Endpoint::Name(..))
+    fn needs_watching(&self) -> bool {
+        self.check.is_some() || !self.doors.is_empty() || matches!(self.way.endpoint, Endpoint::Name(..))
     }
 
     /// Brings the status, which survives reloads, into line with what is asked for now. Returns the addresses that
@@ -203,6 +204,9 @@ impl Subject {
         // Checks that were taken away leave nothing behind.
         if unchecked && self.status.view().checked() != Health::Up {
             self.know(Fact::Checked(Health::Up, "not checked"), shared);
+        }
+        if self.doors.is_empty() && !matches!(self.way.endpoint, Endpoint::Name(..)) {
+            self.know(Fact::Resolved, shared);
         }
         self.status.addresses.load().iter().copied().map(Address::Ip).collect()
     }

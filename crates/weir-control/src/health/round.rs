@@ -1,6 +1,6 @@
-//! Host names that stand for weir itself: a backend that is a listener which leads to it would have requests go round in
-//! circles. For addresses the compiler finds that out; what a name stands for, and which addresses this machine has, is only
-//! known when it runs.
+//! Backends that are weir itself: one that is a listener which leads to it would have requests go round in circles. For
+//! addresses that every machine has the compiler finds that out; what a name stands for, and which addresses this machine has,
+//! is only known when it runs.
 
 use std::{
     fs,
@@ -17,12 +17,14 @@ use weir_model::{
 /// Where listeners are bound that lead to a backend's pool, at the backend's port, and their names.
 pub(super) type Doors = Arc<[(IpAddr, Arc<str>)]>;
 
-/// The doors that a backend's name must not stand for.
+/// The doors that a backend must not be, and its name must not stand for.
 pub(super) fn doors(snapshot: &Snapshot, pool: PoolIndex, endpoint: &Endpoint) -> Doors {
-    match endpoint {
-        Endpoint::Name(_, port) => snapshot.doors_to(pool, *port).into(),
-        Endpoint::Address(_) | Endpoint::Unix(_) => Doors::default(),
-    }
+    let port = match endpoint {
+        Endpoint::Name(_, port) => *port,
+        Endpoint::Address(address) => address.port(),
+        Endpoint::Unix(_) => return Doors::default(),
+    };
+    snapshot.doors_to(pool, port, &is_here).into()
 }
 
 /// Leaves out the addresses that are weir itself, and says which those are if there are any.
@@ -42,7 +44,7 @@ pub(super) fn leave_out(addresses: &mut Vec<Address>, doors: &Doors) -> Option<S
 
 /// True if this machine has the address: then a socket can be bound to it. Where the system lets sockets be bound to addresses
 /// of others as well, that says nothing, and what a connection to the address would come from is asked for instead.
-fn is_here(address: &IpAddr) -> bool {
+pub(crate) fn is_here(address: &IpAddr) -> bool {
     if address.is_loopback() {
         return true;
     }

@@ -1,7 +1,10 @@
 //! The loop on a virtual clock, with backends that follow a script.
 
+mod own;
+
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},

@@ -113,7 +113,7 @@ pub fn compile(
 
     acme::differing(&listeners, &listener_drafts, &mut problems);
     share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
-    overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
+    overlap::hairpins(draft, &listener_drafts, &listeners, (&pool_drafts, &pools), &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
     idle::pools(&pool_drafts, &pools, &mut problems);
     grpc_web::judge(draft, &pools, &mut problems);
