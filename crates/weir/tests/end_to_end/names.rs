@@ -131,14 +131,11 @@ fn a_circle_through_several_listeners_is_seen_too() {
 #[test]
 fn an_own_listener_is_known_by_an_address_of_the_other_family_too() {
     let port = free_port("127.0.0.42");
-    for (bind, backend) in [("127.0.0.42", "[::ffff:127.0.0.42]"), ("[::ffff:127.0.0.42]", "127.0.0.42")] {
-        let text = format!(
-            "listeners: {{ web: {{ bind: '{bind}:{}', protocol: http, pool: app }} }}\n\
-             pools: {{ app: {{ backends: ['{backend}:{}'] }} }}\n",
-            port.port(),
-            port.port()
-        );
-        let Err(error) = App::from_text(&text) else { panic!("{text} is taken") };
-        assert!(error.to_string().contains("weir's own listener `web`"), "{error}");
-    }
+    let text = format!(
+        "listeners: {{ web: {{ bind: '{port}', protocol: http, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['[::ffff:127.0.0.42]:{}'] }} }}\n",
+        port.port()
+    );
+    let Err(error) = App::from_text(&text) else { panic!("{text} is taken") };
+    assert!(error.to_string().contains("weir's own listener `web`"), "{error}");
 }

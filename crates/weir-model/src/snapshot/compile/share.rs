@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
@@ -35,7 +36,7 @@ pub(super) fn binds(
     });
     let admin = process.admin.iter().map(|text| Claim { text, listener: None });
     for claim in own.chain(admin) {
-        let addresses = address::binds(claim.text).into_iter().flatten().map(|bind| bind.address);
+        let addresses = address::wanted(claim.text).into_iter().flatten().map(|bind| plain(bind.address));
         // Port 0 asks the system for any free port, so that two of them never meet.
         let fixed = addresses.filter(|address| address.ip().is_none_or(|address| address.port() != 0));
         let addresses: Vec<_> = fixed.collect();
@@ -53,6 +54,14 @@ pub(super) fn binds(
         if problems.len() == before {
             addresses.into_iter().for_each(|address| taken.entry(address).or_default().push(claim));
         }
+    }
+}
+
+/// An IPv4 address that is written as one of IPv6 is the same address.
+fn plain(address: Address) -> Address {
+    match address {
+        Address::Ip(at) => Address::Ip(SocketAddr::new(at.ip().to_canonical(), at.port())),
+        Address::Unix(_) => address,
     }
 }
 
