@@ -9,7 +9,7 @@ use std::{
 use super::{address, condition};
 use crate::{
     draft::{ListenerDraft, ProcessDraft, Text},
-    listener::{Address, Listener},
+    listener::{Address, Listener, Protocol},
     problem::{Problem, Span},
 };
 
@@ -87,8 +87,10 @@ fn conflict(claim: &Claim<'_>, other: &Claim<'_>) -> Vec<Problem> {
     if draft.name.value == other_draft.name.value {
         return refuse("", apart);
     }
-    // What cannot be read may have been what tells them apart.
-    if draft.broken || other_draft.broken {
+    // What cannot be read may have been what tells them apart; `http` is told apart by nothing.
+    let plain =
+        |draft: &ListenerDraft| draft.protocol.as_ref().is_some_and(|word| word.value == Protocol::Http);
+    if (draft.broken || other_draft.broken) && !plain(draft) && !plain(other_draft) {
         return Vec::new();
     }
     if !own.speaks_tls() || !first.speaks_tls() {
