@@ -140,6 +140,10 @@ fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> name::Tak
                 "give it a name, or leave it out",
             ));
         }
+        if super::unspeakable(&text.value) {
+            let cause = format!("`{}` is not a name for a route", text.value.escape_debug());
+            problems.push(Problem::error(text.span, cause, format!("names hold {}", super::UNSPEAKABLE)));
+        }
         if let Some(first) = spans.insert(&text.value, text.span) {
             let cause = format!("there are two routes named `{}` in one listener", text.value);
             let problem = Problem::error(text.span, cause, "rename one of them");
