@@ -154,7 +154,7 @@ fn access(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> Access {
     Access { allow: networks(&draft.allow), deny: networks(&draft.deny) }
 }
 
-fn normalize(draft: &ListenerDraft) -> Normalize {
+pub(super) fn normalize(draft: &ListenerDraft) -> Normalize {
     let defaults = Normalize::default();
     let Some(Located { value: draft, .. }) = &draft.normalize else { return defaults };
     Normalize {
