@@ -7,7 +7,7 @@ use super::{
     condition, header,
     listener::{Context, normalize},
     name,
-    retry::retry,
+    retry::{self, retry},
     rewrite::rewrite,
     shadow, tls, value,
 };
@@ -62,6 +62,7 @@ pub(super) fn routes(
         let draft = &filled(draft, &context.defaults.route, |route, from| {
             route.fill(from, protocol, forwards(route));
         });
+        problems.extend(retry::too_late(draft));
         let action = action(draft, &conditions, protocol, context.pools, problems);
         let mut targets: Vec<_> = action.pools().map(|pool| context.pools.name(pool)).collect();
         if targets.is_empty() {
