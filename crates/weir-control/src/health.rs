@@ -34,8 +34,8 @@ use weir_model::{
 
 use lanes::Lanes;
 use resolve::Addresses;
-use round::Doors;
 pub(crate) use round::is_here;
+use round::{Doors, Finder};
 pub use tiers::announce;
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
@@ -170,10 +170,14 @@ impl Drop for Watch {
 impl Watches {
     /// Starts what a snapshot needs anew and stops what it does not need; what stays the same goes on undisturbed.
     fn follow<P: Prober>(&mut self, snapshot: &Snapshot, shared: &Arc<Shared<P>>) {
-        let subjects: Vec<_> = (0..snapshot.pools.len()).flat_map(|pool| subjects(snapshot, pool)).collect();
-        let total = subjects.len();
+        let mut finder = Finder::default();
+        let mut all = Vec::new();
+        for pool in 0..snapshot.pools.len() {
+            all.extend(subjects(snapshot, pool, &mut finder));
+        }
+        let total = all.len();
         let mut kept = HashMap::with_capacity(total);
-        for (position, subject) in subjects.into_iter().enumerate() {
+        for (position, subject) in all.into_iter().enumerate() {
             let key = (subject.pool.clone(), subject.name.clone());
             let before = self.0.remove(&key);
             if before.as_ref().is_some_and(|watch| watch.subject.is_same(&subject)) {
@@ -212,14 +216,14 @@ impl Subject {
     }
 }
 
-fn subjects(snapshot: &Snapshot, index: PoolIndex) -> impl Iterator<Item = Subject> {
+fn subjects(snapshot: &Snapshot, index: PoolIndex, finder: &mut Finder) -> impl Iterator<Item = Subject> {
     let pool = &snapshot.pools[index];
     pool.backends.iter().map(move |backend| Subject {
         pool: pool.name.clone(),
         name: backend.name.clone(),
         way: Way::to(pool, &backend.endpoint),
         check: pool.health.clone(),
-        doors: round::doors(snapshot, index, &backend.endpoint),
+        doors: finder.doors(snapshot, index, &backend.endpoint),
         status: backend.status.clone(),
         pool_status: pool.status.clone(),
     })

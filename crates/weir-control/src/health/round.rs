@@ -3,6 +3,8 @@
 //! is only known when it runs.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     fs,
     net::{IpAddr, UdpSocket},
     sync::Arc,
@@ -17,14 +19,26 @@ use weir_model::{
 /// Where listeners are bound that lead to a backend's pool, at the backend's port, and their names.
 pub(super) type Doors = Arc<[(IpAddr, Arc<str>)]>;
 
-/// The doors that a backend must not be, and its name must not stand for.
-pub(super) fn doors(snapshot: &Snapshot, pool: PoolIndex, endpoint: &Endpoint) -> Doors {
-    let port = match endpoint {
-        Endpoint::Name(_, port) => *port,
-        Endpoint::Address(address) => address.port(),
-        Endpoint::Unix(_) => return Doors::default(),
-    };
-    snapshot.doors_to(pool, port, &is_here).into()
+/// Finds doors. What the machine was asked is remembered: very many backends may have the port of a listener.
+#[derive(Default)]
+pub(super) struct Finder {
+    here: RefCell<HashMap<IpAddr, bool>>,
+    doors: HashMap<(PoolIndex, u16), Doors>,
+}
+
+impl Finder {
+    /// The doors that a backend must not be, and its name must not stand for.
+    pub(super) fn doors(&mut self, snapshot: &Snapshot, pool: PoolIndex, endpoint: &Endpoint) -> Doors {
+        let port = match endpoint {
+            Endpoint::Name(_, port) => *port,
+            Endpoint::Address(address) => address.port(),
+            Endpoint::Unix(_) => return Doors::default(),
+        };
+        let here =
+            |address: &IpAddr| *self.here.borrow_mut().entry(*address).or_insert_with(|| is_here(address));
+        let doors = self.doors.entry((pool, port));
+        doors.or_insert_with(|| snapshot.doors_to(pool, port, &here).into()).clone()
+    }
 }
 
 /// Leaves out the addresses that are weir itself, and says which those are if there are any.
