@@ -11,6 +11,7 @@ mod answer;
 mod backend;
 mod bounds;
 mod config;
+mod crowd;
 mod door;
 mod guard;
 mod status;
@@ -21,7 +22,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use percent_encoding::percent_decode_str;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::OwnedSemaphorePermit,
     task::JoinSet,
 };
 use weir_model::{
@@ -40,13 +41,11 @@ use crate::{
 };
 use answer::{Answer, allowed};
 pub use bounds::Bounds;
+use crowd::Crowd;
 pub use door::Door;
 use door::{DoorSocket, Listening};
 use guard::Need;
 use wire::{Read, Request, Wire};
-
-/// Connections at once; operators are few, and a crowd must not take files from traffic.
-const CONNECTIONS: usize = 128;
 
 /// Says what would become of a request; the binary knows how.
 pub type Explain = Arc<dyn Fn(&Snapshot, &Question) -> Result<Explanation, Trouble> + Send + Sync>;
@@ -103,8 +102,7 @@ impl fmt::Debug for Admin {
 /// If the socket cannot be used.
 pub async fn serve(door: Door, admin: Admin, handed_over: impl Future<Output = bool>) -> std::io::Result<()> {
     let Door { socket, address } = door;
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let room = Room { permits, bound: address.into(), admin: admin.into() };
+    let room = Room { crowd: Crowd::new(), bound: address.into(), admin: admin.into() };
     let mut connections = JoinSet::new();
     match socket {
         DoorSocket::Ip(socket) => {
@@ -128,23 +126,22 @@ pub async fn serve(door: Door, admin: Admin, handed_over: impl Future<Output = b
     Ok(())
 }
 
-/// Connections that have to be left for newcomers.
-const SPARE: usize = 32;
-
 /// What every connection needs.
 #[derive(Clone)]
 struct Room {
-    permits: Arc<Semaphore>,
+    crowd: Crowd,
     bound: Arc<Address>,
     admin: Arc<Admin>,
 }
 
 async fn accept(listening: &impl Listening, connections: &mut JoinSet<()>, room: Room) {
     loop {
-        // Above the limit new connections wait in the accept queue.
-        let Ok(permit) = room.permits.clone().acquire_owned().await else { return };
         match listening.next().await {
-            Ok(stream) => _ = connections.spawn(connection(Wire::new(stream), permit, room.clone())),
+            Ok(stream) => {
+                // Above the limit the others wait in the accept queue.
+                let Some(permit) = room.crowd.enter().await else { return };
+                connections.spawn(connection(Wire::new(stream), permit, room.clone()));
+            }
             // Out of files, or a client that is already gone: neither goes away by asking again at once.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
@@ -157,7 +154,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     loop {
-        let (answer, head_only, close) = match wire.read(|| room.permits.available_permits() < SPARE).await {
+        let read = room.crowd.waiting(wire.read()).await;
+        let (answer, head_only, close) = match read.unwrap_or(Read::Closed) {
             Read::Request(request) => {
                 let answer = room.answer(&request).await.unwrap_or_else(|refusal| refusal);
                 (answer, request.method == "HEAD", !request.keep_alive)

@@ -112,7 +112,7 @@ pub fn from_text_in(name: &str, text: &str, surroundings: &Surroundings) -> Load
 impl Loaded {
     /// Nothing yet.
     fn new(surroundings: &Surroundings) -> Self {
-        let machine = Machine { files: surroundings.files };
+        let machine = Machine { files: surroundings.files, here: surroundings.here };
         let draft = Draft { machine, ..Draft::default() };
         Self { draft, files: Files::default(), problems: Vec::new() }
     }

@@ -34,7 +34,8 @@ use weir_model::{
 
 use lanes::Lanes;
 use resolve::Addresses;
-use round::Doors;
+pub(crate) use round::is_here;
+use round::{Doors, Finder};
 pub use tiers::announce;
 
 /// Asks a backend a question. The binary implements it with weir-proxy's probe code.
@@ -51,12 +52,27 @@ pub trait Prober: Send + Sync + 'static {
 /// Where lines for the process log go.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
+/// The process log by how bad a line is.
+#[derive(Clone)]
+pub struct Logs {
+    /// What merely changed.
+    pub info: Log,
+    /// What somebody should look at.
+    pub warn: Log,
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logs").finish_non_exhaustive()
+    }
+}
+
 /// The clock: milliseconds since the start of the process.
 pub type Clock = fn() -> Moment;
 
 /// Keeps the health of every backend of the published snapshot up to date. Never returns; to stop it, drop it.
-pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock: Clock) {
-    let shared = Arc::new(Shared { prober, log, clock, lanes: Lanes::default() });
+pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, logs: Logs, clock: Clock) {
+    let shared = Arc::new(Shared { prober, logs, clock, lanes: Lanes::default() });
     let mut watches = Watches::default();
     loop {
         let seen = cell.generation();
@@ -75,7 +91,7 @@ pub async fn run<P: Prober>(cell: Arc<SnapshotCell>, prober: P, log: Log, clock:
 /// What all watches use.
 struct Shared<P> {
     prober: P,
-    log: Log,
+    logs: Logs,
     clock: Clock,
     lanes: Lanes,
 }
@@ -87,7 +103,7 @@ struct Subject {
     name: Arc<str>,
     way: Way,
     check: Option<HealthCheck>,
-    /// What its name must not stand for.
+    /// What it must not be, and its name must not stand for.
     doors: Doors,
     status: Arc<BackendStatus>,
     pool_status: Arc<PoolStatus>,
@@ -107,12 +123,17 @@ impl Subject {
     fn know<P>(&self, fact: Fact<'_>, shared: &Shared<P>) {
         if let Some(shift) = self.status.apply(fact, (shared.clock)()) {
             self.pool_status.touch();
-            self.say(shared, &format!("health={}: {}", shift.to.word(), self.status.reason()));
+            let text = format!("health={}: {}", shift.to.word(), self.status.reason());
+            match shift.to {
+                // Whoever wants to read of troubles only wants to read of this one.
+                Health::Down => (shared.logs.warn)(&line(&self.pool, &self.name, &text)),
+                _ => self.say(shared, &text),
+            }
         }
     }
 
     fn say<P>(&self, shared: &Shared<P>, text: &str) {
-        (shared.log)(&line(&self.pool, &self.name, text));
+        (shared.logs.info)(&line(&self.pool, &self.name, text));
     }
 }
 
@@ -149,10 +170,14 @@ impl Drop for Watch {
 impl Watches {
     /// Starts what a snapshot needs anew and stops what it does not need; what stays the same goes on undisturbed.
     fn follow<P: Prober>(&mut self, snapshot: &Snapshot, shared: &Arc<Shared<P>>) {
-        let subjects: Vec<_> = (0..snapshot.pools.len()).flat_map(|pool| subjects(snapshot, pool)).collect();
-        let total = subjects.len();
+        let mut finder = Finder::default();
+        let mut all = Vec::new();
+        for pool in 0..snapshot.pools.len() {
+            all.extend(subjects(snapshot, pool, &mut finder));
+        }
+        let total = all.len();
         let mut kept = HashMap::with_capacity(total);
-        for (position, subject) in subjects.into_iter().enumerate() {
+        for (position, subject) in all.into_iter().enumerate() {
             let key = (subject.pool.clone(), subject.name.clone());
             let before = self.0.remove(&key);
             if before.as_ref().is_some_and(|watch| watch.subject.is_same(&subject)) {
@@ -172,8 +197,8 @@ impl Watches {
 }
 
 impl Subject {
-    const fn needs_watching(&self) -> bool {
-        self.check.is_some() || matches!(self.way.endpoint, Endpoint::Name(..))
+    fn needs_watching(&self) -> bool {
+        self.check.is_some() || !self.doors.is_empty() || matches!(self.way.endpoint, Endpoint::Name(..))
     }
 
     /// Brings the status, which survives reloads, into line with what is asked for now. Returns the addresses that
@@ -184,18 +209,21 @@ impl Subject {
         if unchecked && self.status.view().checked() != Health::Up {
             self.know(Fact::Checked(Health::Up, "not checked"), shared);
         }
+        if self.doors.is_empty() && !matches!(self.way.endpoint, Endpoint::Name(..)) {
+            self.know(Fact::Resolved, shared);
+        }
         self.status.addresses.load().iter().copied().map(Address::Ip).collect()
     }
 }
 
-fn subjects(snapshot: &Snapshot, index: PoolIndex) -> impl Iterator<Item = Subject> {
+fn subjects(snapshot: &Snapshot, index: PoolIndex, finder: &mut Finder) -> impl Iterator<Item = Subject> {
     let pool = &snapshot.pools[index];
     pool.backends.iter().map(move |backend| Subject {
         pool: pool.name.clone(),
         name: backend.name.clone(),
         way: Way::to(pool, &backend.endpoint),
         check: pool.health.clone(),
-        doors: round::doors(snapshot, index, &backend.endpoint),
+        doors: finder.doors(snapshot, index, &backend.endpoint),
         status: backend.status.clone(),
         pool_status: pool.status.clone(),
     })

@@ -1,9 +1,9 @@
 //! Golden files: `tests/golden/good/*.yaml` with the compiled snapshot beside it (`*.snapshot`), and
 //! `tests/golden/bad/*.yaml` with exactly what users are told (`*.errors`).
 //!
-//! Lines that begin with `# env NAME=value`, `# files N`, `# folders` or `# now N` say what a file is read in: environment
-//! variables, how many files the process may open, whether folders to write in have to be there, and the time in seconds
-//! since 1970, which otherwise is the beginning of 2030.
+//! Lines that begin with `# env NAME=value`, `# files N`, `# folders`, `# here` or `# now N` say what a file is read in:
+//! environment variables, how many files the process may open, whether folders to write in have to be there, whether
+//! 192.0.2.1 is an address of the machine, and the time in seconds since 1970, which otherwise is the beginning of 2030.
 //!
 //! `UPDATE_GOLDEN=1 cargo test -p weir-control --test golden` writes what is the case now; read the diff.
 #![allow(clippy::unwrap_used, reason = "clippy sees helpers of tests as code")]
@@ -50,6 +50,9 @@ fn surroundings(path: &Path) -> Surroundings {
             surroundings.files = Some(files.parse().unwrap());
         }
         surroundings.folders |= line == "# folders";
+        if line == "# here" {
+            surroundings.here = Some(|address| address.to_string() == "192.0.2.1");
+        }
         if let Some(now) = line.strip_prefix("# now ") {
             surroundings.now = now.parse().unwrap();
         }

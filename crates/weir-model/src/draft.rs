@@ -35,6 +35,8 @@ pub use tls::{
     AcmeDraft, AuthoritiesDraft, CertificateDraft, CertificateFiles, ClientAuthDraft, TerminationDraft,
 };
 
+use std::net::IpAddr;
+
 use crate::{
     problem::{Located, Span},
     snapshot::Secret,
@@ -82,11 +84,13 @@ pub struct DefaultsDraft {
     pub pool: Setting<Box<PoolDraft>>,
 }
 
-/// What the machine grants to the process.
+/// What the machine grants to the process, and what is known of it.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
     /// How many files it may have open; none if there is no limit, or none is known.
     pub files: Option<u64>,
+    /// Says if an address is one of its own; none if nobody knows.
+    pub here: Option<fn(&IpAddr) -> bool>,
 }
 
 /// A number of connections as a file says it.

@@ -297,3 +297,20 @@ pub fn is_exhaustion(error: &io::Error) -> bool {
     let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::ADDRNOTAVAIL];
     error.raw_os_error().is_some_and(|code| exhausted.iter().any(|errno| errno.raw_os_error() == code))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use weir_model::listener::ErrorPage;
+
+    use super::*;
+
+    #[test]
+    fn pages_can_be_given_for_what_is_answered_and_for_nothing_else() {
+        // 499 stands in logs, for clients that are gone.
+        let told = Cause::ALL.iter().map(|cause| cause.status()).filter(|status| !matches!(status, 0 | 499));
+        let told: Vec<_> = told.collect::<BTreeSet<_>>().into_iter().collect();
+        assert_eq!(told, ErrorPage::STATUSES);
+    }
+}

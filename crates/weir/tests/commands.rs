@@ -237,7 +237,7 @@ fn a_pipe_is_read() {
     let weir = env!("CARGO_BIN_EXE_weir");
     let output = Command::new("sh").args(["-c", script, weir]).current_dir(&folder.0).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && said.starts_with("/dev/stdin is valid: 1 listeners"), "{said}");
+    assert!(output.status.success() && said.starts_with("/dev/stdin is valid: 1 listener, "), "{said}");
 }
 
 #[test]

@@ -16,9 +16,8 @@ const MOST_FIELDS: usize = 64;
 const MOST_BODY: usize = 64 * 1024;
 /// From the first byte of a request to its last one.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// Between two requests, in steps.
-const IDLE_STEP: Duration = Duration::from_secs(1);
-const IDLE_STEPS: u32 = 60;
+/// Between two requests.
+const IDLE_TIME: Duration = Duration::from_secs(60);
 /// For a client that does not take its answer.
 const SEND_TIME: Duration = Duration::from_secs(30);
 /// How much is read, and for how long, from a client that was refused while it still sends.
@@ -241,17 +240,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Self { stream, bytes: Vec::new() }
     }
 
-    /// The next request. A client that has nothing to ask is sent away at once while it is `crowded`: connections that
-    /// are only held must not keep others out.
-    pub(super) async fn read(&mut self, crowded: impl Fn() -> bool) -> Read {
-        let mut steps = 0;
-        while self.bytes.is_empty() {
-            match timeout(IDLE_STEP, self.more()).await {
-                Ok(true) => {}
-                Ok(false) => return Read::Closed,
-                Err(_) if steps == IDLE_STEPS || crowded() => return Read::Closed,
-                Err(_) => steps += 1,
-            }
+    /// The next request.
+    pub(super) async fn read(&mut self) -> Read {
+        if self.bytes.is_empty() && !matches!(timeout(IDLE_TIME, self.more()).await, Ok(true)) {
+            return Read::Closed;
         }
         let late = refused(408, "the request took too long");
         timeout(REQUEST_TIME, self.read_request()).await.unwrap_or(Read::Refused(late))

@@ -1,8 +1,10 @@
 //! What a configuration is read in besides its own text: given, so that reading is the same wherever it happens.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use rustix::process::{Resource, getrlimit};
+
+use crate::health::is_here;
 
 /// Environment variables, what the machine grants and has, and the time.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +15,8 @@ pub struct Surroundings {
     pub files: Option<u64>,
     /// True if the folders that weir is to write in have to be there.
     pub folders: bool,
+    /// Says if an address is one of this machine; none if no address is known to be.
+    pub here: Option<fn(&IpAddr) -> bool>,
     /// The time in seconds since 1970, which certificates are judged by.
     pub now: u64,
 }
@@ -26,6 +30,7 @@ impl Surroundings {
         Self {
             variables: std::env::vars_os().filter_map(text).collect(),
             folders: true,
+            here: Some(is_here),
             files: getrlimit(Resource::Nofile).current,
             now: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         }

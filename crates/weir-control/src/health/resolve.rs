@@ -1,7 +1,7 @@
 //! Host names of backends: looked up again and again. A name that stops resolving keeps its last addresses; one that
 //! never did marks its backend down. Neither stops anything.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{net::lookup_host, sync::watch, time::sleep};
 use weir_model::{health::Fact, listener::Address};
@@ -86,6 +86,33 @@ pub(super) async fn resolve<P>(
             }
         }
         sleep(if found.borrow().is_empty() { RETRY } else { REFRESH }).await;
+    }
+}
+
+/// Leaves out a backend that is written as an address as long as that is weir itself: a machine gets and loses addresses while
+/// it runs. Never returns.
+pub(super) async fn keep_out<P>(
+    subject: &Subject,
+    address: SocketAddr,
+    shared: &Shared<P>,
+    found: watch::Sender<Addresses>,
+) {
+    let mut before = None;
+    loop {
+        let mut addresses = vec![Address::Ip(address)];
+        let left_out = leave_out(&mut addresses, &subject.doors);
+        if before.as_ref() != Some(&left_out) {
+            found.send_replace(addresses.into());
+            match &left_out {
+                Some(why) => {
+                    subject.status.set_last_error(why);
+                    subject.know(Fact::Unresolved(why), shared);
+                }
+                None => subject.know(Fact::Resolved, shared),
+            }
+            before = Some(left_out);
+        }
+        sleep(REFRESH).await;
     }
 }
 

@@ -1,8 +1,10 @@
-//! Host names that stand for weir itself: a backend that is a listener which leads to it would have requests go round in
-//! circles. For addresses the compiler finds that out; what a name stands for, and which addresses this machine has, is only
-//! known when it runs.
+//! Backends that are weir itself: one that is a listener which leads to it would have requests go round in circles. For
+//! addresses that every machine has the compiler finds that out; what a name stands for, and which addresses this machine has,
+//! is only known when it runs.
 
 use std::{
+    cell::RefCell,
+    collections::HashMap,
     fs,
     net::{IpAddr, UdpSocket},
     sync::Arc,
@@ -17,11 +19,25 @@ use weir_model::{
 /// Where listeners are bound that lead to a backend's pool, at the backend's port, and their names.
 pub(super) type Doors = Arc<[(IpAddr, Arc<str>)]>;
 
-/// The doors that a backend's name must not stand for.
-pub(super) fn doors(snapshot: &Snapshot, pool: PoolIndex, endpoint: &Endpoint) -> Doors {
-    match endpoint {
-        Endpoint::Name(_, port) => snapshot.doors_to(pool, *port).into(),
-        Endpoint::Address(_) | Endpoint::Unix(_) => Doors::default(),
+/// Finds doors. What the machine was asked is remembered: very many backends may have the port of a listener.
+#[derive(Default)]
+pub(super) struct Finder {
+    here: RefCell<HashMap<IpAddr, bool>>,
+    doors: HashMap<(PoolIndex, u16), Doors>,
+}
+
+impl Finder {
+    /// The doors that a backend must not be, and its name must not stand for.
+    pub(super) fn doors(&mut self, snapshot: &Snapshot, pool: PoolIndex, endpoint: &Endpoint) -> Doors {
+        let port = match endpoint {
+            Endpoint::Name(_, port) => *port,
+            Endpoint::Address(address) => address.port(),
+            Endpoint::Unix(_) => return Doors::default(),
+        };
+        let here =
+            |address: &IpAddr| *self.here.borrow_mut().entry(*address).or_insert_with(|| is_here(address));
+        let doors = self.doors.entry((pool, port));
+        doors.or_insert_with(|| snapshot.doors_to(pool, port, &here).into()).clone()
     }
 }
 
@@ -42,7 +58,7 @@ pub(super) fn leave_out(addresses: &mut Vec<Address>, doors: &Doors) -> Option<S
 
 /// True if this machine has the address: then a socket can be bound to it. Where the system lets sockets be bound to addresses
 /// of others as well, that says nothing, and what a connection to the address would come from is asked for instead.
-fn is_here(address: &IpAddr) -> bool {
+pub(crate) fn is_here(address: &IpAddr) -> bool {
     if address.is_loopback() {
         return true;
     }

@@ -38,7 +38,7 @@ fn take_back<P>(pool: &Pool, shared: &Shared<P>) -> bool {
         if let Some(Shift { to, .. }) = pool.readmit(index, now) {
             any = true;
             let text = format!("health={}: {}", to.word(), backend.status.reason());
-            (shared.log)(&line(&pool.name, &backend.name, &text));
+            (shared.logs.info)(&line(&pool.name, &backend.name, &text));
         }
     }
     if pool.ejected() > 0 {

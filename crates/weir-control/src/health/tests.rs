@@ -1,7 +1,10 @@
 //! The loop on a virtual clock, with backends that follow a script.
 
+mod own;
+
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering},
@@ -82,11 +85,12 @@ impl World {
         let mut registry = Registry::new(1);
         let cell = Arc::new(SnapshotCell::new(compiled(pools, 1, &mut registry)));
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let log = {
+        let log = |level: &'static str| -> Log {
             let lines = lines.clone();
-            Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()))
+            Arc::new(move |line: &str| lines.lock().unwrap().push(format!("{level}{line}")))
         };
-        let task = tokio::spawn(run(cell.clone(), script, log, clock));
+        let logs = Logs { info: log(""), warn: log("warn ") };
+        let task = tokio::spawn(run(cell.clone(), script, logs, clock));
         Self { cell, registry, lines, task }
     }
 
@@ -129,7 +133,7 @@ async fn the_first_probe_decides_and_later_ones_need_a_row() {
         world.lines(),
         [
             "pool=app backend=10.0.0.1:1 health=up: answered 200",
-            "pool=app backend=10.0.0.1:2 health=down: answered 500, expected 200-299",
+            "warn pool=app backend=10.0.0.1:2 health=down: answered 500, expected 200-299",
         ]
     );
 

@@ -8,16 +8,16 @@ use weir_model::{
     snapshot::{Snapshot, SnapshotCell},
 };
 
-use super::Log;
+use super::Logs;
 
 /// How soon a change is noticed. Workers do not wait for this: it is for the log only.
 const GLANCE: Duration = Duration::from_millis(100);
 
 /// Watches every pool of the published snapshot. Never returns; to stop it, drop it.
-pub async fn announce(cell: Arc<SnapshotCell>, log: Log) {
+pub async fn announce(cell: Arc<SnapshotCell>, logs: Logs) {
     let mut seen = Seen::default();
     loop {
-        seen.look(&cell.load(), &log);
+        seen.look(&cell.load(), &logs);
         tokio::time::sleep(GLANCE).await;
     }
 }
@@ -33,7 +33,7 @@ struct Glimpse {
 }
 
 impl Seen {
-    fn look(&mut self, snapshot: &Snapshot, log: &Log) {
+    fn look(&mut self, snapshot: &Snapshot, logs: &Logs) {
         let mut before = std::mem::take(&mut self.0);
         for pool in &snapshot.pools {
             // Read before the backends are: what changes meanwhile is seen at the next look.
@@ -44,6 +44,7 @@ impl Seen {
                 known => {
                     let standing = Standing::of(pool);
                     if let Some(text) = change(known.map(|known| known.tier), &standing, pool.panic) {
+                        let log = if standing.tier == Tier::Nobody { &logs.warn } else { &logs.info };
                         log(&format!("pool={} {text}", pool.name));
                     }
                     Glimpse { pool: pool.clone(), epoch, tier: standing.tier }
@@ -80,7 +81,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::config;
+    use crate::{config, health::Log};
 
     const FILE: &str = r#"
 listeners: { web: { bind: "127.0.0.1:8080", protocol: http, pool: app } }
@@ -100,18 +101,19 @@ pools:
             config::compile(config::from_text("weir.yaml", FILE), 1, &mut Registry::new(1)).unwrap().snapshot;
         let pool = &snapshot.pools[0];
         let lines: Arc<Mutex<Vec<String>>> = Arc::default();
-        let log: Log = {
+        let log = |level: &'static str| -> Log {
             let lines = lines.clone();
-            Arc::new(move |line: &str| lines.lock().unwrap().push(line.to_owned()))
+            Arc::new(move |line: &str| lines.lock().unwrap().push(format!("{level}{line}")))
         };
+        let logs = Logs { info: log(""), warn: log("warn ") };
         let mut seen = Seen::default();
         let mut after = |healths: [Health; 4]| {
             for (backend, health) in pool.backends.iter().zip(healths) {
                 backend.status.set_health(health, "", Moment(0));
             }
             pool.status.touch();
-            seen.look(&snapshot, &log);
-            seen.look(&snapshot, &log);
+            seen.look(&snapshot, &logs);
+            seen.look(&snapshot, &logs);
             std::mem::take(&mut *lines.lock().unwrap())
         };
         use Health::{Down, Unknown, Up};
@@ -138,6 +140,13 @@ pools:
         assert_eq!(
             after([Up, Up, Down, Down]),
             ["pool=app panic is over: its healthy primaries carry the traffic again"]
+        );
+        assert_eq!(
+            after([Unknown; 4]),
+            [
+                "warn pool=app no backend takes traffic: 4 of 4 wait for their first check, and no other is healthy"
+            ],
+            "a pool without anybody is a warning"
         );
     }
 }

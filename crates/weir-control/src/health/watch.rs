@@ -18,7 +18,7 @@ use weir_model::{
 
 use super::{
     Prober, Shared, Subject,
-    resolve::{Addresses, resolve},
+    resolve::{Addresses, keep_out, resolve},
 };
 
 /// Watches one backend, the `position`th of `total`. Never returns. `known` are addresses that its name stood for
@@ -31,6 +31,13 @@ pub(super) async fn watch<P: Prober>(
     total: usize,
 ) {
     match subject.way.endpoint.clone() {
+        Endpoint::Address(address) if !subject.doors.is_empty() => {
+            let (found, addresses) = watch::channel(Addresses::default());
+            tokio::join!(
+                keep_out(&subject, address, &shared, found),
+                follow(&subject, &shared, addresses, position, total)
+            );
+        }
         Endpoint::Address(address) => {
             let (_kept, addresses) = watch::channel(Addresses::from([Address::Ip(address)]));
             follow(&subject, &shared, addresses, position, total).await;
@@ -65,7 +72,10 @@ async fn follow<P: Prober>(
 /// Without a check, a backend with an address is up.
 async fn follow_names<P>(subject: &Subject, shared: &Shared<P>, mut addresses: watch::Receiver<Addresses>) {
     while addresses.wait_for(|addresses| !addresses.is_empty()).await.is_ok() {
-        use_addresses(subject, &addresses.borrow_and_update());
+        let found = addresses.borrow_and_update().clone();
+        if let Endpoint::Name(..) = subject.way.endpoint {
+            use_addresses(subject, &found);
+        }
         if subject.status.view().checked() != Health::Up {
             subject.know(Fact::Checked(Health::Up, "its name resolves"), shared);
         }

@@ -59,6 +59,12 @@ impl Networks {
         }
     }
 
+    /// True if each of these networks lies within one of those.
+    pub fn cover(&self, others: &Self) -> bool {
+        others.v4.iter().all(|range| within(&self.v4, range))
+            && others.v6.iter().all(|range| within(&self.v6, range))
+    }
+
     /// The networks as they were written.
     pub fn as_slice(&self) -> &[IpNet] {
         &self.list
@@ -81,6 +87,11 @@ fn apart<N: Ord + Copy>(mut ranges: Vec<(N, N)>) -> Vec<(N, N)> {
         }
     }
     apart
+}
+
+/// True if one of the ranges holds all of the other one.
+fn within<N: Ord>(ranges: &[(N, N)], (first, last): &(N, N)) -> bool {
+    ranges.iter().any(|range| range.0 <= *first && *last <= range.1)
 }
 
 /// True if one of the ranges, which are apart, holds the number.

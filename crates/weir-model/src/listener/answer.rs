@@ -17,6 +17,9 @@ impl ErrorPage {
     /// The most bytes that a page may have.
     pub const LARGEST: usize = 1 << 20;
 
+    /// The statuses that weir answers with by itself, ascending.
+    pub const STATUSES: [u16; 14] = [400, 403, 404, 405, 408, 413, 414, 417, 421, 431, 502, 503, 504, 505];
+
     /// The Content-Type of a file by the end of its name; `None` if the end says nothing.
     pub fn content_type(file: &str) -> Option<&'static str> {
         let (_, end) = file.rsplit_once('.')?;

@@ -113,7 +113,7 @@ pub fn compile(
 
     acme::differing(&listeners, &listener_drafts, &mut problems);
     share::binds(&listener_drafts, &listeners, &draft.process, &mut problems);
-    overlap::hairpins(&listener_drafts, &listeners, &pool_drafts, &pools, &mut problems);
+    overlap::hairpins(draft, &listener_drafts, &listeners, (&pool_drafts, &pools), &mut problems);
     usage::pools(draft, &listeners, &pool_drafts, &pools, &mut problems);
     idle::pools(&pool_drafts, &pools, &mut problems);
     grpc_web::judge(draft, &pools, &mut problems);
@@ -175,9 +175,10 @@ fn by_name<'d, T>(
     let mut sorted: BTreeMap<&str, (&Text, &T)> = BTreeMap::new();
     for (name, item) in named {
         // Names stand in metrics, log lines and the paths of the admin API.
-        if name.value.is_empty() || name.value.contains(|c: char| c.is_control() || c == '/') {
-            let cause = format!("`{}` is not a name for a {kind}", name.value);
-            problems.push(Problem::error(name.span, cause, "names are not empty and hold no `/`"));
+        if name.value.is_empty() || name.value.contains('/') || unspeakable(&name.value) {
+            let cause = format!("`{}` is not a name for a {kind}", name.value.escape_debug());
+            let remedy = format!("names are not empty and hold no `/`, and {UNSPEAKABLE}");
+            problems.push(Problem::error(name.span, cause, remedy));
         }
         if let Some((first, _)) = sorted.get(name.value.as_str()) {
             let cause = format!("there are two {kind}s named `{}`", name.value);
@@ -188,6 +189,17 @@ fn by_name<'d, T>(
         sorted.insert(&name.value, (name, item));
     }
     sorted.into_iter().map(|(name, (_, item))| (name, item)).collect()
+}
+
+/// What names cannot hold, as they stand in log lines and on terminals.
+const UNSPEAKABLE: &str =
+    "no line break, no other control character and none that turns the direction of text";
+
+/// True if a text holds what makes a line look like another one: control characters, and the marks that Unicode reorders text
+/// by (UAX #9 section 2).
+fn unspeakable(text: &str) -> bool {
+    let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.contains(|c: char| c.is_control() || turns(c))
 }
 
 fn process(draft: &ProcessDraft, problems: &mut Vec<Problem>) -> Process {

@@ -112,6 +112,7 @@ impl Control {
         let log: Log = Arc::new(move |line: &str| voice.say(Level::Info, line.to_owned()));
         let admin = admin(&cell, &phase, beats, reach, &log);
         let left = Arc::<AtomicBool>::default();
+        let logs = health::Logs { info: log.clone(), warn: warn.clone() };
         let sources = discovery::Shared {
             reloader: admin.reloader.clone(),
             log: log.clone(),
@@ -125,7 +126,7 @@ impl Control {
             date: |seconds| stamp(When::Unix(seconds)),
         };
         let tasks = (sources, certificates);
-        let work = work(cell, door.map(|door| (door, admin)), tasks, log, phase, left.clone());
+        let work = work(cell, door.map(|door| (door, admin)), tasks, logs, phase, left.clone());
         let thread = std::thread::Builder::new().name("weir-control".to_owned()).spawn(move || {
             runtime.block_on(work);
             // A look-up that hangs must not hold up the end of the process.
@@ -199,7 +200,7 @@ async fn work(
     cell: Arc<SnapshotCell>,
     door: Option<(Door, Admin)>,
     (sources, certificates): (discovery::Shared, acme::Shared),
-    log: Log,
+    logs: health::Logs,
     phase: watch::Receiver<Phase>,
     left: Arc<AtomicBool>,
 ) {
@@ -221,7 +222,7 @@ async fn work(
     let checks = async {
         // The process that has taken over asks the backends too; what is left here goes by what is known.
         tokio::select! {
-            () = health::run(cell.clone(), Probes, log.clone(), clock::read) => {}
+            () = health::run(cell.clone(), Probes, logs.clone(), clock::read) => {}
             () = discovery::run(cell.clone(), sources) => {}
             () = acme::run(cell.clone(), certificates) => {}
             _ = handed_over() => {}
@@ -232,8 +233,8 @@ async fn work(
     tokio::select! {
         _ = end.wait_for(|phase| *phase == Phase::Stopped) => {}
         () = checks => {}
-        () = health::announce(cell.clone(), log.clone()) => {}
-        () = drain::run(cell.clone(), log.clone(), clock::read) => {}
+        () = health::announce(cell.clone(), logs.clone()) => {}
+        () = drain::run(cell.clone(), logs.info.clone(), clock::read) => {}
         () = operators => {}
     }
 }

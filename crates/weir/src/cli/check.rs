@@ -15,7 +15,10 @@ use weir_control::{
 use weir_model::{snapshot::diff::Diff, status::Registry};
 use weir_proxy::tls;
 
-use super::{ConfigArgs, output};
+use super::{
+    ConfigArgs,
+    output::{self, counted},
+};
 use crate::terminal;
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -74,9 +77,11 @@ fn report(path: &Path, compiled: &Compiled) -> String {
         count => format!(", and those that {count} of the pools discover"),
     };
     format!(
-        "{} is valid: {} listeners, {routes} routes, {} pools, {backends} backends{more}",
+        "{} is valid: {}, {}, {}, {}{more}",
         path.display(),
-        snapshot.listeners.len(),
-        snapshot.pools.len(),
+        counted(snapshot.listeners.len(), "listener"),
+        counted(routes, "route"),
+        counted(snapshot.pools.len(), "pool"),
+        counted(backends, "backend"),
     )
 }

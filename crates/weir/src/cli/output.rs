@@ -54,3 +54,8 @@ pub(super) fn unwritten(error: &io::Error) -> Trouble {
     };
     Trouble::new(format!("standard output cannot be written: {error}"), remedy)
 }
+
+/// `1 route`, `2 routes`.
+pub(super) fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}

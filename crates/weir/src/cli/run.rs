@@ -6,7 +6,7 @@ use std::{cell::RefCell, path::Path, process::ExitCode, thread, time::Duration};
 use anyhow::Result;
 use clap::Args;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, output::counted};
 use crate::{
     app::{App, Inheritance},
     log::Sink,
@@ -142,5 +142,6 @@ fn done(app: &App) -> u64 {
 fn status(app: &App) -> String {
     let snapshot = app.snapshot();
     let (listeners, pools) = (snapshot.listeners.len(), snapshot.pools.len());
-    format!("serving generation {}: {listeners} listeners, {pools} pools", snapshot.generation)
+    let (listeners, pools) = (counted(listeners, "listener"), counted(pools, "pool"));
+    format!("serving generation {}: {listeners}, {pools}", snapshot.generation)
 }

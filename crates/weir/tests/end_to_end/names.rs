@@ -110,16 +110,32 @@ fn a_name_that_stands_for_the_own_listener_is_down() {
 }
 
 #[test]
+fn a_circle_through_several_listeners_is_seen_too() {
+    let (front, back) = (free_port("127.0.0.43"), free_port("127.0.0.44"));
+    // A number that the system's resolver takes for 127.0.0.43.
+    let weir = Weir::from_text(&format!(
+        "workers: 1\n\
+         listeners:\n  front: {{ bind: '{front}', protocol: http, pool: app }}\n  \
+         back: {{ bind: '{back}', protocol: http, pool: around }}\n\
+         pools:\n  app: {{ backends: ['{back}'] }}\n  around: {{ backends: ['0x7f00002b:{}'] }}\n",
+        front.port()
+    ));
+    let around =
+        weir.app().snapshot().pool("around").map(|(_, pool)| pool.backends[0].status.clone()).unwrap();
+    wait_until("it is known that this is weir itself", || {
+        around.reason().contains("127.0.0.43 is weir's own listener `front`")
+    });
+    assert_eq!(RawClient::connect(front).get("/").status(), 503);
+}
+
+#[test]
 fn an_own_listener_is_known_by_an_address_of_the_other_family_too() {
     let port = free_port("127.0.0.42");
-    for (bind, backend) in [("127.0.0.42", "[::ffff:127.0.0.42]"), ("[::ffff:127.0.0.42]", "127.0.0.42")] {
-        let text = format!(
-            "listeners: {{ web: {{ bind: '{bind}:{}', protocol: http, pool: app }} }}\n\
-             pools: {{ app: {{ backends: ['{backend}:{}'] }} }}\n",
-            port.port(),
-            port.port()
-        );
-        let Err(error) = App::from_text(&text) else { panic!("{text} is taken") };
-        assert!(error.to_string().contains("weir's own listener `web`"), "{error}");
-    }
+    let text = format!(
+        "listeners: {{ web: {{ bind: '{port}', protocol: http, pool: app }} }}\n\
+         pools: {{ app: {{ backends: ['[::ffff:127.0.0.42]:{}'] }} }}\n",
+        port.port()
+    );
+    let Err(error) = App::from_text(&text) else { panic!("{text} is taken") };
+    assert!(error.to_string().contains("weir's own listener `web`"), "{error}");
 }

@@ -65,6 +65,16 @@ impl Reader {
             self.error(span, cause, remedy);
             return None;
         }
+        if default.is_some_and(|default| default.replace("$$", "").contains("${")) {
+            let cause =
+                format!("the default of `{name}` holds another variable, which would not be replaced");
+            self.error(
+                span,
+                cause,
+                "write the default out, or give it to the variable where weir is started",
+            );
+            return None;
+        }
         let value = self.place.surroundings.variables.get(name);
         match (value, default) {
             // As in a shell, a variable that is empty takes the default too.
@@ -127,7 +137,17 @@ mod tests {
 
     #[test]
     fn what_is_no_variable_or_not_set_is_refused() {
-        for text in ["${NONE}", "${PORT", "${}", "${A-b}", "${ PORT }", "${1}", "${:-x}"] {
+        for text in [
+            "${NONE}",
+            "${PORT",
+            "${}",
+            "${A-b}",
+            "${ PORT }",
+            "${1}",
+            "${:-x}",
+            "${NONE:-${PORT}}",
+            "${PORT:-${NONE}}",
+        ] {
             assert!(expanded(text, |_| false).is_err(), "{text}");
         }
     }

@@ -45,10 +45,12 @@ fn placed(reader: &mut Reader, path: Text) -> Option<Text> {
     if path.value == "-" || path.value.is_empty() || path.value.starts_with("syslog:") {
         return Some(path);
     }
-    if matches!(path.value.as_str(), "none" | "off" | "false") {
+    if matches!(path.value.as_str(), "none" | "off" | "false" | "no" | "true" | "on" | "yes") {
         let cause = format!("`{}` is not a path for the access log", path.value);
-        let remedy =
-            format!("write `access_log: none` for no log, or `./{}` for a file of that name", path.value);
+        let remedy = format!(
+            "write `-` for standard output, `access_log: none` for no log, or `./{}` for a file of that name",
+            path.value
+        );
         reader.error(path.span, cause, remedy);
         return None;
     }

@@ -7,7 +7,7 @@ use weir_model::{
         PoolDraft, PoolLimitsDraft, ProbeDraft, SameSite, SendProxyDraft, StickyDraft, Text, UdpProbeDraft,
     },
     pool::{ProxyTlv, ProxyVersion, UpstreamProtocol},
-    problem::Located,
+    problem::{Located, Problem},
     status::State,
 };
 
@@ -45,6 +45,14 @@ fn pool(reader: &mut Reader, name: Text, node: &Node) -> PoolDraft {
     };
     settings(reader, &fields, &mut draft);
     draft.sticky = fields.entry("sticky").and_then(|entry| {
+        if let Value::Scalar { text, .. } = &entry.value.value
+            && text == "source"
+        {
+            let problem = Problem::not_yet(entry.value.span, "`sticky: source`");
+            let remedy = "write `sticky: { cookie: WEIR }`, or `balance: source_hash`".into();
+            reader.problems.push(Problem { remedy, ..problem });
+            return None;
+        }
         let fields = reader.fields(&entry.value, &keys::STICKY)?;
         Some(StickyDraft { span: entry.key.span, ..sticky(reader, &fields, &entry.value) })
     });

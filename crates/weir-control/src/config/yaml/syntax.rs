@@ -1,6 +1,6 @@
 //! What the YAML parser complains about, in words for people who do not know its grammar.
 
-use granit_parser::{ErrorKind, ScanError};
+use granit_parser::{ErrorKind, Parser, ScanError};
 use weir_model::problem::{Problem, Span};
 
 use super::lines;
@@ -44,10 +44,9 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
             let remedy = "let all keys of one map, and all `-` of one list, begin in the same column";
             return bracket(text, at, cause, remedy);
         }
-        ErrorKind::UnclosedQuotedScalar
-        | ErrorKind::InvalidQuotedScalarIndent
-        | ErrorKind::DocumentIndicatorInQuotedScalar => {
-            ("a quoted text is not closed".into(), "add the closing quote on the line where the text begins")
+        kind if is_unclosed(kind) => {
+            let remedy = "add the closing quote on the line where the text begins";
+            return Problem::error(quote(text, at), "a quoted text is not closed", remedy);
         }
         ErrorKind::InvalidTrailingSingleQuotedScalar | ErrorKind::InvalidTrailingDoubleQuotedScalar => {
             ("something follows a quoted text".into(), "put the whole text in quotes")
@@ -72,6 +71,38 @@ pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
         _ => (format!("this is not YAML: {}", error.info()), "see the line and the one above it"),
     };
     Problem::error(at, cause, remedy)
+}
+
+const fn is_unclosed(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::UnclosedQuotedScalar
+            | ErrorKind::InvalidQuotedScalarIndent
+            | ErrorKind::DocumentIndicatorInQuotedScalar
+    )
+}
+
+/// The parser marks where it gave up; what has to be looked at is the quote that begins the text: the last one that makes of
+/// what stands before it a text that is not closed.
+fn quote(text: &str, at: Span) -> Span {
+    // Each of them is tried by reading the file once more.
+    const TRIED: usize = 64;
+    let unclosed = |part: &str| {
+        let error = Parser::new_from_str(part).find_map(Result::err);
+        error.is_some_and(|error| is_unclosed(error.kind()))
+    };
+    let end =
+        text.match_indices('\n').nth(at.line.saturating_sub(1) as usize).map_or(text.len(), |(end, _)| end);
+    let quotes = text[..end].rmatch_indices(['"', '\'']).take(TRIED);
+    let begins = |place: &usize| !unclosed(&text[..*place]) && unclosed(&text[..=*place]);
+    let Some(place) = quotes.map(|(place, _)| place).find(begins) else { return at };
+    let before = &text[..place];
+    let line = before.rfind('\n').map_or(0, |end| end + 1);
+    Span {
+        line: super::number(before.matches('\n').count() + 1),
+        column: super::number(before[line..].chars().count() + 1),
+        ..at
+    }
 }
 
 /// The parser marks the text before a tab; the tab itself is what has to go.

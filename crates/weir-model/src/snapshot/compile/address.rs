@@ -37,6 +37,12 @@ fn unix(text: &Text) -> Option<Result<Arc<Path>, Problem>> {
 
 /// What `bind` means: `:8080` is one bind per family.
 pub(super) fn binds(text: &Text) -> Result<Vec<Bind>, Problem> {
+    let binds = wanted(text)?;
+    binds.iter().find_map(|bind| mapped(text, bind.address.ip()?)).map_or(Ok(binds), Err)
+}
+
+/// [`binds`], with an IPv4 address that is written as one of IPv6 too, which nothing can be bound to.
+pub(super) fn wanted(text: &Text) -> Result<Vec<Bind>, Problem> {
     if let Some(path) = unix(text) {
         return Ok(vec![Bind { address: Address::Unix(path?), either_family: false }]);
     }
@@ -58,7 +64,19 @@ pub(super) fn admin(text: &Text) -> Result<Address, Problem> {
         let remedy = format!("write `127.0.0.1:{port}` for this machine only, or `0.0.0.0:{port}`");
         return Err(Problem::error(text.span, "the admin address needs a host", remedy));
     }
-    bound(text).map(Address::Ip)
+    let address = bound(text)?;
+    mapped(text, address).map_or(Ok(Address::Ip(address)), Err)
+}
+
+/// Sockets of IPv6 are for IPv6 alone, so that an IPv4 address cannot be bound in its guise.
+fn mapped(text: &Text, address: SocketAddr) -> Option<Problem> {
+    let ip = address.ip();
+    let plain = SocketAddr::new(ip.to_canonical(), address.port());
+    (plain.ip() != ip).then(|| {
+        let cause =
+            format!("`{}` is an IPv4 address written as one of IPv6, which cannot be bound", text.value);
+        Problem::error(text.span, cause, format!("write `{plain}`"))
+    })
 }
 
 fn bound(text: &Text) -> Result<SocketAddr, Problem> {

@@ -2,6 +2,7 @@
 
 mod certificate;
 mod grpc;
+mod never;
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -11,6 +12,7 @@ use super::{address, header, kept};
 
 use crate::{
     draft::{ConditionDraft, NamedTexts, Text, TextDraft},
+    listener::Normalize,
     problem::{Located, Problem, Span},
     route::{Condition, HostMatch, Matcher, PathMatch, TextMatch},
 };
@@ -18,17 +20,21 @@ use crate::{
 /// Compiled expressions larger than this are refused: no single route may fill the memory.
 const EXPRESSION_BYTES: usize = 1 << 20;
 
-/// One condition. Matchers stand in the order in which they are cheap to ask.
-pub(super) fn condition(draft: &ConditionDraft, problems: &mut Vec<Problem>) -> Condition {
+/// One condition. Matchers stand in the order in which they are cheap to ask. `normalize` is how paths are tidied before.
+pub(super) fn condition(
+    draft: &ConditionDraft,
+    normalize: Normalize,
+    problems: &mut Vec<Problem>,
+) -> Condition {
     let mut matchers = Vec::new();
     if !draft.host.is_empty() {
         matchers.push(Matcher::Host(each(&draft.host, host, problems)));
     }
     if !draft.path.is_empty() {
-        matchers.push(Matcher::Path(each(&draft.path, path, problems)));
+        matchers.push(Matcher::Path(each(&draft.path, |text| path(text, normalize), problems)));
     }
     if !draft.method.is_empty() {
-        matchers.push(Matcher::Method(each(&draft.method, method, problems)));
+        matchers.push(Matcher::Method(each(&draft.method, asked_method, problems)));
     }
     if !draft.source.is_empty() {
         matchers.push(Matcher::Source(address::networks(&draft.source, problems)));
@@ -46,11 +52,14 @@ pub(super) fn condition(draft: &ConditionDraft, problems: &mut Vec<Problem>) -> 
     if let Some(draft) = &draft.grpc {
         matchers.push(Matcher::Grpc(grpc::calls(draft, problems)));
     }
+    never::headers(&draft.headers, problems);
+    never::cookies(&draft.cookies, problems);
     named(&draft.headers, header::name, Matcher::Header, &mut matchers, problems);
     named(&draft.cookies, cookie_name, Matcher::Cookie, &mut matchers, problems);
     named(&draft.query, parameter_name, Matcher::Query, &mut matchers, problems);
     if !draft.not.is_empty() {
-        matchers.push(Matcher::Not(draft.not.iter().map(|not| condition(not, problems)).collect()));
+        matchers
+            .push(Matcher::Not(draft.not.iter().map(|not| condition(not, normalize, problems)).collect()));
     }
     Condition { matchers }
 }
@@ -138,7 +147,7 @@ pub(super) fn server_name(text: &Text) -> Result<HostMatch, Problem> {
 }
 
 /// A path pattern.
-pub(super) fn path(text: &Text) -> Result<PathMatch, Problem> {
+fn path(text: &Text, normalize: Normalize) -> Result<PathMatch, Problem> {
     let refuse = |remedy: &str| {
         Err(Problem::error(text.span, format!("`{}` is not a path to match", text.value), remedy))
     };
@@ -148,7 +157,7 @@ pub(super) fn path(text: &Text) -> Result<PathMatch, Problem> {
     if !text.value.starts_with('/') {
         return refuse("a path begins with `/`; an expression with `~`");
     }
-    if let Some(problem) = unmatchable(&text.value) {
+    if let Some(problem) = never::path(&text.value, normalize) {
         return refuse(problem);
     }
     match text.value.strip_suffix("/*") {
@@ -160,20 +169,13 @@ pub(super) fn path(text: &Text) -> Result<PathMatch, Problem> {
     }
 }
 
-/// Why no request can ever have such a path.
-fn unmatchable(path: &str) -> Option<&'static str> {
-    if path.contains(['?', '#']) {
-        return Some("a path ends before `?` and `#`; use `query` for parameters");
+/// A method that a request can have where routes are asked: TRACE is refused before that.
+fn asked_method(text: &Text) -> Result<Arc<str>, Problem> {
+    if text.value == "TRACE" {
+        let cause = "no route ever sees TRACE: it is answered with 405 before";
+        return Err(Problem::error(text.span, cause, "remove it"));
     }
-    if path.bytes().any(|byte| !byte.is_ascii_graphic()) {
-        return Some(
-            "write it as it is sent: spaces and letters beyond ASCII are percent-encoded, as in `%20`",
-        );
-    }
-    if path.split('/').any(|segment| matches!(segment, "." | "..")) {
-        return Some("`.` and `..` are resolved before paths are compared; leave them out");
-    }
-    None
+    method(text)
 }
 
 /// A method.

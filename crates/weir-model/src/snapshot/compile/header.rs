@@ -68,6 +68,16 @@ pub(super) fn writable_name(text: &Text, message: Message) -> Result<Arc<str>, P
     }
 }
 
+/// What a request expects is settled with each side for itself (RFC 9110 section 10.1.1).
+fn unexpected(name: Arc<str>, text: &Text, message: Message) -> Result<Arc<str>, Problem> {
+    if message == Message::Response || &*name != "expect" {
+        return Ok(name);
+    }
+    let cause =
+        format!("the header field `{}` belongs to one connection and is written by weir itself", text.value);
+    Err(Problem::error(text.span, cause, "remove it"))
+}
+
 /// Pairs of name and value; the values may name facts of the exchange that are known in `place`.
 pub(super) fn fields(
     pairs: &[(Text, Text)],
@@ -77,7 +87,10 @@ pub(super) fn fields(
 ) -> Vec<(Arc<str>, Template)> {
     twice(pairs, problems);
     let pairs = pairs.iter().filter_map(|(name, text)| {
-        let name = super::kept(writable_name(name, message), problems);
+        let name = super::kept(
+            writable_name(name, message).and_then(|own| unexpected(own, name, message)),
+            problems,
+        );
         let value = value(text).and_then(|_| Template::parse(text, place));
         Some((name?, super::kept(value, problems)?))
     });

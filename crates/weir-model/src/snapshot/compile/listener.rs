@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use super::{
     PoolNames,
     acme::{self, Reach},
@@ -151,10 +153,28 @@ fn access(draft: &ListenerDraft, problems: &mut Vec<Problem>) -> Access {
     let mut networks = |setting: &Setting<Vec<Text>>| -> Networks {
         address::networks(setting.iter().flat_map(|networks| &networks.value), problems)
     };
-    Access { allow: networks(&draft.allow), deny: networks(&draft.deny) }
+    let access = Access { allow: networks(&draft.allow), deny: networks(&draft.deny) };
+    problems.extend(nobody(draft, &access));
+    access
 }
 
-fn normalize(draft: &ListenerDraft) -> Normalize {
+/// A listener that serves nobody may be meant so for a while.
+fn nobody(draft: &ListenerDraft, access: &Access) -> Option<Problem> {
+    let deny = draft.deny.as_ref()?;
+    let everybody = Networks::new(vec![Ipv4Net::default().into(), Ipv6Net::default().into()]);
+    if access.deny.cover(&everybody) {
+        let cause = "`deny` covers every address, so that this listener serves nobody";
+        return Some(Problem::warning(deny.span, cause, "remove the networks that are to be served"));
+    }
+    let allow = draft.allow.as_ref().filter(|_| !access.allow.is_empty())?;
+    access.deny.cover(&access.allow).then(|| {
+        let cause = "`deny` covers all of `allow`, so that this listener serves nobody";
+        let problem = Problem::warning(deny.span, cause, "`deny` wins: leave out what is to be served");
+        problem.with_related(allow.span, "this is allowed")
+    })
+}
+
+pub(super) fn normalize(draft: &ListenerDraft) -> Normalize {
     let defaults = Normalize::default();
     let Some(Located { value: draft, .. }) = &draft.normalize else { return defaults };
     Normalize {
@@ -185,9 +205,21 @@ fn tcp(draft: &TcpDraft, problems: &mut Vec<Problem>) -> TcpOptions {
 
 fn errors(draft: &Setting<Vec<ErrorPageDraft>>, problems: &mut Vec<Problem>) -> Vec<ErrorPage> {
     let drafts = draft.iter().flat_map(|pages| &pages.value);
+    problems.extend(drafts.clone().filter_map(never_answered));
     let mut pages: Vec<_> = drafts.filter_map(|page| kept(error_page(page), problems)).collect();
     pages.sort_by_key(|page| page.status);
     pages
+}
+
+/// A page for a status that is nobody's but a backend's.
+fn never_answered(draft: &ErrorPageDraft) -> Option<Problem> {
+    let status: u16 = draft.status.value.parse().ok().filter(|code| (400..=599).contains(code))?;
+    (!ErrorPage::STATUSES.contains(&status)).then(|| {
+        let cause =
+            format!("weir never answers with {status} itself, and answers of backends stay as they are");
+        let listed = ErrorPage::STATUSES.map(|status| status.to_string()).join(", ");
+        Problem::warning(draft.status.span, cause, format!("remove it; pages are shown for {listed}"))
+    })
 }
 
 fn error_page(draft: &ErrorPageDraft) -> Result<ErrorPage, Problem> {

@@ -12,7 +12,8 @@ pub use backends::judge;
 pub(super) use backends::zone;
 
 use super::{
-    balance, condition, discover, header, kept, origination, outlier, overlap::Loops, udp, value, within,
+    balance, condition, discover, header, kept, origination, outlier, overlap::Loops, rewrite::host_and_port,
+    udp, value, within,
 };
 use crate::{
     balance::Policy,
@@ -25,6 +26,8 @@ use crate::{
 };
 
 const PORTS: RangeInclusive<u64> = 1..=65_535;
+/// Between two checks, unless given.
+const INTERVAL: Millis = Millis::secs(5);
 /// With more backends than this, looking at each of them takes longer than a word that all workers write.
 const MANY: usize = 64;
 
@@ -120,8 +123,9 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
         }
     };
     problems.extend(plain(draft, &probe));
+    problems.extend(slow(draft));
     let times = 1..=1000;
-    let interval = value(&draft.interval, Millis::secs(5));
+    let interval = value(&draft.interval, INTERVAL);
     Some(HealthCheck {
         probe,
         interval,
@@ -132,6 +136,20 @@ fn check(draft: &HealthDraft, broken: bool, problems: &mut Vec<Problem>) -> Opti
         port: within(&draft.port, PORTS, "the port", problems).and_then(|port| u16::try_from(port).ok()),
         initially_up: value(&draft.initially_up, false),
         plain: value(&draft.plain, false),
+    })
+}
+
+/// A check that may take longer than it is to the next one.
+fn slow(draft: &HealthDraft) -> Option<Problem> {
+    let timeout = draft.timeout.as_ref()?;
+    let interval = value(&draft.interval, INTERVAL);
+    (timeout.value > interval).then(|| {
+        let cause = format!(
+            "the `timeout` of the check is longer than its `interval`, {interval}: a backend that hangs is asked only \
+             every {}, and is down as much later",
+            timeout.value
+        );
+        Problem::warning(timeout.span, cause, "make it shorter, or `interval` longer")
     })
 }
 
@@ -159,6 +177,10 @@ fn grpc_probe(service: Option<&Text>, problems: &mut Vec<Problem>) -> GrpcProbe 
 fn http_probe(draft: &HttpProbeDraft, broken: bool, problems: &mut Vec<Problem>) -> HttpProbe {
     let method = draft.method.as_ref().and_then(|text| kept(condition::method(text), problems));
     let method = method.unwrap_or_else(|| "GET".into());
+    if let (Some(text), "CONNECT") = (&draft.method, &*method) {
+        let cause = "a check asks for a path, and CONNECT opens a tunnel";
+        problems.push(Problem::error(text.span, cause, "use GET or HEAD, or `tcp: {}`"));
+    }
     if let (Some(body), "HEAD") = (&draft.body, &*method) {
         let cause = "the answer to HEAD has no body that could be compared";
         problems.push(Problem::error(body.span, cause, "use GET, or leave `body` out"));
@@ -176,7 +198,7 @@ fn http_probe(draft: &HttpProbeDraft, broken: bool, problems: &mut Vec<Problem>)
     }
     HttpProbe {
         path: path.unwrap_or_else(|| "/".into()),
-        host: draft.host.as_ref().and_then(|host| kept(header::value(host), problems)),
+        host: draft.host.as_ref().and_then(|host| kept(host_and_port(host), problems)),
         method,
         headers: header::probe_fields(&draft.headers, problems),
         expect: if expect.is_empty() { vec![(200, 299)] } else { expect },
@@ -196,9 +218,14 @@ fn probe_path(text: &Text) -> Result<Arc<str>, Problem> {
 
 /// `200`, `200-299`.
 fn codes(text: &Text) -> Result<(u16, u16), Problem> {
-    let code = |text: &str| text.trim().parse().ok().filter(|code| (100..=599).contains(code));
+    let code = |text: &str| text.trim().parse().ok().filter(|code: &u16| (100..=599).contains(code));
     let (first, last) = text.value.split_once('-').unwrap_or((&text.value, &text.value));
     match (code(first), code(last)) {
+        (Some(_), Some(last)) if last < 200 => {
+            let cause =
+                format!("a check never ends with `{}`: it waits for the answer behind a 1xx", text.value);
+            Err(Problem::error(text.span, cause, "write the status of that answer, such as `200-299`"))
+        }
         (Some(first), Some(last)) if first <= last => Ok((first, last)),
         _ => {
             let cause = format!("`{}` is not a status code or a range of them", text.value);

@@ -2,7 +2,7 @@
 
 use super::{condition, kept, value, within};
 use crate::{
-    draft::{RetryDraft, RetryMethodsDraft, Text},
+    draft::{RetryDraft, RetryMethodsDraft, RouteDraft, Text},
     grpc,
     problem::{Located, Problem},
     route::{Retry, RetryMethods, RetryOn},
@@ -13,6 +13,7 @@ pub(super) fn retry(draft: Option<&Located<RetryDraft>>, problems: &mut Vec<Prob
     let defaults = Retry::default();
     let Some(Located { value: draft, .. }) = draft else { return defaults };
     problems.extend(never_repeated(draft));
+    problems.extend(nothing_again(draft));
     Retry {
         retries: within(&draft.retries, 0..=10, "`retries`", problems).unwrap_or(defaults.retries),
         on: draft.retry_on.as_ref().map_or(defaults.on, |words| retry_on(&words.value, problems)),
@@ -20,6 +21,25 @@ pub(super) fn retry(draft: Option<&Located<RetryDraft>>, problems: &mut Vec<Prob
         budget: value(&draft.budget, defaults.budget),
         methods: methods(draft.methods.as_ref(), problems),
     }
+}
+
+/// Reasons to try again, where nothing is tried again.
+fn nothing_again(draft: &RetryDraft) -> Option<Problem> {
+    draft.retries.as_ref().filter(|retries| retries.value == 0)?;
+    let on = draft.retry_on.as_ref().filter(|on| !on.value.is_empty())?;
+    let cause = "`retry_on` has no effect beside `retries: 0`: nothing is tried again";
+    Some(Problem::warning(on.span, cause, "remove it, or allow a retry"))
+}
+
+/// A single attempt that may take longer than the whole exchange.
+pub(super) fn too_late(draft: &RouteDraft) -> Option<Problem> {
+    let whole = draft.timeout.as_ref().filter(|whole| !whole.value.is_none())?;
+    let one = draft.retry.as_ref()?.value.per_try.as_ref()?;
+    (!one.value.is_none() && one.value > whole.value).then(|| {
+        let cause = "`per_try` is longer than the `timeout` of the route, which strikes first";
+        let problem = Problem::warning(one.span, cause, "make it shorter, or `timeout` longer");
+        problem.with_related(whole.span, "the whole exchange may take this long")
+    })
 }
 
 /// Calls of gRPC are POST requests: a status that they end with means nothing where those are never sent twice.

@@ -7,6 +7,7 @@ use crate::{
     draft::{PathEditDraft, RouteDraft, Text},
     problem::{Located, Problem},
     route::{Condition, PathMatch, Rewrite, RewritePath},
+    template::{Place, Template},
 };
 
 /// How the forwarded target changes.
@@ -40,6 +41,7 @@ pub(super) fn path_edit(
             Problem::error(second_span, cause, "keep one of them").with_related(span, "it is changed here"),
         );
     }
+    problems.extend(draft.whole.iter().chain(&draft.prefix).filter_map(literal_variable));
     let edit = match draft {
         PathEditDraft { whole: Some(text), .. } => new_path(text).map(RewritePath::Whole),
         PathEditDraft { prefix: Some(text), .. } => prefix_edit(text, conditions),
@@ -118,6 +120,18 @@ fn unknown_group<'t>(regex: &regex::Regex, to: &'t str) -> Option<&'t str> {
     None
 }
 
+/// A dollar may stand in a path; before the name of a variable it is hardly meant so.
+fn literal_variable(text: &Text) -> Option<Problem> {
+    let named = text.value.match_indices('$').find_map(|(at, _)| {
+        let rest = &text.value[at + 1..];
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+        let variable = Located::new(format!("${}", &rest[..end]), text.span);
+        Template::parse(&variable, Place::Log).is_ok().then_some(variable.value)
+    })?;
+    let cause = format!("a path has no variables: `{named}` is sent as it stands here");
+    Some(Problem::warning(text.span, cause, "use `path_regex` to keep parts of the path, or leave it out"))
+}
+
 fn new_path(text: &Text) -> Result<Arc<str>, Problem> {
     if !text.value.starts_with('/') {
         return Err(not_a_path(text, "a path begins with `/`"));
@@ -145,7 +159,7 @@ fn not_a_path(text: &Text, remedy: &str) -> Problem {
     Problem::error(text.span, format!("`{}` is not a path to write", text.value.escape_debug()), remedy)
 }
 
-fn host_and_port(text: &Text) -> Result<Arc<str>, Problem> {
+pub(super) fn host_and_port(text: &Text) -> Result<Arc<str>, Problem> {
     let (host, port) = match text.value.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => (host, Some(port)),
         _ => (text.value.as_str(), None),

@@ -3,12 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::{
-    action::action, condition, header, listener::Context, name, retry::retry, rewrite::rewrite, shadow, tls,
-    value,
+    action::action,
+    condition, header,
+    listener::{Context, normalize},
+    name,
+    retry::{self, retry},
+    rewrite::rewrite,
+    shadow, tls, value,
 };
 use crate::{
     draft::{ActionDraft, ConditionDraft, ListenerDraft, NamedTexts, RouteDraft, Text, filled},
-    listener::Protocol,
+    listener::{Normalize, Protocol},
     problem::{Located, Problem, Span},
     route::{Action, Condition, HeaderEdits, Route},
     status::Registry,
@@ -42,7 +47,7 @@ pub(super) fn routes(
     for (number, draft) in drafts.into_iter().enumerate() {
         let before = problems.len();
         draft.conditions.iter().for_each(|condition| tls::matches(condition, listener, protocol, problems));
-        let conditions = conditions(draft, protocol, problems);
+        let conditions = conditions(draft, protocol, normalize(listener), problems);
         let trusted = !draft.broken && problems.len() == before;
         places.push(shadow::Place {
             span: draft.span,
@@ -57,6 +62,7 @@ pub(super) fn routes(
         let draft = &filled(draft, &context.defaults.route, |route, from| {
             route.fill(from, protocol, forwards(route));
         });
+        problems.extend(retry::too_late(draft));
         let action = action(draft, &conditions, protocol, context.pools, problems);
         let mut targets: Vec<_> = action.pools().map(|pool| context.pools.name(pool)).collect();
         if targets.is_empty() {
@@ -140,6 +146,10 @@ fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> name::Tak
                 "give it a name, or leave it out",
             ));
         }
+        if super::unspeakable(&text.value) {
+            let cause = format!("`{}` is not a name for a route", text.value.escape_debug());
+            problems.push(Problem::error(text.span, cause, format!("names hold {}", super::UNSPEAKABLE)));
+        }
         if let Some(first) = spans.insert(&text.value, text.span) {
             let cause = format!("there are two routes named `{}` in one listener", text.value);
             let problem = Problem::error(text.span, cause, "rename one of them");
@@ -151,12 +161,17 @@ fn given_names(drafts: &[&RouteDraft], problems: &mut Vec<Problem>) -> name::Tak
     taken
 }
 
-fn conditions(draft: &RouteDraft, protocol: Protocol, problems: &mut Vec<Problem>) -> Vec<Condition> {
+fn conditions(
+    draft: &RouteDraft,
+    protocol: Protocol,
+    normalize: Normalize,
+    problems: &mut Vec<Problem>,
+) -> Vec<Condition> {
     if !protocol.has_requests() {
         draft.conditions.iter().for_each(|condition| refuse_http_matches(condition, protocol, problems));
     }
     let conditions: Vec<_> =
-        draft.conditions.iter().map(|draft| condition::condition(draft, problems)).collect();
+        draft.conditions.iter().map(|draft| condition::condition(draft, normalize, problems)).collect();
     // One condition that asks nothing takes everything: the others do not matter, and no list says so fastest.
     if conditions.iter().any(|condition| condition.matchers.is_empty()) { Vec::new() } else { conditions }
 }

@@ -2,13 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     sync::Arc,
 };
 
 use super::{address, condition};
 use crate::{
     draft::{ListenerDraft, ProcessDraft, Text},
-    listener::{Address, Listener},
+    listener::{Address, Listener, Protocol},
     problem::{Problem, Span},
 };
 
@@ -35,7 +36,7 @@ pub(super) fn binds(
     });
     let admin = process.admin.iter().map(|text| Claim { text, listener: None });
     for claim in own.chain(admin) {
-        let addresses = address::binds(claim.text).into_iter().flatten().map(|bind| bind.address);
+        let addresses = address::wanted(claim.text).into_iter().flatten().map(|bind| plain(bind.address));
         // Port 0 asks the system for any free port, so that two of them never meet.
         let fixed = addresses.filter(|address| address.ip().is_none_or(|address| address.port() != 0));
         let addresses: Vec<_> = fixed.collect();
@@ -53,6 +54,14 @@ pub(super) fn binds(
         if problems.len() == before {
             addresses.into_iter().for_each(|address| taken.entry(address).or_default().push(claim));
         }
+    }
+}
+
+/// An IPv4 address that is written as one of IPv6 is the same address.
+fn plain(address: Address) -> Address {
+    match address {
+        Address::Ip(at) => Address::Ip(SocketAddr::new(at.ip().to_canonical(), at.port())),
+        Address::Unix(_) => address,
     }
 }
 
@@ -78,8 +87,10 @@ fn conflict(claim: &Claim<'_>, other: &Claim<'_>) -> Vec<Problem> {
     if draft.name.value == other_draft.name.value {
         return refuse("", apart);
     }
-    // What cannot be read may have been what tells them apart.
-    if draft.broken || other_draft.broken {
+    // What cannot be read may have been what tells them apart; `http` is told apart by nothing.
+    let plain =
+        |draft: &ListenerDraft| draft.protocol.as_ref().is_some_and(|word| word.value == Protocol::Http);
+    if (draft.broken || other_draft.broken) && !plain(draft) && !plain(other_draft) {
         return Vec::new();
     }
     if !own.speaks_tls() || !first.speaks_tls() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
 
-use super::super::{address, kept, overlap::Loops, value, within};
+use super::super::{UNSPEAKABLE, address, kept, overlap::Loops, unspeakable, value, within};
 use crate::{
     draft::{BackendDraft, PoolDraft, Text},
     health::HealthCheck,
@@ -89,13 +89,11 @@ impl Names<'_> {
     fn judge(&mut self, written: &BackendDraft, problems: &mut Vec<Problem>) -> Option<Judged> {
         let endpoint = kept(address::endpoint(&written.address), problems)?;
         let (name, span) = name_of(written, &endpoint);
-        if name.is_empty() || name.contains(char::is_control) {
+        if name.is_empty() || unspeakable(&name) {
             let cause = format!("`{}` is not a name for a backend", name.escape_debug());
-            problems.push(Problem::error(
-                span,
-                cause,
-                "write a name, or leave `name` out: the address is one",
-            ));
+            let remedy =
+                format!("names are not empty and hold {UNSPEAKABLE}; without `name`, the address is one");
+            problems.push(Problem::error(span, cause, remedy));
             return None;
         }
         if let Some(first) = self.taken.insert(name.clone(), span) {
