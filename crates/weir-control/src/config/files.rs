@@ -35,7 +35,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Where each line begins and ends.
-fn line_places(text: &str) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn line_places(text: &str) -> impl Iterator<Item = (usize, usize)> {
     let mut next = Some(0);
     std::iter::from_fn(move || {
         let start = next?;

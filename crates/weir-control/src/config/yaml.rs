@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use granit_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, StructureStyle, Tag};
 use weir_model::problem::{Located, Problem, Span};
 
-use super::files::lines;
+use super::files::{line_places, lines};
 
 /// Nodes that aliases may add in all. Ten lines of aliases of aliases would otherwise become billions of nodes.
 const ALIASED_NODES: usize = 200_000;

@@ -3,7 +3,7 @@
 use granit_parser::{ErrorKind, Parser, ScanError};
 use weir_model::problem::{Problem, Span};
 
-use super::lines;
+use super::{line_places, lines};
 
 /// The problem behind a parser's error.
 pub(super) fn problem(error: &ScanError, text: &str, file: u16) -> Problem {
@@ -86,23 +86,19 @@ const fn is_unclosed(kind: &ErrorKind) -> bool {
 /// what stands before it a text that is not closed.
 fn quote(text: &str, at: Span) -> Span {
     // Each of them is tried by reading the file once more.
-    const TRIED: usize = 64;
+    const TRIED: usize = 16;
     let unclosed = |part: &str| {
         let error = Parser::new_from_str(part).find_map(Result::err);
         error.is_some_and(|error| is_unclosed(error.kind()))
     };
-    let end =
-        text.match_indices('\n').nth(at.line.saturating_sub(1) as usize).map_or(text.len(), |(end, _)| end);
+    let last = line_places(text).nth(at.line.saturating_sub(1) as usize);
+    let end = last.map_or(text.len(), |(_, end)| end);
     let quotes = text[..end].rmatch_indices(['"', '\'']).take(TRIED);
     let begins = |place: &usize| !unclosed(&text[..*place]) && unclosed(&text[..=*place]);
     let Some(place) = quotes.map(|(place, _)| place).find(begins) else { return at };
-    let before = &text[..place];
-    let line = before.rfind('\n').map_or(0, |end| end + 1);
-    Span {
-        line: super::number(before.matches('\n').count() + 1),
-        column: super::number(before[line..].chars().count() + 1),
-        ..at
-    }
+    let before = (1u32..).zip(lines(&text[..place])).last();
+    let (line, before) = before.unwrap_or((1, ""));
+    Span { line, column: super::number(before.chars().count() + 1), ..at }
 }
 
 /// The parser marks the text before a tab; the tab itself is what has to go.

@@ -26,6 +26,7 @@ fn a_new_certificate_is_shown_without_a_reload_and_nobody_loses_a_connection() {
     wait_until("the new certificate is shown", || shown(address, &client).as_ref() == Some(&new.chain[0]));
     assert_eq!(held.get("/").status(), 200, "the connection goes on");
     assert!(weir.snapshot().generation > before);
+    wait_until("it is counted", || status(&weir)["renewals"] == 1);
     let status = status(&weir);
     assert_eq!(status["certificates"][0]["names"], serde_json::json!(["a.test", "b.test"]));
     assert_eq!(status["certificates"][0]["not_after"], "2089-01-01T00:00:00.000Z");

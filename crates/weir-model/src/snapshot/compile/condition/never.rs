@@ -4,6 +4,7 @@ use crate::{
     draft::{NamedTexts, TextDraft},
     listener::{DotSegments, DoubleSlash, EncodedSlash, Normalize},
     problem::Problem,
+    route::has_dot_segments,
 };
 
 /// Why no request can ever have such a path; said as what to do about it.
@@ -23,6 +24,11 @@ pub(super) fn path(path: &str, normalize: Normalize) -> Option<&'static str> {
             "requests with `%00`, or a `%` without two hexadecimal digits, are refused with 400; write `%25` for a percent sign",
         );
     }
+    if path.split('%').skip(1).any(is_needless) {
+        return Some(
+            "letters, digits, `-`, `.`, `_` and `~` are decoded before paths are compared: write them as they are",
+        );
+    }
     let lower = path.to_ascii_lowercase();
     if lower.contains("%2f") {
         match normalize.encoded_slash {
@@ -36,12 +42,11 @@ pub(super) fn path(path: &str, normalize: Normalize) -> Option<&'static str> {
     if path.contains("//") && normalize.double_slash == DoubleSlash::Merge {
         return Some("`//` becomes `/` before paths are compared: write one slash");
     }
-    let dotted = lower.replace("%2e", ".").split('/').any(|segment| matches!(segment, "." | ".."));
     match normalize.dot_segments {
-        DotSegments::Resolve if dotted => {
+        DotSegments::Resolve if has_dot_segments(path.as_bytes()) => {
             Some("`.` and `..` are resolved before paths are compared; leave them out")
         }
-        DotSegments::Reject if dotted => {
+        DotSegments::Reject if has_dot_segments(path.as_bytes()) => {
             Some("`normalize.dot_segments: reject` refuses requests with `.` and `..`; leave them out")
         }
         _ => None,
@@ -54,6 +59,12 @@ fn percent_is_fine(path: &str) -> bool {
         let digits = rest.as_bytes().get(..2);
         digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit) && two != b"00")
     })
+}
+
+/// True if the two digits stand for what means the same encoded and not (RFC 3986 section 2.3).
+fn is_needless(digits: &str) -> bool {
+    let byte = digits.get(..2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
 /// Values that no field of a request has: space around it is not part of it, and control characters are refused.
