@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::escapes::escaped;
+
 /// Every parameter of a query, still encoded: `a=1&b` gives `(a, 1)` and `(b, "")`.
 pub(super) fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(|pair| halves(pair, b'='))
@@ -56,25 +58,13 @@ fn decoded_bytes(encoded: &[u8]) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         let (byte, after) = match rest {
             [] => return None,
-            [b'%', high, low, after @ ..] => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => (high << 4 | low, after),
-                _ => (b'%', &rest[1..]),
-            },
+            [b'%', _, _, after @ ..] => escaped(&rest[..3]).map_or((b'%', &rest[1..]), |byte| (byte, after)),
             [b'+', after @ ..] => (b' ', after),
             [byte, after @ ..] => (*byte, after),
         };
         rest = after;
         Some(byte)
     })
-}
-
-const fn digit(byte: u8) -> Option<u8> {
-    match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        b'A'..=b'F' => Some(byte - b'A' + 10),
-        _ => None,
-    }
 }
 
 fn halves(pair: &[u8], at: u8) -> (&[u8], &[u8]) {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use weir_model::{
     listener::{DotSegments, DoubleSlash, EncodedSlash, Normalize},
-    route::{has_dot_segments, resolve_dot_segments},
+    route::{escaped, escapes, has_dot_segments, is_unreserved, resolve_dot_segments},
 };
 
 use crate::error::{Cause, ProxyError};
@@ -45,11 +45,11 @@ fn bad<T>(detail: &'static str) -> Result<T, ProxyError> {
 }
 
 fn check_percent(path: &[u8]) -> Result<(), ProxyError> {
-    for at in memchr::memchr_iter(b'%', path) {
-        match path.get(at + 1..at + 3) {
-            Some(b"00") => return bad("%00 in the path"),
-            Some([high, low]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {}
-            _ => return bad("a percent sign without two hexadecimal digits"),
+    for byte in escapes(path) {
+        match byte {
+            Some(0) => return bad("%00 in the path"),
+            Some(_) => {}
+            None => return bad("a percent sign without two hexadecimal digits"),
         }
     }
     Ok(())
@@ -71,16 +71,9 @@ fn decode_slashes(mut path: &[u8]) -> Vec<u8> {
     out
 }
 
-/// True for what means the same encoded and not (RFC 3986 section 2.3).
-const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-}
-
 /// What `%` and two hexadecimal digits stand for, if they need not be encoded.
 fn needless(three: &[u8]) -> Option<u8> {
-    let [b'%', digits @ ..] = three else { return None };
-    let byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    is_unreserved(byte).then_some(byte)
+    escaped(three).filter(|byte| is_unreserved(*byte))
 }
 
 /// Decodes what need not be encoded (RFC 3986 section 6.2.2.2): a backend takes `/%61dmin` for `/admin`, and so must routes.

@@ -180,16 +180,17 @@ fn a_request_of_a_bind_that_went_is_answered() {
     assert_eq!(outcomes(&weir.objects()), ["503 bind_closed"]);
 }
 
+/// One backend that answers `ok`, behind a listener with these time-outs.
+fn with_timeouts(timeouts: &str) -> (FakeBackend, Logged) {
+    let backend = FakeBackend::answering(Answer::ok("ok"));
+    let keys = format!("    timeouts: {{ {timeouts} }}\n");
+    let weir = Logged::start("http", &[backend.address()], "json", "", &keys);
+    (backend, weir)
+}
+
 #[test]
 fn line_ends_are_no_request() {
-    let backend = FakeBackend::answering(Answer::ok("ok"));
-    let weir = Logged::start(
-        "http",
-        &[backend.address()],
-        "json",
-        "",
-        "    timeouts: { header: 200ms, idle: 1h }\n",
-    );
+    let (_backend, weir) = with_timeouts("header: 200ms, idle: 1h");
     let mut clients = ["\r\n", "\r\n\r\n", "\r"].map(|stray| {
         let mut client = RawClient::connect(weir.address());
         client.send(format!("{GET}{stray}"));
@@ -220,14 +221,7 @@ fn line_ends_are_no_request() {
 
 #[test]
 fn line_ends_do_not_keep_a_connection_for_longer_than_none() {
-    let backend = FakeBackend::answering(Answer::ok("ok"));
-    let weir = Logged::start(
-        "http",
-        &[backend.address()],
-        "json",
-        "",
-        "    timeouts: { header: 1h, idle: 200ms }\n",
-    );
+    let (_backend, weir) = with_timeouts("header: 1h, idle: 200ms");
     let mut client = RawClient::connect(weir.address());
     assert_eq!(client.send(format!("{GET}\r\n")).final_response("GET").text(), "ok");
     assert_eq!(client.read_to_end(), (Vec::new(), End::Closed));

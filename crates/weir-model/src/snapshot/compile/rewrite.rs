@@ -6,7 +6,7 @@ use super::{address, condition, kept};
 use crate::{
     draft::{PathEditDraft, RouteDraft, Text},
     problem::{Located, Problem},
-    route::{Condition, PathMatch, Rewrite, RewritePath},
+    route::{Condition, PathMatch, Rewrite, RewritePath, escapes},
     template::{Place, Template},
 };
 
@@ -148,8 +148,7 @@ fn judge_path_text(text: &Text) -> Result<(), Problem> {
     if text.value.bytes().any(|byte| !byte.is_ascii_graphic()) {
         return Err(not_a_path(text, "spaces and letters beyond ASCII are percent-encoded, as in `%20`"));
     }
-    let digits = |after: &str| after.len() >= 2 && after.bytes().take(2).all(|byte| byte.is_ascii_hexdigit());
-    if text.value.split('%').skip(1).any(|after| !digits(after)) {
+    if escapes(text.value.as_bytes()).any(|byte| byte.is_none()) {
         return Err(not_a_path(text, "`%` stands before two hexadecimal digits; the sign itself is `%25`"));
     }
     Ok(())

@@ -4,7 +4,7 @@ use crate::{
     draft::{NamedTexts, TextDraft},
     listener::{DotSegments, DoubleSlash, EncodedSlash, Normalize},
     problem::Problem,
-    route::has_dot_segments,
+    route::{escapes, has_dot_segments, is_unreserved},
 };
 
 /// Why no request can ever have such a path; said as what to do about it.
@@ -19,12 +19,12 @@ pub(super) fn path(path: &str, normalize: Normalize) -> Option<&'static str> {
             "write it as it is sent: spaces and letters beyond ASCII are percent-encoded, as in `%20`",
         );
     }
-    if !percent_is_fine(path) {
+    if escapes(path.as_bytes()).any(|byte| matches!(byte, None | Some(0))) {
         return Some(
             "requests with `%00`, or a `%` without two hexadecimal digits, are refused with 400; write `%25` for a percent sign",
         );
     }
-    if path.split('%').skip(1).any(is_needless) {
+    if escapes(path.as_bytes()).flatten().any(is_unreserved) {
         return Some(
             "letters, digits, `-`, `.`, `_` and `~` are decoded before paths are compared: write them as they are",
         );
@@ -51,20 +51,6 @@ pub(super) fn path(path: &str, normalize: Normalize) -> Option<&'static str> {
         }
         _ => None,
     }
-}
-
-/// True if each percent sign begins an escape, and none of them is that of NUL.
-fn percent_is_fine(path: &str) -> bool {
-    path.split('%').skip(1).all(|rest| {
-        let digits = rest.as_bytes().get(..2);
-        digits.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit) && two != b"00")
-    })
-}
-
-/// True if the two digits stand for what means the same encoded and not (RFC 3986 section 2.3).
-fn is_needless(digits: &str) -> bool {
-    let byte = digits.get(..2).and_then(|two| u8::from_str_radix(two, 16).ok());
-    byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte))
 }
 
 /// Values that no field of a request has: space around it is not part of it, and control characters are refused.
