@@ -28,6 +28,16 @@ pub fn resolve_dot_segments(path: &[u8]) -> Vec<u8> {
     out
 }
 
+/// Leaves dot segments out, so that none leads out of the folder in which it stands.
+pub(super) fn drop_dot_segments(path: &[u8]) -> Vec<u8> {
+    let kept: Vec<_> = path.split(|byte| *byte == b'/').filter(|segment| dots(segment) == 0).collect();
+    let mut out = kept.join(&b'/');
+    if out.is_empty() {
+        out.push(b'/');
+    }
+    out
+}
+
 /// 1 for `.`, 2 for `..`, in any encoding; 0 for everything else.
 fn dots(segment: &[u8]) -> usize {
     let (mut count, mut rest) = (0, segment);

@@ -104,7 +104,7 @@ keys! {
     PATH_REGEX = "the `path_regex` of a rewrite" {
         "from" = Text, Required, "The expression.";
         "to" = Text, Required,
-            "What stands instead: `$1` or `${1}` is a group, `$$` a dollar. Dot segments that come of it are carried out.";
+            "What stands instead: `$1` or `${1}` is a group, `$$` a dollar. Dot segments that come of it are left out.";
     };
     EDITS = "edits of header fields" {
         "set" = Named(&Text), Is("{}"), "Fields by name, written in place of all of that name.";
